@@ -1,0 +1,1 @@
+//! The Docker Engine API's wire types, shared by daemon and command line.

@@ -1,0 +1,1 @@
+//! The verbs: build, list, inspect, tag, remove, prune, save, load.

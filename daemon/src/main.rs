@@ -1,0 +1,2 @@
+//! The mica daemon.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What every long piece of work shares: events, cancellation.

@@ -1,0 +1,1 @@
+//! Layers: tar to tree and back, where hostile input lives.

@@ -1,0 +1,1 @@
+//! The vocabulary of images: digests, references, platforms, manifests, configs; no I/O.
