@@ -1,1 +1,19 @@
-//! The vocabulary of images: digests, references, platforms, manifests, configs; no I/O.
+//! The vocabulary of images: digests, references, platforms, media types, manifests, configs; no I/O.
+
+pub mod config;
+pub mod digest;
+pub mod document;
+pub mod error;
+pub mod manifest;
+pub mod media;
+pub mod platform;
+pub mod reference;
+
+pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
+pub use digest::{CacheKey, ChainId, ContentDigest, DiffId, Digest, Hasher, Hashing, ImageId};
+pub use document::Raw;
+pub use error::{DigestError, DocumentError, PlatformError, ReferenceError};
+pub use manifest::{Descriptor, Index, Manifest};
+pub use media::{Compression, MediaType};
+pub use platform::Platform;
+pub use reference::{Reference, Repository, Tag};
