@@ -1,0 +1,211 @@
+//! A path inside an image.
+
+use std::cmp::Ordering;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A path inside an image: bytes, relative to its root, with no leading or doubled slash, no `.` and no `..`.
+/// Empty is the root itself. Orders as a walk meets paths: a directory, all below it, then its next sibling.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct ImagePath(Vec<u8>);
+
+impl ImagePath {
+    /// The root of the image.
+    pub const fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Reads a path as it would be understood from the root: `/`, `.` and doubled slashes vanish and `..` goes up,
+    /// but never above the root.
+    pub fn clamped(text: &[u8]) -> Self {
+        let mut path = Self::root();
+        for component in text.split(|b| *b == b'/') {
+            match component {
+                b"" | b"." => {}
+                b".." => path = path.parent().unwrap_or_default(),
+                name => path.push(name),
+            }
+        }
+        path
+    }
+
+    /// As [`clamped`](Self::clamped), but `None` for a path with `..` in it or a NUL byte.
+    pub fn strict(text: &[u8]) -> Option<Self> {
+        let honest = !text.contains(&0) && text.split(|b| *b == b'/').all(|component| component != b"..");
+        honest.then(|| Self::clamped(text))
+    }
+
+    /// Whether this is the root.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes, without a leading slash.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The path relative to the image's root, as the operating system takes it; `.` for the root.
+    pub fn as_path(&self) -> &Path {
+        if self.is_root() {
+            Path::new(".")
+        } else {
+            Path::new(OsStr::from_bytes(&self.0))
+        }
+    }
+
+    /// The last component; `None` for the root.
+    pub fn file_name(&self) -> Option<&[u8]> {
+        if self.is_root() {
+            None
+        } else {
+            self.0.rsplit(|b| *b == b'/').next()
+        }
+    }
+
+    /// The path without its last component; `None` for the root.
+    pub fn parent(&self) -> Option<Self> {
+        if self.is_root() {
+            return None;
+        }
+        let end = self.0.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        Some(Self(self.0[..end].to_vec()))
+    }
+
+    /// This path with one more component, which must be a plain name.
+    #[must_use]
+    pub fn join(&self, name: &[u8]) -> Self {
+        let mut path = self.clone();
+        path.push(name);
+        path
+    }
+
+    /// This path with all of `below` under it.
+    #[must_use]
+    pub fn join_path(&self, below: &Self) -> Self {
+        let mut path = self.clone();
+        below.components().for_each(|name| path.push(name));
+        path
+    }
+
+    fn push(&mut self, name: &[u8]) {
+        debug_assert!(!name.is_empty() && !name.contains(&b'/') && name != b"." && name != b"..");
+        if !self.0.is_empty() {
+            self.0.push(b'/');
+        }
+        self.0.extend_from_slice(name);
+    }
+
+    /// The components from the root down.
+    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|b| *b == b'/').filter(|name| !name.is_empty())
+    }
+
+    /// The directories above this path, from just below the root down; neither the root nor the path itself.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        self.0
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| **b == b'/')
+            .map(|(at, _)| Self(self.0[..at].to_vec()))
+    }
+
+    /// What remains of this path below `above`; `None` if it is not below or equal.
+    pub fn strip_prefix(&self, above: &Self) -> Option<Self> {
+        if above.is_root() {
+            return Some(self.clone());
+        }
+        match self.0.strip_prefix(above.0.as_slice())? {
+            [] => Some(Self::root()),
+            [b'/', rest @ ..] => Some(Self(rest.to_vec())),
+            _ => None,
+        }
+    }
+
+    /// Whether this path is `above` or lies below it.
+    pub fn starts_with(&self, above: &Self) -> bool {
+        above.is_root()
+            || self
+                .0
+                .strip_prefix(above.0.as_slice())
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    }
+}
+
+impl Ord for ImagePath {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // a slash sorts before every other byte, so that a directory's contents follow it at once
+        let key = |b: &u8| if *b == b'/' { 0 } else { u16::from(*b) + 1 };
+        self.0.iter().map(key).cmp(other.0.iter().map(key))
+    }
+}
+
+impl PartialOrd for ImagePath {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for ImagePath {
+    /// With a leading slash, undecodable bytes replaced.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for ImagePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> ImagePath {
+        ImagePath::clamped(text.as_bytes())
+    }
+
+    #[test]
+    fn paths_are_cleaned_and_never_leave_the_root() {
+        for (text, clean) in [
+            ("/a//b/./c/", "a/b/c"),
+            ("../../a", "a"),
+            ("a/../../b", "b"),
+            ("/", ""),
+            ("a/..", ""),
+        ] {
+            assert_eq!(path(text).as_bytes(), clean.as_bytes(), "{text}");
+        }
+        assert_eq!(ImagePath::strict(b"a/../b"), None);
+        assert_eq!(ImagePath::strict(b"a\0b"), None);
+        assert_eq!(ImagePath::strict(b"/a/..b").unwrap(), path("a/..b"));
+    }
+
+    #[test]
+    fn a_directory_is_followed_by_what_is_below_it() {
+        let mut paths = ["a-b", "a/z", "a", "a/b/c", "a.b", "", "a/b"].map(path);
+        paths.sort();
+        assert_eq!(
+            paths.map(|p| p.to_string()),
+            ["/", "/a", "/a/b", "/a/b/c", "/a/z", "/a-b", "/a.b"]
+        );
+    }
+
+    #[test]
+    fn a_path_knows_its_family() {
+        let p = path("a/bc/d");
+        assert_eq!(p.parent().unwrap(), path("a/bc"));
+        assert_eq!(p.file_name().unwrap(), b"d");
+        assert_eq!(p.ancestors().collect::<Vec<_>>(), [path("a"), path("a/bc")]);
+        assert!(p.starts_with(&path("a/bc")) && !p.starts_with(&path("a/b")) && p.starts_with(&p));
+        assert_eq!(p.strip_prefix(&path("a")).unwrap(), path("bc/d"));
+        assert_eq!(p.strip_prefix(&path("a/b")), None);
+        assert_eq!(path("a").join_path(&path("b/c")), path("a/b/c"));
+        assert_eq!(ImagePath::root().parent(), None);
+        assert_eq!(path("a").parent().unwrap(), ImagePath::root());
+    }
+}

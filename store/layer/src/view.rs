@@ -1,0 +1,113 @@
+//! How one layer is read, whatever form it lies in: by name, without following any link.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use fs_err::File;
+use std::os::unix::fs::FileExt;
+
+use crate::entry::Node;
+use crate::error::Error;
+use crate::path::ImagePath;
+
+/// What a layer says of one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing: the layers below decide.
+    Silent,
+    /// That it is gone.
+    Whiteout,
+    /// This file; `opaque` says that nothing of a directory of lower layers shows through.
+    Node {
+        /// The file.
+        node: Node,
+        /// For directories: lower layers do not show through.
+        opaque: bool,
+    },
+}
+
+/// One name in a directory of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// The name.
+    pub name: Vec<u8>,
+    /// Whether the layer says that it is gone.
+    pub whiteout: bool,
+}
+
+/// One layer, read without its neighbours.
+pub trait LayerView: Send + Sync {
+    /// What this layer says of `path`. Says nothing of what is hidden by a non-directory or whiteout above it *in this
+    /// layer*: there it answers [`Finding::Whiteout`] for every path below. Symbolic links are never followed.
+    fn find(&self, path: &ImagePath) -> Result<Finding, Error>;
+
+    /// The names this layer has in the directory `path`, sorted by bytes; empty if it has no such directory.
+    fn names(&self, path: &ImagePath) -> Result<Vec<Name>, Error>;
+
+    /// The bytes of the regular file at `path` in this layer (which must be there).
+    fn open(&self, path: &ImagePath) -> Result<Content, Error>;
+}
+
+/// The bytes of a file: a range of an open file, or bytes in memory. Reading starts at its beginning.
+#[derive(Clone)]
+pub enum Content {
+    /// A range of a file; other users may read the same open file.
+    Range {
+        /// The file.
+        file: Arc<File>,
+        /// Where the content starts, in bytes.
+        offset: u64,
+        /// How long it is, in bytes.
+        len: u64,
+    },
+    /// Bytes made by the builder, such as a here-document.
+    Bytes(Arc<[u8]>),
+}
+
+impl Content {
+    /// How many bytes there are.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Range { len, .. } => *len,
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads the content from its beginning.
+    pub fn reader(&self) -> ContentReader {
+        ContentReader {
+            content: self.clone(),
+            at: 0,
+        }
+    }
+}
+
+/// Reads a [`Content`] from its beginning to its end.
+pub struct ContentReader {
+    content: Content,
+    at: u64,
+}
+
+impl Read for ContentReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.content.len() - self.at;
+        let want = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let n = match &self.content {
+            _ if want == 0 => 0,
+            Content::Range { file, offset, .. } => file.file().read_at(&mut buf[..want], offset + self.at)?,
+            Content::Bytes(bytes) => {
+                // within a slice in memory, so it fits
+                let at = self.at as usize;
+                buf[..want].copy_from_slice(&bytes[at..at + want]);
+                want
+            }
+        };
+        self.at += n as u64;
+        Ok(n)
+    }
+}
