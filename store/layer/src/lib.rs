@@ -4,6 +4,7 @@ pub mod changes;
 pub mod entry;
 pub mod error;
 pub mod path;
+pub mod sink;
 pub mod source;
 pub mod view;
 
@@ -11,5 +12,6 @@ pub use changes::{Change, Changes};
 pub use entry::{CAPABILITY_XATTR, Kind, LinkKey, Meta, Mtime, Node, Xattrs};
 pub use error::Error;
 pub use path::ImagePath;
+pub use sink::TreeSink;
 pub use source::Source;
 pub use view::{Content, ContentReader, Finding, LayerView, Name};
