@@ -1,0 +1,92 @@
+//! What a piece of work tells of itself while it goes on.
+
+use mica_oci::{ImageId, Reference};
+
+/// Names a step within one piece of work.
+pub type StepId = u32;
+
+/// Where a line of output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Something that happened in a piece of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A step begins: its inputs are being looked at.
+    Started {
+        /// The step.
+        step: StepId,
+        /// Its number among all steps of the build, from 1, and how many there are; `None` for work that stands in no Dockerfile.
+        position: Option<(u32, u32)>,
+        /// The instruction as it is written, or what is being done.
+        name: String,
+    },
+    /// The step was not done before: now it is.
+    Executing {
+        /// The step.
+        step: StepId,
+        /// Whether docker's classic builder would have made a container for it (RUN and metadata, not COPY or ADD).
+        container: bool,
+    },
+    /// A process of the step wrote something.
+    Log {
+        /// The step.
+        step: StepId,
+        /// To where.
+        stream: Stream,
+        /// What, as it came.
+        bytes: Vec<u8>,
+    },
+    /// Bytes moved.
+    Progress {
+        /// The step.
+        step: StepId,
+        /// What is moved.
+        what: String,
+        /// Bytes so far.
+        current: u64,
+        /// Bytes in all, where known.
+        total: Option<u64>,
+    },
+    /// The base image has triggers that are run now.
+    Triggers {
+        /// How many.
+        count: usize,
+    },
+    /// Something the user should know.
+    Warning {
+        /// The text, without a trailing line end.
+        text: String,
+        /// The line of the Dockerfile.
+        line: Option<u32>,
+    },
+    /// The step is done.
+    Done {
+        /// The step.
+        step: StepId,
+        /// Whether an earlier result was taken.
+        cached: bool,
+        /// Twelve hexadecimal digits naming the state after the step; empty for the empty image.
+        state: String,
+    },
+    /// The step failed; the error itself is the result of the whole work.
+    Failed {
+        /// The step.
+        step: StepId,
+    },
+    /// The image is in the store.
+    Built {
+        /// The image.
+        image: ImageId,
+    },
+    /// The image has a name.
+    Tagged {
+        /// The name.
+        reference: Reference,
+    },
+}
