@@ -1,0 +1,1 @@
+//! Wildcard patterns of one path, as Go's `filepath.Match` knows them.

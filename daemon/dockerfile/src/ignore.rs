@@ -1,0 +1,1 @@
+//! `.dockerignore`: which paths of a build context are left out.
