@@ -1,1 +1,22 @@
 //! Runs one process in its own namespaces on an overlay of layer trees.
+//!
+//! [`run`] is the daemon's side: it starts a helper (the daemon's own program with
+//! [`HELPER_ARGUMENT`]) and blocks until the process is over. [`init_main`] is the helper's side.
+//! The helper makes the namespaces and every mount, so when it dies nothing is left behind.
+
+mod error;
+mod files;
+mod init;
+mod outcome;
+mod run;
+mod seal;
+mod spec;
+mod sys;
+mod wire;
+
+pub use error::Error;
+pub use files::{render_hosts, render_resolv_conf};
+pub use init::init_main;
+pub use outcome::{Exit, Outcome, Stream, Usage};
+pub use run::run;
+pub use spec::{HELPER_ARGUMENT, MAX_LOWERS, MountSpec, Network, Resource, Rlimit, Security, Spec};

@@ -1,0 +1,2 @@
+//! Milliseconds for one `true`.
+fn main() {}

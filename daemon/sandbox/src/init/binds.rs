@@ -1,0 +1,109 @@
+//! What the spec wants mounted inside the root: hosts, resolv.conf, and the mounts of a RUN.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, fstat};
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
+
+use crate::init::stubs;
+use crate::spec::{MountSpec, Spec};
+use crate::sys;
+use crate::wire::{AtStep, Failure, Stub};
+
+const INERT: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+
+/// A mount whose source has been taken from the host, while its paths could still be named.
+pub(crate) struct Prepared {
+    target: PathBuf,
+    source: Source,
+}
+
+enum Source {
+    Tree { mount: OwnedFd, dir: bool },
+    Tmpfs { options: CString },
+}
+
+/// Takes all sources; to be called before the host's root is left.
+pub(crate) fn prepare(spec: &Spec) -> Result<Vec<Prepared>, Failure> {
+    let files = [
+        ("/etc/resolv.conf", &spec.resolv_conf),
+        ("/etc/hosts", &spec.hosts),
+    ];
+    let files = files
+        .into_iter()
+        .filter_map(|(target, source)| Some((Path::new(target), source.as_deref()?)));
+    let mut prepared = Vec::new();
+    for (target, source) in files {
+        prepared.push(take(source, target, INERT | libc::MOUNT_ATTR_RDONLY)?);
+    }
+    for mount in &spec.mounts {
+        prepared.push(match mount {
+            MountSpec::Bind {
+                source,
+                target,
+                read_only,
+                inert,
+            } => {
+                let read_only = if *read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
+                take(source, target, read_only | if *inert { INERT } else { 0 })?
+            }
+            MountSpec::Tmpfs { target, size, mode } => {
+                let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
+                let options =
+                    CString::new(format!("mode={mode:o}{size}")).at(|| "tmpfs options".to_owned())?;
+                Prepared {
+                    target: target.clone(),
+                    source: Source::Tmpfs { options },
+                }
+            }
+        });
+    }
+    Ok(prepared)
+}
+
+/// Clones one mount, without those below it.
+fn take(source: &Path, target: &Path, attributes: u64) -> Result<Prepared, Failure> {
+    let step = || format!("mount source {}", source.display());
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let mount = open_tree(CWD, source, flags).at(step)?;
+    if attributes != 0 {
+        sys::set_mount_attributes(&mount, attributes).at(step)?;
+    }
+    let dir = FileType::from_raw_mode(fstat(&mount).at(step)?.st_mode) == FileType::Directory;
+    Ok(Prepared {
+        target: target.to_owned(),
+        source: Source::Tree { mount, dir },
+    })
+}
+
+/// Puts them all in place, in order; the mount points that had to be made.
+pub(crate) fn attach(prepared: Vec<Prepared>) -> Result<Vec<Stub>, Failure> {
+    let mut made = Vec::new();
+    for Prepared { target, source } in prepared {
+        let step = || format!("mount on {}", target.display());
+        let dir = !matches!(source, Source::Tree { dir: false, .. });
+        let path = stubs::make_target(&target, dir, &mut made)?;
+        match source {
+            Source::Tree { mount, .. } => {
+                move_mount(&mount, "", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(step)?;
+            }
+            Source::Tmpfs { options } => {
+                mount(
+                    "tmpfs",
+                    &path,
+                    "tmpfs",
+                    MountFlags::NOSUID,
+                    Some(options.as_c_str()),
+                )
+                .at(step)?;
+            }
+        }
+    }
+    // The device directory is in memory.
+    made.retain(|stub| !stub.path.starts_with("/dev"));
+    Ok(made)
+}

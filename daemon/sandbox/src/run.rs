@@ -1,0 +1,259 @@
+//! The daemon's side: starts the helper, passes the output on, learns how it ended.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::error::Error;
+use crate::outcome::{Outcome, Stream};
+use crate::seal::Sealed;
+use crate::spec::{HELPER_ARGUMENT, Spec};
+use crate::wire::{Inbox, Report, STEP_USER, send};
+
+/// How often the caller's wish to cancel is looked at while nothing happens.
+const WAKE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+/// How long a cancelled helper may take to clear up before it is killed itself.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// Bytes read from a pipe at once: what a pipe holds by default.
+const CHUNK: usize = 64 << 10;
+
+/// Runs one process to its end, passing on what it writes as it comes.
+///
+/// `helper` is a program that calls [`init_main`](crate::init_main) when its first argument is
+/// [`HELPER_ARGUMENT`], normally `/proc/self/exe`; a sealed copy of it is what is executed. `cancel`
+/// is asked at least ten times a second. The call blocks; many threads may be in it at once, and no
+/// part of it forks the calling program.
+///
+/// # Errors
+/// [`Error::Cancelled`] after `cancel` said yes, with everything gone; the others tell what could
+/// not be set up. A process that fails, or cannot be executed, is an [`Outcome`].
+pub fn run(
+    spec: &Spec,
+    helper: &Path,
+    output: &mut dyn FnMut(Stream, &[u8]),
+    cancel: &dyn Fn() -> bool,
+) -> Result<Outcome, Error> {
+    spec.check()?;
+    if cancel() {
+        return Err(Error::Cancelled);
+    }
+    let mut running = Running::start(helper)?;
+    // A helper that dies at once makes this fail; its end tells more than a broken pipe.
+    let sent = send(&running.control, spec);
+    let ended = running.attend(output, cancel);
+    let status = running.finish()?;
+    match ended? {
+        End::Cancelled => Err(Error::Cancelled),
+        End::Reported(Report::Ended(outcome)) => Ok(outcome),
+        End::Reported(Report::Failed(failure)) if failure.step == STEP_USER => {
+            Err(Error::User { text: failure.text })
+        }
+        End::Reported(Report::Failed(failure)) => Err(Error::SetUp {
+            step: failure.step,
+            errno: failure.errno,
+            text: failure.text,
+        }),
+        End::Reported(Report::Started) | End::Silent => {
+            sent.map_err(control)?;
+            Err(Error::HelperDied { status })
+        }
+    }
+}
+
+/// How the talk with the helper ended.
+enum End {
+    Reported(Report),
+    Cancelled,
+    Silent,
+}
+
+/// A helper and the three ways it speaks.
+struct Running {
+    helper: Child,
+    control: UnixStream,
+    /// Pid 1 of the sandbox, once it exists.
+    pidfd: Option<OwnedFd>,
+    inbox: Inbox,
+    report: Option<Report>,
+    control_open: bool,
+    pipes: [Option<Pipe>; 2],
+}
+
+struct Pipe {
+    stream: Stream,
+    file: File,
+}
+
+impl Running {
+    fn start(program: &Path) -> Result<Self, Error> {
+        let sealed = Sealed::of(program)?;
+        let failed = |source| Error::Start {
+            path: program.to_owned(),
+            source,
+        };
+        let (control, theirs) = UnixStream::pair().map_err(failed)?;
+        // Nothing here needs code between fork and exec, so the standard library takes
+        // posix_spawn: its cost does not grow with the daemon's memory, and it takes no locks.
+        let mut helper = Command::new(sealed.path())
+            .arg(HELPER_ARGUMENT)
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let stdout = helper.stdout.take().map(|pipe| Pipe {
+            stream: Stream::Stdout,
+            file: OwnedFd::from(pipe).into(),
+        });
+        let stderr = helper.stderr.take().map(|pipe| Pipe {
+            stream: Stream::Stderr,
+            file: OwnedFd::from(pipe).into(),
+        });
+        Ok(Running {
+            helper,
+            control,
+            pidfd: None,
+            inbox: Inbox::default(),
+            report: None,
+            control_open: true,
+            pipes: [stdout, stderr],
+        })
+    }
+
+    /// Passes on output until the helper and all writers of the pipes are gone, or until told to stop.
+    fn attend(
+        &mut self,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<End, Error> {
+        let mut buffer = vec![0; CHUNK];
+        while self.control_open || self.pipes.iter().any(Option::is_some) {
+            if cancel() {
+                self.cancel(&mut buffer)?;
+                return Ok(End::Cancelled);
+            }
+            self.step(&mut buffer, output)?;
+        }
+        Ok(self.report.take().map_or(End::Silent, End::Reported))
+    }
+
+    /// Waits for something to happen, though not for long, and deals with it.
+    fn step(&mut self, buffer: &mut [u8], output: &mut dyn FnMut(Stream, &[u8])) -> Result<(), Error> {
+        let ready = self.wait().map_err(control)?;
+        if ready[0] {
+            self.listen(buffer).map_err(control)?;
+        }
+        for (pipe, ready) in self.pipes.iter_mut().zip(&ready[1..]) {
+            let Some(open) = pipe.as_mut().filter(|_| *ready) else {
+                continue;
+            };
+            match open.file.read(buffer) {
+                Ok(0) => *pipe = None,
+                Ok(count) => output(open.stream, &buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(control(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of control socket, stdout and stderr have something to read or are at their end.
+    fn wait(&self) -> io::Result<[bool; 3]> {
+        let control = self.control_open.then(|| self.control.as_fd());
+        let pipe = |index: usize| self.pipes[index].as_ref().map(|pipe| pipe.file.as_fd());
+        let sources = [control, pipe(0), pipe(1)];
+        let mut polled: Vec<PollFd<'_>> = sources
+            .iter()
+            .flatten()
+            .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+            .collect();
+        match poll(&mut polled, Some(&WAKE)) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok([false; 3]),
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut answers = polled.iter().map(|fd| !fd.revents().is_empty());
+        Ok(sources.map(|source| source.is_some() && answers.next().unwrap_or(false)))
+    }
+
+    fn listen(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut slices = [IoSliceMut::new(buffer)];
+        let count = match recvmsg(
+            &self.control,
+            &mut slices,
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
+            Ok(message) => message.bytes,
+            Err(Errno::INTR) => return Ok(()),
+            // The helper died with something unread in its socket.
+            Err(Errno::CONNRESET) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.pidfd = descriptors.last().or(self.pidfd.take());
+            }
+        }
+        if count == 0 {
+            self.control_open = false;
+        }
+        self.inbox.push(&buffer[..count]);
+        while let Some(report) = self.inbox.next()? {
+            self.report = Some(report);
+        }
+        Ok(())
+    }
+
+    /// Closes our half of the control socket and waits for the helper to clear up.
+    fn cancel(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        self.control.shutdown(Shutdown::Write).map_err(control)?;
+        let start = Instant::now();
+        while self.control_open && start.elapsed() < GRACE {
+            self.step(buffer, &mut |_, _| {})?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that helper and process are gone; how the helper ended, in words.
+    fn finish(mut self) -> Result<String, Error> {
+        if self.control_open {
+            self.helper.kill().map_err(control)?;
+        }
+        let status = self.helper.wait().map_err(control)?;
+        if !status.success()
+            && let Some(pidfd) = &self.pidfd
+        {
+            // A helper that was killed takes pid 1 with it (PR_SET_PDEATHSIG), but a setuid program
+            // as pid 1 has lost that setting.
+            match pidfd_send_signal(pidfd, Signal::KILL) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(errno) => return Err(control(errno.into())),
+            }
+        }
+        Ok(status.to_string())
+    }
+}
+
+fn control(source: io::Error) -> Error {
+    Error::Control { source }
+}
