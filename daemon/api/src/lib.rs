@@ -1,1 +1,30 @@
 //! The Docker Engine API's wire types, shared by daemon and command line.
+//!
+//! Every type reads what daemons of other makes send too: absent and `null` fields read as empty.
+
+mod build;
+mod error;
+mod image;
+mod message;
+mod null;
+mod system;
+
+pub use build::BuildPruneReport;
+pub use error::ErrorBody;
+pub use image::{
+    DeleteItem, GraphDriver, HistoryItem, ImageInspect, ImageSummary, InspectConfig, InspectHealthcheck,
+    LegacyConfig, Metadata, PruneReport, RootFs,
+};
+pub use message::{ErrorDetail, IdAux, Message, ProgressDetail};
+pub use system::{
+    Commit, Component, IndexConfig, Info, Platform, Plugins, RegistryConfig, Runtime, Swarm, Version,
+};
+
+/// The highest version of the API that is spoken.
+pub const API_VERSION: &str = "1.51";
+
+/// The lowest version of the API that is spoken (Debian 12's skopeo asks for exactly this one).
+pub const MIN_API_VERSION: &str = "1.22";
+
+/// The time that stands for "never" and "unknown" in Go's JSON.
+pub const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
