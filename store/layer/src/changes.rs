@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use mica_oci::Digest;
+
 use crate::entry::{LinkKey, Meta};
 use crate::path::ImagePath;
 use crate::source::Source;
@@ -15,6 +17,8 @@ pub enum Change {
         meta: Meta,
         /// Where the bytes of a regular file come from.
         source: Source,
+        /// The digest of those bytes, where it is known without reading them.
+        content: Option<Digest>,
         /// Paths with equal keys become one file.
         link: Option<(u32, LinkKey)>,
         /// For directories: lower layers do not show through.
