@@ -35,7 +35,7 @@ pub use error::{Fault, ParseError};
 pub use expand::{ExpandError, Expansion, expand_heredoc, expand_word, expand_words};
 pub use expose::{ExposeError, parse_expose};
 pub use file::{ArgLine, Dockerfile, Stage, Warning, parse_trigger};
-//pub use glob::{BadPattern, glob_match};
+pub use glob::{BadPattern, glob_match};
 pub use heredoc::Heredoc;
 pub use instruction::{
     Add, ArgDecl, Command, Copy, From, Healthcheck, Instruction, Located, NetworkMode, Onbuild, Run,
