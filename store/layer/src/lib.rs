@@ -3,15 +3,24 @@
 pub mod changes;
 pub mod entry;
 pub mod error;
+mod handle;
+mod overlay;
 pub mod path;
+pub mod resolve;
+pub mod root;
 pub mod sink;
 pub mod source;
+pub mod stack;
+pub mod tree_view;
 pub mod view;
 
 pub use changes::{Change, Changes};
 pub use entry::{CAPABILITY_XATTR, Kind, LinkKey, Meta, Mtime, Node, Xattrs};
 pub use error::Error;
 pub use path::ImagePath;
+pub use root::Root;
 pub use sink::TreeSink;
 pub use source::Source;
+pub use stack::{Found, Stack, Step};
+pub use tree_view::DirView;
 pub use view::{Content, ContentReader, Finding, LayerView, Name};

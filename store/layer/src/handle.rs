@@ -1,0 +1,169 @@
+//! One file of a tree on disk, held by what it is and not by its name.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
+use rustix::io::Errno;
+
+use crate::entry::{Kind, LinkKey, Meta, Mtime, Xattrs};
+use crate::overlay::{self, Marks};
+
+/// A file of a tree, found without following a link and opened for nothing but to look at it (`O_PATH`).
+pub(crate) struct Handle {
+    fd: OwnedFd,
+    stat: Statx,
+}
+
+impl Handle {
+    /// Looks at what `fd` holds.
+    pub(crate) fn new(fd: OwnedFd) -> rustix::io::Result<Self> {
+        let stat = rustix::fs::statx(&fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        Ok(Self { fd, stat })
+    }
+
+    /// The file `name` in the directory `dir`; `None` if there is none.
+    pub(crate) fn at(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Option<Self>> {
+        match rustix::fs::openat(
+            dir,
+            name,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        ) {
+            Ok(fd) => Self::new(fd).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its type.
+    pub(crate) fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.stx_mode.into())
+    }
+
+    /// Whether it is a directory.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.file_type() == FileType::Directory
+    }
+
+    /// Whether it is the device by which overlayfs says that a name is gone.
+    pub(crate) fn is_whiteout_device(&self) -> bool {
+        self.file_type() == FileType::CharacterDevice
+            && (self.stat.stx_rdev_major, self.stat.stx_rdev_minor) == (0, 0)
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.stat.stx_size
+    }
+
+    /// When it was modified.
+    pub(crate) fn mtime(&self) -> Mtime {
+        Mtime {
+            seconds: self.stat.stx_mtime.tv_sec,
+            nanoseconds: self.stat.stx_mtime.tv_nsec,
+        }
+    }
+
+    /// Which file it is, if it has more than one name.
+    pub(crate) fn link(&self) -> Option<LinkKey> {
+        let device = u64::from(self.stat.stx_dev_major) << 32 | u64::from(self.stat.stx_dev_minor);
+        (self.stat.stx_nlink > 1 && !self.is_directory()).then_some(LinkKey::Inode(device, self.stat.stx_ino))
+    }
+
+    /// All that an image keeps of it, and the marks of overlayfs; `None` for a socket.
+    pub(crate) fn meta(&self) -> io::Result<Option<(Meta, Marks)>> {
+        let stat = &self.stat;
+        let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
+        let kind = match self.file_type() {
+            FileType::RegularFile => Kind::File { size: stat.stx_size },
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Symlink {
+                target: rustix::fs::readlinkat(&self.fd, "", Vec::new())?.into_bytes(),
+            },
+            FileType::CharacterDevice => Kind::CharDevice { major, minor },
+            FileType::BlockDevice => Kind::BlockDevice { major, minor },
+            FileType::Fifo => Kind::Fifo,
+            _ => return Ok(None),
+        };
+        let (xattrs, marks) = overlay::split(self.xattrs()?);
+        let meta = Meta {
+            kind,
+            mode: u32::from(stat.stx_mode) & 0o7777,
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            mtime: self.mtime(),
+            xattrs,
+        };
+        Ok(Some((meta, marks)))
+    }
+
+    /// All its extended attributes.
+    pub(crate) fn xattrs(&self) -> io::Result<Xattrs> {
+        let file = self.by_descriptor();
+        let mut xattrs = Xattrs::new();
+        let mut names = match rustix::fs::listxattr_query(file.as_str()) {
+            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(xattrs),
+            Ok(len) => Vec::with_capacity(len),
+            Err(error) => return Err(error.into()),
+        };
+        rustix::fs::listxattr(file.as_str(), rustix::buffer::spare_capacity(&mut names))?;
+        for name in names.split(|b| *b == 0).filter(|name| !name.is_empty()) {
+            let mut value = Vec::with_capacity(rustix::fs::getxattr_query(file.as_str(), name)?.max(1));
+            rustix::fs::getxattr(file.as_str(), name, rustix::buffer::spare_capacity(&mut value))?;
+            xattrs.insert(name.to_vec(), value);
+        }
+        Ok(xattrs)
+    }
+
+    /// Takes an extended attribute away; it need not be there.
+    pub(crate) fn remove_xattr(&self, name: &[u8]) -> rustix::io::Result<()> {
+        match rustix::fs::removexattr(self.by_descriptor(), name) {
+            Err(Errno::NODATA) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Sets an extended attribute.
+    pub(crate) fn set_xattr(&self, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
+        rustix::fs::setxattr(self.by_descriptor(), name, value, rustix::fs::XattrFlags::empty())
+    }
+
+    /// Sets the permission bits; not for a link, which has none of its own.
+    pub(crate) fn set_mode(&self, mode: u32) -> rustix::io::Result<()> {
+        rustix::fs::chmod(self.by_descriptor(), Mode::from_raw_mode(mode))
+    }
+
+    /// Opens a regular file or a directory for reading.
+    pub(crate) fn open(&self) -> rustix::io::Result<OwnedFd> {
+        rustix::fs::open(
+            self.by_descriptor(),
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    }
+
+    /// A path that leads to this very file, be it a link or not: most calls take no `O_PATH` descriptor.
+    fn by_descriptor(&self) -> String {
+        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The names in a directory with their types as far as the file system tells them, in no order.
+pub(crate) fn names(dir: OwnedFd) -> rustix::io::Result<Vec<(Vec<u8>, FileType)>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::new(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push((name.to_vec(), entry.file_type()));
+        }
+    }
+    Ok(names)
+}

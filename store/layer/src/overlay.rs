@@ -1,0 +1,82 @@
+//! The marks by which overlayfs says in a layer's tree what of the layers below does not show through.
+//!
+//! Source: Documentation/filesystems/overlayfs.rst of Linux, "whiteouts and opaque directories".
+
+use crate::entry::Xattrs;
+
+/// Where overlayfs keeps its marks: with privileges, and in a user namespace (mount option `userxattr`).
+const PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+
+/// Full names of the mark of an opaque directory, the one to be tried first first.
+pub(crate) const OPAQUE: [&[u8]; 2] = [b"trusted.overlay.opaque", b"user.overlay.opaque"];
+
+/// The value of the mark of an opaque directory.
+pub(crate) const YES: &[u8] = b"y";
+
+/// The value of that mark if the directory is not opaque but may hold whiteouts that are files with a mark.
+const MARKED_FILES: &[u8] = b"x";
+
+/// Belongs to the machine the file lies on, not to the file.
+const MACHINE: &[u8] = b"security.selinux";
+
+/// What a file's marks say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Marks {
+    /// A directory: nothing of the layers below shows through.
+    pub(crate) opaque: bool,
+    /// A file: the name is gone.
+    pub(crate) whiteout: bool,
+    /// A directory: some of its files may be marked as whiteouts.
+    pub(crate) marked_files: bool,
+    /// The file's content or name lies elsewhere (`metacopy`, `redirect`), which trees of layers never have.
+    pub(crate) elsewhere: bool,
+}
+
+/// Whether the extended attribute `name` belongs to the file system and never to an image.
+pub(crate) fn is_foreign(name: &[u8]) -> bool {
+    name == MACHINE || mark(name).is_some()
+}
+
+/// Tells marks from what belongs to the file.
+pub(crate) fn split(mut xattrs: Xattrs) -> (Xattrs, Marks) {
+    let mut marks = Marks::default();
+    xattrs.retain(|name, value| {
+        match mark(name) {
+            Some(b"opaque") if value == YES => marks.opaque = true,
+            Some(b"opaque") if value == MARKED_FILES => marks.marked_files = true,
+            Some(b"whiteout") => marks.whiteout = true,
+            Some(b"metacopy" | b"redirect") => marks.elsewhere = true,
+            _ => {}
+        }
+        !is_foreign(name)
+    });
+    (xattrs, marks)
+}
+
+/// The attribute's name among overlayfs' own.
+fn mark(name: &[u8]) -> Option<&[u8]> {
+    PREFIXES.iter().find_map(|prefix| name.strip_prefix(*prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_and_kept_from_the_image() {
+        let xattrs = [
+            (&b"trusted.overlay.opaque"[..], &b"y"[..]),
+            (b"user.overlay.origin", b"\x01"),
+            (b"security.selinux", b"u:r:t"),
+            (b"user.overlay", b"mine"),
+            (b"user.a", b"1"),
+        ]
+        .map(|(name, value)| (name.to_vec(), value.to_vec()));
+        let (kept, marks) = split(xattrs.into());
+        assert!(marks.opaque && !marks.whiteout && !marks.elsewhere);
+        assert_eq!(
+            kept.into_keys().collect::<Vec<_>>(),
+            [&b"user.a"[..], b"user.overlay"]
+        );
+    }
+}

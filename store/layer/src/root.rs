@@ -1,0 +1,104 @@
+//! A tree on disk that no path of an image leaves.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::path::ImagePath;
+
+/// The longest path a tree can hold, in bytes: `PATH_MAX` less the final NUL.
+pub const PATH_LIMIT: u64 = 4095;
+
+/// The directory that is the root of a tree. Every path is walked by the kernel from there, below it, and through real
+/// directories only: a link in place of one ends the walk.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    place: PathBuf,
+}
+
+/// What there is at a path.
+pub(crate) enum Place {
+    /// This file.
+    File(Handle),
+    /// No file in its directory, or no such directory.
+    Nothing,
+    /// A file that is not a directory stands in the way.
+    Blocked,
+}
+
+impl Root {
+    /// Opens the directory `place`, which must exist. Links on the way to it are followed: it is the caller's own.
+    pub fn open(place: &Path) -> Result<Self, Error> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(place, flags, Mode::empty())
+            .map_err(|errno| Error::io(format!("cannot open the tree {}", place.display()))(errno.into()))?;
+        Ok(Self {
+            dir,
+            place: place.to_owned(),
+        })
+    }
+
+    /// Where the tree lies.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// What there is at `path`.
+    pub(crate) fn look(&self, path: &ImagePath) -> Result<Place, Error> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        match self.walk(path, flags).and_then(Handle::new) {
+            Ok(handle) => Ok(Place::File(handle)),
+            Err(Errno::NOENT) => Ok(Place::Nothing),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(Place::Blocked),
+            Err(errno) => Err(self.error("cannot look at", path)(errno)),
+        }
+    }
+
+    /// The directory `path`, opened for reading its names; `None` if there is no such directory.
+    pub(crate) fn directory(&self, path: &ImagePath) -> Result<Option<OwnedFd>, Error> {
+        match self.walk(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(self.error("cannot open", path)(errno)),
+        }
+    }
+
+    fn walk(&self, path: &ImagePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match rustix::fs::openat2(
+                &self.dir,
+                path.as_path(),
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                resolve,
+            ) {
+                // something was renamed meanwhile: openat2(2) asks to try again
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Wraps what the system says with what was being done to `path`.
+    pub(crate) fn error<E: Into<io::Error>>(
+        &self,
+        action: &str,
+        path: &ImagePath,
+    ) -> impl FnOnce(E) -> Error {
+        let action = format!("{action} {path} in {}", self.place.display());
+        move |error| Error::io(action)(error.into())
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
