@@ -92,7 +92,7 @@ pub enum Fault {
         hint: String,
     },
     /// The instruction does not know the flag.
-    #[error("unknown flag: {instruction} --{flag}{hint}")]
+    #[error("unknown flag: --{flag}{hint}, {instruction} {expected}")]
     UnknownFlag {
         /// The instruction.
         instruction: &'static str,
@@ -100,6 +100,8 @@ pub enum Fault {
         flag: String,
         /// Near flag.
         hint: String,
+        /// The flags it does know.
+        expected: String,
     },
     /// A flag that may come once came twice.
     #[error("duplicate flag specified: --{flag}")]
@@ -187,7 +189,10 @@ pub enum Fault {
         instruction: &'static str,
     },
     /// A here-document that becomes a file has a name that cannot be a file name.
-    #[error("{instruction} cannot make a file of heredoc \"{name}\": expected a name without blanks and '/'")]
+    #[error(
+        "{instruction} cannot make a file of heredoc \"{name}\": expected <<NAME with no blank before or in the name \
+         and no '/' in it"
+    )]
     HeredocName {
         /// The instruction.
         instruction: &'static str,

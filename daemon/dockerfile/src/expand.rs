@@ -1,5 +1,7 @@
 //! Puts values of variables into words and takes quotes and escapes out of them.
 
+use std::collections::HashSet;
+
 use thiserror::Error;
 
 use crate::{excerpt::of_word, modifier};
@@ -132,6 +134,7 @@ fn run(
         limit,
         env,
         unset: Vec::new(),
+        seen_unset: HashSet::new(),
         depth: 0,
         words: Words::default(),
     };
@@ -177,6 +180,7 @@ struct Scanner<'a> {
     limit: usize,
     env: &'a dyn Fn(&str) -> Option<String>,
     unset: Vec<String>,
+    seen_unset: HashSet<String>,
     depth: usize,
     words: Words,
 }
@@ -407,7 +411,7 @@ impl Scanner<'_> {
 
     fn lookup(&mut self, name: &str) -> Option<String> {
         let value = (self.env)(name);
-        if value.is_none() && !self.unset.iter().any(|known| known == name) {
+        if value.is_none() && self.seen_unset.insert(name.to_owned()) {
             self.unset.push(name.to_owned());
         }
         value

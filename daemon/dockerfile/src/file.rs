@@ -7,6 +7,7 @@ use crate::{
     heredoc::{self, RawHeredoc},
     instruction::{ArgDecl, From, Instruction, Located, Span},
     line::{self, Joined, Lines},
+    lint,
     statement::Statement,
 };
 
@@ -19,7 +20,7 @@ pub struct Dockerfile {
     pub globals: Vec<ArgLine>,
     /// The stages in order; at least one.
     pub stages: Vec<Stage>,
-    /// What is not wrong but probably not meant.
+    /// What is not wrong but probably not meant, in the order of lines; [`crate::Checks`] says which to show.
     pub warnings: Vec<Warning>,
 }
 
@@ -92,6 +93,14 @@ impl Dockerfile {
                 .instruction(file.directives.escape)
                 .map_err(|fault| lines.fault(start, fault))?;
             let source = entry.joined.text.trim().to_owned();
+            if entry.joined.blank_inside {
+                let text = "Empty continuation line".to_owned();
+                file.warnings.push(Warning {
+                    span,
+                    rule: "NoEmptyContinuation",
+                    text,
+                });
+            }
             match (instruction, file.stages.last_mut()) {
                 (Parsed::From(from), _) => {
                     file.stages.push(Stage {
@@ -123,7 +132,10 @@ impl Dockerfile {
             }
         }
         match (file.stages.is_empty(), last_global) {
-            (false, _) => Ok(file),
+            (false, _) => {
+                lint::add_warnings(&mut file);
+                Ok(file)
+            }
             (true, None) => Err(ParseError::NoInstructions),
             (true, Some(start)) => Err(lines.fault(
                 start,

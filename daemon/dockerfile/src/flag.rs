@@ -70,10 +70,12 @@ impl Flags {
             };
             let Some((name, takes)) = known.iter().copied().find(|(name, _)| *name == given) else {
                 let hint = suggest::hint(given, known.iter().map(|(name, _)| *name));
+                let expected = expected(known);
                 return Err(Fault::UnknownFlag {
                     instruction,
                     flag: of_word(given),
                     hint,
+                    expected,
                 });
             };
             if takes != Takes::List && values.iter().any(|(n, _)| *n == name) {
@@ -125,6 +127,15 @@ impl Flags {
             .map(|(_, v)| v.clone())
             .collect()
     }
+}
+
+/// `takes --a, --b` for an error.
+fn expected(known: &[(&'static str, Takes)]) -> String {
+    if known.is_empty() {
+        return "takes no flags".to_owned();
+    }
+    let names: Vec<String> = known.iter().map(|(name, _)| format!("--{name}")).collect();
+    format!("takes {}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -219,9 +230,9 @@ mod tests {
     #[test]
     fn unknown_flags_come_with_a_hint() {
         let text = check("--chwon=1 x").err().unwrap();
-        assert!(
-            text.contains("unknown flag: COPY --chwon (did you mean chown?)"),
-            "{text}"
+        assert_eq!(
+            text,
+            "unknown flag: --chwon (did you mean chown?), COPY takes --chown, --link, --exclude"
         );
     }
 }

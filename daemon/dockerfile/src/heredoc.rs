@@ -17,7 +17,7 @@ pub struct Heredoc {
     pub expand: bool,
 }
 
-/// The word `[fd]<<[-]NAME`.
+/// The word `[fd]<<[-]NAME`; blanks after `<<` belong to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeredocWord {
     /// NAME without its quotes.
@@ -84,8 +84,8 @@ pub(crate) fn word(text: &str) -> Option<HeredocWord> {
         .trim_start_matches(|c: char| c.is_ascii_digit())
         .strip_prefix("<<")?;
     let (strip_tabs, raw) = match rest.strip_prefix('-') {
-        Some(raw) => (true, raw),
-        None => (false, rest),
+        Some(raw) => (true, raw.trim_start()),
+        None => (false, rest.trim_start()),
     };
     if raw.is_empty() || raw.contains('<') {
         return None;
@@ -95,10 +95,10 @@ pub(crate) fn word(text: &str) -> Option<HeredocWord> {
     if words != [raw] {
         return None;
     }
-    let name = unquoted(raw)?;
-    (!name.is_empty()).then(|| HeredocWord {
-        expand: name == raw,
+    let (name, quoted) = unquoted(raw)?;
+    (!name.is_empty()).then_some(HeredocWord {
         name,
+        expand: !quoted,
         strip_tabs,
     })
 }
@@ -108,11 +108,11 @@ pub(crate) fn is_file_name(name: &str) -> bool {
     name.len() <= 255 && !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
 }
 
-/// The words of a command line with their quotes; `None` if a quote is not closed.
+/// The words of a command line with their quotes; `None` if a quote is not closed. Blanks after `<<` do not
+/// split, nor does anything in `$((...))`, where `<<` is a shift.
 fn shell_words(line: &str) -> Option<Vec<&str>> {
     let mut words = Vec::new();
-    let mut start = None;
-    let mut quote = None;
+    let (mut start, mut quote, mut arithmetic) = (None, None, true);
     let mut chars = line.char_indices();
     while let Some((at, c)) = chars.next() {
         match quote {
@@ -125,7 +125,22 @@ fn shell_words(line: &str) -> Option<Vec<&str>> {
             _ => {}
         }
         start.get_or_insert(at);
-        if c == '\\' && quote != Some('\'') {
+        let rest = &line[at..];
+        let skipped = if c == '\\' && quote != Some('\'') {
+            rest.chars().take(2).map(char::len_utf8).sum()
+        } else if quote.is_some() {
+            0
+        } else if rest.starts_with("<<") {
+            rest.len() - rest[2..].trim_start().len()
+        } else if arithmetic && rest.starts_with("$((") {
+            let end = rest.find("))");
+            // One search in vain is enough: the line may be long.
+            arithmetic = end.is_some();
+            end.map_or(0, |end| end + 2)
+        } else {
+            0
+        };
+        while chars.as_str().len() > rest.len().saturating_sub(skipped) {
             chars.next();
         }
     }
@@ -136,14 +151,15 @@ fn shell_words(line: &str) -> Option<Vec<&str>> {
     Some(words)
 }
 
-/// `word` without quotes and escapes; `None` if a quote is not closed.
-fn unquoted(word: &str) -> Option<String> {
+/// `word` without quotes and escapes, and whether it had quotes; `None` if one is not closed. An escape alone
+/// does not count as quoting, other than in shells.
+fn unquoted(word: &str) -> Option<(String, bool)> {
     let mut out = String::new();
-    let mut quote = None;
+    let (mut quote, mut quoted) = (None, false);
     let mut chars = word.chars();
     while let Some(c) = chars.next() {
         match (quote, c) {
-            (None, '\'' | '"') => quote = Some(c),
+            (None, '\'' | '"') => (quote, quoted) = (Some(c), true),
             (Some(open), c) if c == open => quote = None,
             (None, '\\') => out.extend(chars.next()),
             (Some('"'), '\\') => match chars.clone().next() {
@@ -156,7 +172,7 @@ fn unquoted(word: &str) -> Option<String> {
             _ => out.push(c),
         }
     }
-    quote.is_none().then_some(out)
+    quote.is_none().then_some((out, quoted))
 }
 
 /// Reads the bodies of `words` from the lines that follow an instruction starting at line `start`.
@@ -205,7 +221,8 @@ mod tests {
             ("<<\"EOF\"", "EOF", false, false),
             ("<<'E O F'", "E O F", false, false),
             ("<<E\"O\"F", "EOF", false, false),
-            ("<<\\EOF", "EOF", false, false),
+            ("<<\\EOF", "EOF", true, false),
+            ("<< EOF", "EOF", true, false),
             ("<<-'$X'", "$X", false, true),
             ("<<$X", "$X", true, false),
             ("<<E>/x", "E>/x", true, false),
@@ -243,7 +260,10 @@ mod tests {
         let names = |line: &str| words_of(line).into_iter().map(|w| w.name).collect::<Vec<_>>();
         assert_eq!(names("RUN cat <<E1 > /a && cat <<\"E2\" > /b"), ["E1", "E2"]);
         assert_eq!(names("RUN echo '<<A' \"<<B\" \\<<C $((1<<2)) <<< D <<-E"), ["E"]);
-        assert_eq!(names("RUN << EOF"), [""; 0]);
+        assert_eq!(names("RUN cat <<  EOF > /a"), ["EOF"]);
+        assert_eq!(names("RUN <<- EOF"), [""; 0]);
+        assert_eq!(names("RUN echo $((1 << 2)) $(( 3 << 4 )) <<E"), ["E"]);
+        assert_eq!(names("RUN echo $((1 <<E"), ["E"]);
         assert_eq!(names("RUN cat <<\"E O F\""), ["E O F"]);
         assert_eq!(names("RUN echo 'open <<EOF"), [""; 0]);
         assert_eq!(names("RUN echo ${a[@]} <<EOF"), ["EOF"]);

@@ -11,7 +11,7 @@ pub(crate) fn pairs(statement: &Statement<'_>, escape: char) -> Result<Vec<(Stri
     let pairs = if is_legacy(&words) {
         match word::first(rest) {
             (name, Some(value)) => vec![(name.to_owned(), value.to_owned())],
-            _ => return Err(statement.wants("two arguments: it must have two arguments, as NAME=VALUE")),
+            _ => return Err(statement.wants("two arguments: a name and a value, as NAME=VALUE")),
         }
     } else {
         let split = |word: &String| match word.split_once('=') {

@@ -20,6 +20,7 @@ mod instruction;
 mod json;
 mod keyvalue;
 mod line;
+mod lint;
 mod modifier;
 mod mount;
 mod run;
@@ -41,5 +42,6 @@ pub use instruction::{
     Add, ArgDecl, Command, Copy, From, Healthcheck, Instruction, Located, NetworkMode, Onbuild, Run,
     RunScript, SecurityMode, Span,
 };
+pub use lint::{Checks, ChecksError};
 pub use mount::{CacheSharing, Mount, MountError, MountKind, MountOptions};
 pub use signal::{SignalError, parse_signal};
