@@ -11,6 +11,7 @@ pub mod root;
 pub mod sink;
 pub mod source;
 pub mod stack;
+pub mod tar;
 pub mod tree_view;
 pub mod view;
 
@@ -22,5 +23,6 @@ pub use root::Root;
 pub use sink::TreeSink;
 pub use source::Source;
 pub use stack::{Found, Stack, Step};
+pub use tar::{TarEntry, TarReader, TarWriter, is_tar};
 pub use tree_view::DirView;
-pub use view::{Content, ContentReader, Finding, LayerView, Name};
+pub use view::{Content, ContentReader, Finding, LayerView, Name, Segment};

@@ -48,6 +48,17 @@ pub trait LayerView: Send + Sync {
     fn open(&self, path: &ImagePath) -> Result<Content, Error>;
 }
 
+/// A stretch of data in a sparse file; all counts are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it begins in the sparse file.
+    pub offset: u64,
+    /// Where it begins in what holds its bytes.
+    pub from: u64,
+    /// How long it is, never 0.
+    pub len: u64,
+}
+
 /// The bytes of a file: a range of an open file, or bytes in memory. Reading starts at its beginning.
 #[derive(Clone)]
 pub enum Content {
@@ -60,6 +71,17 @@ pub enum Content {
         /// How long it is, in bytes.
         len: u64,
     },
+    /// Stretches of a file, with holes between them that read as zeros; other users may read the same open file.
+    Sparse {
+        /// The file.
+        file: Arc<File>,
+        /// What is added to every [`Segment::from`], in bytes.
+        base: u64,
+        /// The stretches, going up.
+        segments: Arc<[Segment]>,
+        /// How long the content is with its holes, in bytes.
+        len: u64,
+    },
     /// Bytes made by the builder, such as a here-document.
     Bytes(Arc<[u8]>),
 }
@@ -68,7 +90,7 @@ impl Content {
     /// How many bytes there are.
     pub fn len(&self) -> u64 {
         match self {
-            Self::Range { len, .. } => *len,
+            Self::Range { len, .. } | Self::Sparse { len, .. } => *len,
             Self::Bytes(bytes) => bytes.len() as u64,
         }
     }
@@ -100,6 +122,12 @@ impl Read for ContentReader {
         let n = match &self.content {
             _ if want == 0 => 0,
             Content::Range { file, offset, .. } => file.file().read_at(&mut buf[..want], offset + self.at)?,
+            Content::Sparse {
+                file, base, segments, ..
+            } => {
+                let next = segments.partition_point(|s| s.offset + s.len <= self.at);
+                read_sparse(file, *base, segments.get(next), self.at, &mut buf[..want])?
+            }
             Content::Bytes(bytes) => {
                 // within a slice in memory, so it fits
                 let at = self.at as usize;
@@ -109,5 +137,28 @@ impl Read for ContentReader {
         };
         self.at += n as u64;
         Ok(n)
+    }
+}
+
+/// Reads at `at`, where `segment` is the first stretch of data that ends behind it.
+fn read_sparse(
+    file: &File,
+    base: u64,
+    segment: Option<&Segment>,
+    at: u64,
+    buf: &mut [u8],
+) -> io::Result<usize> {
+    let until = |end: u64| usize::try_from(end - at).unwrap_or(usize::MAX).min(buf.len());
+    match segment {
+        Some(segment) if segment.offset <= at => {
+            let n = until(segment.offset + segment.len);
+            file.file()
+                .read_at(&mut buf[..n], base + segment.from + (at - segment.offset))
+        }
+        segment => {
+            let n = segment.map_or(buf.len(), |segment| until(segment.offset));
+            buf[..n].fill(0);
+            Ok(n)
+        }
     }
 }

@@ -1,0 +1,22 @@
+//! How much of everything is accepted from a tar that somebody else wrote.
+
+/// Bytes of a path or of a link's target, more than any system opens (`PATH_MAX` is 4 KiB on Linux).
+pub const PATH_BYTES: u64 = 64 << 10;
+
+/// Bytes of one extended header, which holds all attributes of an entry (Go's `archive/tar` has the same).
+pub const PAX_BYTES: u64 = 1 << 20;
+
+/// Headers of one archive, those included that only describe the next.
+pub const HEADERS: u64 = 1 << 24;
+
+/// Stretches of data in one sparse file.
+pub const SEGMENTS: usize = 1 << 18;
+
+/// Bytes of holes in all sparse files of one archive, which cost nothing in the archive but are written out.
+pub const HOLE_BYTES: u64 = 256 << 30;
+
+/// Bytes that names, link targets, attributes and sparse maps of one index may take together.
+pub const INDEX_BYTES: u64 = 1 << 30;
+
+/// Paths of one index, implied directories included.
+pub const INDEX_PATHS: u64 = 1 << 22;
