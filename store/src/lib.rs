@@ -1,1 +1,39 @@
-//! Everything on disk and what may be deleted.
+//! Everything on disk and what may be deleted: blobs, layers, images, names and the build cache, in one owner's directory.
+
+mod blobs;
+mod cache;
+mod catalogue;
+mod configs;
+mod database;
+mod disk;
+pub mod error;
+mod flights;
+mod format;
+mod gc;
+mod images;
+mod ingest;
+mod layers;
+mod lease;
+mod locks;
+mod packed;
+mod paths;
+mod rows;
+mod store;
+mod tags;
+mod trash;
+mod work;
+
+pub use blobs::Blob;
+pub use cache::{CacheEntry, CacheRecord, Pruned};
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+pub use disk::FAILPOINTS;
+pub use error::Error;
+pub use gc::{Removed, Usage};
+pub use images::{Committed, Image};
+pub use ingest::Ingest;
+pub use layers::Layer;
+pub use lease::Lease;
+pub use packed::Packed;
+pub use store::Store;
+pub use work::WorkDir;

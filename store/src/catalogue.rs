@@ -1,0 +1,234 @@
+//! The derived files: `index.json` for other programs, `refs.json` for the day the database is lost.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mica_oci::media::OCI_INDEX;
+use mica_oci::{Descriptor, Digest, ImageId, Index, MediaType};
+use serde::Serialize;
+
+use crate::database::Database;
+use crate::disk;
+use crate::error::Error;
+use crate::locks::lock;
+use crate::paths::Paths;
+use crate::rows;
+
+/// Annotation with the name other programs look for (OCI image spec, "Pre-Defined Annotation Keys").
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Annotation with the whole name, as containerd and docker write it.
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// A change is waited for while writing takes no longer than this; beyond it, many changes share one writing.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// Writes the derived files after changes, on a thread of its own.
+pub(crate) struct Catalogue {
+    shared: Arc<Shared>,
+    worker: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Changes so far.
+    wanted: u64,
+    /// Changes that are in the files.
+    written: u64,
+    /// How long the last writing took.
+    cost: Duration,
+    trouble: Option<String>,
+    ends: bool,
+}
+
+impl Catalogue {
+    /// Starts the thread.
+    pub(crate) fn open(paths: &Paths, database: &Arc<Database>) -> Result<Self, Error> {
+        let shared = Arc::<Shared>::default();
+        let (ours, paths, database) = (shared.clone(), paths.clone(), database.clone());
+        let worker = std::thread::Builder::new()
+            .name("store-catalogue".into())
+            .spawn(move || ours.run(|| write(&paths, &database)))
+            .map_err(Error::io("start a thread"))?;
+        Ok(Self {
+            shared,
+            worker: Some(worker),
+        })
+    }
+
+    /// Has the files written again. In a store of usual size they are written when this returns.
+    pub(crate) fn changed(&self) {
+        let mut state = lock(&self.shared.state);
+        state.wanted += 1;
+        let mine = state.wanted;
+        self.shared.changed.notify_all();
+        while state.written < mine && state.cost <= PATIENCE && !state.ends {
+            state = self
+                .shared
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The last failure, if the files could not be written since.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        lock(&self.shared.state).trouble.clone()
+    }
+}
+
+impl Drop for Catalogue {
+    fn drop(&mut self) {
+        lock(&self.shared.state).ends = true;
+        self.shared.changed.notify_all();
+        if let Some(worker) = self.worker.take() {
+            // a panic there was reported by the thread itself
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, write: impl Fn() -> Result<(), Error>) {
+        let mut state = lock(&self.state);
+        loop {
+            while state.written == state.wanted {
+                if state.ends {
+                    return;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            let now = state.wanted;
+            drop(state);
+            let start = Instant::now();
+            let result = write();
+            state = lock(&self.state);
+            state.cost = start.elapsed();
+            state.written = now;
+            state.trouble = result.err().map(|error| chain(&error));
+            self.changed.notify_all();
+        }
+    }
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = format!("cannot write index.json and refs.json: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+/// One image as `refs.json` has it.
+#[derive(Serialize)]
+struct ImageLine {
+    id: ImageId,
+    manifest: Descriptor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<ImageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tagged_at: Option<String>,
+    names: Vec<String>,
+    #[serde(skip)]
+    complete: bool,
+}
+
+/// `refs.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refs {
+    schema_version: u32,
+    images: Vec<ImageLine>,
+}
+
+fn write(paths: &Paths, database: &Database) -> Result<(), Error> {
+    let images = database.read(images)?;
+    let index = Index {
+        schema_version: 2,
+        media_type: Some(MediaType::new(OCI_INDEX)),
+        manifests: images
+            .iter()
+            .filter(|image| image.complete)
+            .flat_map(descriptors)
+            .collect(),
+        annotations: BTreeMap::new(),
+    };
+    let refs = Refs {
+        schema_version: 1,
+        images,
+    };
+    save(paths.index(), &index)?;
+    save(paths.refs(), &refs)
+}
+
+fn save(path: std::path::PathBuf, document: &impl Serialize) -> Result<(), Error> {
+    let fail = Error::io("write a derived file");
+    let bytes = match serde_json::to_vec(document) {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(fail(error.into())),
+    };
+    disk::replace(&path, &bytes, false).map_err(fail)
+}
+
+/// One descriptor for each tag, or one without a name.
+fn descriptors(image: &ImageLine) -> Vec<Descriptor> {
+    let is_tag = |name: &&String| !name.contains('@');
+    let named: Vec<Descriptor> = image
+        .names
+        .iter()
+        .filter(is_tag)
+        .map(|name| {
+            let mut descriptor = image.manifest.clone();
+            descriptor.annotations = [(REF_NAME, name), (IMAGE_NAME, name)]
+                .map(|(key, name)| (key.to_owned(), name.clone()))
+                .into();
+            descriptor
+        })
+        .collect();
+    if named.is_empty() {
+        return vec![image.manifest.clone()];
+    }
+    named
+}
+
+/// All images, each with its names and whether all its manifest names can be read in place.
+fn images(db: &rusqlite::Transaction<'_>) -> Result<Vec<ImageLine>, Error> {
+    let mut names: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+    let mut query = db.prepare_cached("SELECT image, name FROM refs ORDER BY name")?;
+    let mut found = query.query([])?;
+    while let Some(row) = found.next()? {
+        names.entry(rows::digest(row, 0)?).or_default().push(row.get(1)?);
+    }
+    let mut query = db.prepare_cached(
+        "SELECT id, manifest_type, manifest, manifest_size, parent, tagged_at, NOT EXISTS (
+             SELECT 1 FROM image_layers WHERE image = id
+             AND blob NOT IN (SELECT digest FROM layer_blobs)
+             AND blob NOT IN (SELECT diff_id FROM layers WHERE tar > 0))
+         FROM images ORDER BY id",
+    )?;
+    let lines = query.query_map([], |row| {
+        let id = rows::digest(row, 0)?;
+        Ok(ImageLine {
+            id: ImageId(id),
+            manifest: Descriptor::new(
+                MediaType::new(row.get::<_, String>(1)?),
+                rows::digest(row, 2)?,
+                rows::bytes(row, 3)?,
+            ),
+            parent: rows::maybe_digest(row, 4)?.map(ImageId),
+            tagged_at: row.get(5)?,
+            names: names.remove(&id).unwrap_or_default(),
+            complete: row.get(6)?,
+        })
+    })?;
+    Ok(lines.collect::<Result<_, _>>()?)
+}

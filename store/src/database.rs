@@ -1,0 +1,168 @@
+//! The database: the one transactional truth for images, names, layers and cache records.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::disk::failpoint;
+use crate::error::Error;
+use crate::locks::lock;
+
+/// Version 1 of the tables. `tar` and `tree` say whether a layer has that form: 0 no, 1 yes, 2 yes and durable.
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS images (
+    id BLOB PRIMARY KEY, manifest BLOB NOT NULL, manifest_type TEXT NOT NULL, manifest_size INTEGER NOT NULL,
+    size INTEGER NOT NULL, parent BLOB, tagged_at TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS images_by_manifest ON images (manifest);
+CREATE TABLE IF NOT EXISTS image_layers (
+    image BLOB NOT NULL, position INTEGER NOT NULL, diff_id BLOB NOT NULL, blob BLOB NOT NULL,
+    PRIMARY KEY (image, position)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS image_layers_by_layer ON image_layers (diff_id);
+CREATE TABLE IF NOT EXISTS refs (name TEXT PRIMARY KEY, image BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS refs_by_image ON refs (image);
+CREATE TABLE IF NOT EXISTS layers (
+    diff_id BLOB PRIMARY KEY, size INTEGER NOT NULL, content BLOB,
+    tar INTEGER NOT NULL DEFAULT 0, tree INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS layer_blobs (
+    digest BLOB PRIMARY KEY, diff_id BLOB NOT NULL, size INTEGER NOT NULL, compression TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS layer_blobs_by_layer ON layer_blobs (diff_id);
+CREATE TABLE IF NOT EXISTS cache (
+    key BLOB PRIMARY KEY, layer BLOB NOT NULL, parent BLOB NOT NULL, content BLOB NOT NULL, created TEXT NOT NULL,
+    description TEXT NOT NULL, last_used TEXT NOT NULL, use_count INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cache_by_content ON cache (parent, content);
+CREATE INDEX IF NOT EXISTS cache_by_layer ON cache (layer);
+";
+
+/// How long one connection waits for another's write, which is never long.
+const BUSY: Duration = Duration::from_secs(30);
+/// Prepared statements kept by each connection.
+const STATEMENTS: usize = 64;
+/// Idle connections kept for reading.
+const READERS: usize = 4;
+
+/// Whether a write must survive a power cut when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// It must.
+    Full,
+    /// It may be lost, along with all such writes since the last that may not.
+    Normal,
+}
+
+/// One writer and some readers of one file.
+pub(crate) struct Database {
+    path: PathBuf,
+    writer: Mutex<Writer>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+struct Writer {
+    connection: Connection,
+    durability: Durability,
+}
+
+impl Database {
+    /// Opens the database, or makes an empty one.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let connection = connect(path, true)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Mutex::new(Writer {
+                connection,
+                durability: Durability::Full,
+            }),
+            readers: Mutex::default(),
+        })
+    }
+
+    /// Runs `read` on one state of the database.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let idle = lock(&self.readers).pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.path, false)?,
+        };
+        let result = {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+            read(&transaction)
+        };
+        let mut readers = lock(&self.readers);
+        if readers.len() < READERS {
+            readers.push(connection);
+        }
+        result
+    }
+
+    /// Runs `write` in a transaction of its own, which is rolled back if it fails.
+    pub(crate) fn write<T>(
+        &self,
+        durability: Durability,
+        write: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut writer = lock(&self.writer);
+        if writer.durability != durability {
+            let mode = match durability {
+                Durability::Full => "FULL",
+                Durability::Normal => "NORMAL",
+            };
+            writer.connection.pragma_update(None, "synchronous", mode)?;
+            writer.durability = durability;
+        }
+        let transaction = writer
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = write(&transaction)?;
+        failpoint("commit.before");
+        transaction.commit()?;
+        failpoint("commit.after");
+        Ok(result)
+    }
+}
+
+fn connect(path: &Path, writes: bool) -> Result<Connection, Error> {
+    let flags = match writes {
+        true => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        false => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    } | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let insert = |t: &Transaction<'_>| {
+            t.execute("INSERT INTO meta VALUES ('a', 'b')", [])?;
+            Ok(())
+        };
+        let count = || {
+            database
+                .read(|t| Ok(t.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?))
+                .unwrap()
+        };
+        let failed = database.write(Durability::Full, |t| {
+            insert(t)?;
+            Err::<(), _>(Error::corrupt("x", "y"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(count(), 0);
+        database.write(Durability::Normal, insert).unwrap();
+        assert_eq!(count(), 1);
+    }
+}

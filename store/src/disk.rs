@@ -1,0 +1,171 @@
+//! Every durable write of the store: write, sync, rename, sync the folder; and the points where a test may kill it.
+
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use fs_err::{self as fs, File, OpenOptions};
+
+/// The names that [`failpoint`] is called with.
+#[cfg(debug_assertions)]
+pub const FAILPOINTS: &[&str] = &[
+    "file.written",
+    "file.synced",
+    "rename.before",
+    "rename.after",
+    "folder.before",
+    "folder.synced",
+    "disk.synced",
+    "trash.before",
+    "trash.after",
+    "remove.before",
+    "remove.after",
+    "tree.folder",
+    "replace.written",
+    "replace.renamed",
+    "commit.before",
+    "commit.after",
+];
+
+/// Aborts the process if `MICA_FAILPOINT` is `name`, or `name:n` and this is the n-th call. Debug builds only.
+#[cfg(debug_assertions)]
+pub(crate) fn failpoint(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static POINT: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
+    debug_assert!(FAILPOINTS.contains(&name), "{name} is not listed");
+    let point = POINT.get_or_init(|| {
+        let text = std::env::var("MICA_FAILPOINT").ok()?;
+        let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), AtomicU64::new(count.parse().unwrap_or(1))))
+    });
+    if let Some((wanted, left)) = point
+        && wanted == name
+        && left.fetch_sub(1, Ordering::SeqCst) == 1
+    {
+        std::process::abort();
+    }
+}
+
+#[cfg(not(debug_assertions))]
+pub(crate) fn failpoint(_name: &str) {}
+
+/// Makes a directory with all above it; what is there already keeps its mode.
+pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Makes a file that is not there yet, for reading and writing.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)
+}
+
+/// Makes the bytes of a file durable.
+pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
+    failpoint("file.written");
+    File::open(path)?.sync_all()?;
+    failpoint("file.synced");
+    Ok(())
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    failpoint("folder.before");
+    File::open(path)?.sync_all()?;
+    failpoint("folder.synced");
+    Ok(())
+}
+
+/// Makes all that lies on the file system of `path` durable.
+pub(crate) fn sync_all(path: &Path) -> io::Result<()> {
+    rustix::fs::syncfs(File::open(path)?)?;
+    failpoint("disk.synced");
+    Ok(())
+}
+
+/// Renames within the store; durable once the folder is synced.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint("rename.before");
+    fs::rename(from, to)?;
+    failpoint("rename.after");
+    Ok(())
+}
+
+/// Renames into the trash.
+pub(crate) fn discard(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint("trash.before");
+    fs::rename(from, to)?;
+    failpoint("trash.after");
+    Ok(())
+}
+
+/// Removes a file or a whole directory for good; what is not there is well removed.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    failpoint("remove.before");
+    let result = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => remove_tree(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    failpoint("remove.after");
+    absent_is_fine(result)
+}
+
+/// Removes a directory with all below it, also where its owner may not read or write (as in images made for other users).
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_folders(path)?;
+            fs::remove_dir_all(path)
+        }
+        result => result,
+    }
+}
+
+fn open_folders(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_folders(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes "not found" for success.
+pub(crate) fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Replaces a small file by rename. Durable only with `durable`; readers see the old bytes or the new ones in any case.
+pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+    let next = path.with_extension("next");
+    let mut file = File::create(&next)?;
+    file.write_all(bytes)?;
+    if durable {
+        file.sync_all()?;
+    }
+    failpoint("replace.written");
+    fs::rename(&next, path)?;
+    failpoint("replace.renamed");
+    if durable {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        sync_folder(folder)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! What can go wrong in the store.
+
+use std::io;
+use std::path::PathBuf;
+
+use mica_oci::{DiffId, Digest, DocumentError, ImageId};
+use thiserror::Error;
+
+/// What can go wrong in the store.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The disk failed.
+    #[error("cannot {action}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// What the system said, with the path.
+        #[source]
+        source: io::Error,
+    },
+    /// The database failed.
+    #[error("the store's database failed")]
+    Database {
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Another process has the store open.
+    #[error("the store {} is in use by {}", root.display(), owner.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
+    Locked {
+        /// The store.
+        root: PathBuf,
+        /// The other process, if it said who it is.
+        owner: Option<u32>,
+    },
+    /// The directory holds something else.
+    #[error("{} is not a mica store and not empty", root.display())]
+    NotAStore {
+        /// The directory.
+        root: PathBuf,
+    },
+    /// The store was written by a program that knows more than this one, or its description is damaged.
+    #[error("cannot open the store {}: {reason}", root.display())]
+    Format {
+        /// The store.
+        root: PathBuf,
+        /// What is not understood.
+        reason: String,
+    },
+    /// Bytes do not have the digest they should have.
+    #[error("content has digest {actual}, expected {expected}")]
+    Digest {
+        /// The digest that was promised.
+        expected: Digest,
+        /// The digest of what came.
+        actual: Digest,
+    },
+    /// A layer that is needed is not in the store.
+    #[error("layer {diff_id} is not in the store")]
+    MissingLayer {
+        /// The layer.
+        diff_id: DiffId,
+    },
+    /// An image that is needed is not in the store.
+    #[error("no such image: {image}")]
+    MissingImage {
+        /// The image.
+        image: ImageId,
+    },
+    /// What lies in the store is not what it should be.
+    #[error("the store is damaged: {what}: {reason}")]
+    Corrupt {
+        /// The blob, layer or image.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A manifest does not fit the config it names.
+    #[error("the manifest of image {image} does not fit its config: {reason}")]
+    Manifest {
+        /// The image.
+        image: ImageId,
+        /// What does not fit.
+        reason: String,
+    },
+    /// An image that still has names was to be removed.
+    #[error("image {image} still has {references} references")]
+    InUse {
+        /// The image.
+        image: ImageId,
+        /// How many.
+        references: usize,
+    },
+    /// A document cannot be read or written.
+    #[error("cannot read {what}")]
+    Document {
+        /// Which.
+        what: String,
+        /// Why.
+        #[source]
+        source: DocumentError,
+    },
+    /// A layer cannot be read, packed or unpacked.
+    #[error("cannot {action} layer {diff_id}")]
+    Layer {
+        /// What was being done.
+        action: &'static str,
+        /// The layer.
+        diff_id: DiffId,
+        /// Why.
+        #[source]
+        source: mica_layer::Error,
+    },
+    /// A directory that was to become a layer does not lie in the store's scratch space.
+    #[error("{} is not in the store's scratch space", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// An archive of images is not one. The text is docker's.
+    #[error("invalid archive: {reason}")]
+    Archive {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The bytes of an archive of images cannot be read.
+    #[error("invalid archive: {reason}")]
+    ArchiveData {
+        /// What was being read.
+        reason: String,
+        /// Why.
+        #[source]
+        source: mica_layer::Error,
+    },
+}
+
+impl Error {
+    /// Wraps an I/O error with what was being done.
+    pub(crate) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, source }
+    }
+
+    /// Wraps a layer's error with what was being done to it.
+    pub(crate) fn layer(action: &'static str, diff_id: DiffId) -> impl FnOnce(mica_layer::Error) -> Self {
+        move |source| Self::Layer {
+            action,
+            diff_id,
+            source,
+        }
+    }
+
+    /// Something in the store that cannot be if nobody but the store wrote there.
+    pub(crate) fn corrupt(what: impl ToString, reason: impl Into<String>) -> Self {
+        Self::Corrupt {
+            what: what.to_string(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Database { source }
+    }
+}

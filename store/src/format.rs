@@ -1,0 +1,152 @@
+//! What a store says of itself: its version, what it needs to be understood, and who has it open.
+
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use fs_err::{self as fs, File};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::disk;
+use crate::error::Error;
+use crate::paths::Paths;
+
+/// The version this program writes and reads.
+const VERSION: u32 = 1;
+
+/// `format.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Format {
+    version: u32,
+    features: Features,
+}
+
+/// Words for what came after a version: old programs may ignore them, may read only, or must keep off.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Features {
+    #[serde(default)]
+    compatible: Vec<String>,
+    #[serde(default)]
+    readonly: Vec<String>,
+    #[serde(default)]
+    incompatible: Vec<String>,
+}
+
+/// Makes the folders of a store, or makes sure that what is there is a store that is understood.
+/// The returned file is locked for as long as it is open.
+pub(crate) fn take(paths: &Paths) -> Result<File, Error> {
+    let known = paths.format().exists();
+    if !known && has_blobs(paths)? {
+        return Err(Error::NotAStore {
+            root: paths.root().to_owned(),
+        });
+    }
+    disk::make_folder(paths.root(), 0o755).map_err(Error::io("make the store"))?;
+    disk::make_folder(&paths.own(), 0o700).map_err(Error::io("make the store"))?;
+    let lock = lock(paths)?;
+    if known {
+        check(paths)?;
+    }
+    disk::make_folder(&paths.blobs(), 0o755).map_err(Error::io("make the store"))?;
+    for folder in [paths.ingest(), paths.trees(), paths.work(), paths.trash()] {
+        disk::make_folder(&folder, 0o700).map_err(Error::io("make the store"))?;
+    }
+    if !paths.oci_layout().exists() {
+        disk::replace(&paths.oci_layout(), br#"{"imageLayoutVersion":"1.0.0"}"#, true)
+            .map_err(Error::io("make the store"))?;
+    }
+    Ok(lock)
+}
+
+/// Writes `format.json`, the last thing a new store gets.
+pub(crate) fn settle(paths: &Paths) -> Result<(), Error> {
+    if paths.format().exists() {
+        return Ok(());
+    }
+    let format = Format {
+        version: VERSION,
+        features: Features::default(),
+    };
+    let bytes = serde_json::to_vec(&format).map_err(|error| Error::Format {
+        root: paths.root().to_owned(),
+        reason: error.to_string(),
+    })?;
+    disk::replace(&paths.format(), &bytes, true).map_err(Error::io("describe the store"))
+}
+
+/// A store half made has no blobs; somebody else's image layout may.
+fn has_blobs(paths: &Paths) -> Result<bool, Error> {
+    match fs::read_dir(paths.blobs()) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("look into the store")(error)),
+    }
+}
+
+fn lock(paths: &Paths) -> Result<File, Error> {
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(paths.lock())
+        .map_err(Error::io("open the store's lock"))?;
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut text = String::new();
+        // who it is is only told, so not knowing is fine
+        let owner = match file.read_to_string(&mut text) {
+            Ok(_) => text.trim().parse().ok(),
+            Err(_) => None,
+        };
+        return Err(Error::Locked {
+            root: paths.root().to_owned(),
+            owner,
+        });
+    }
+    let sign = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    sign(&mut file).map_err(Error::io("sign the store's lock"))?;
+    Ok(file)
+}
+
+fn check(paths: &Paths) -> Result<(), Error> {
+    let bytes = fs::read(paths.format()).map_err(Error::io("read the store's format"))?;
+    let refuse = |reason: String| Error::Format {
+        root: paths.root().to_owned(),
+        reason,
+    };
+    let format: Format = serde_json::from_slice(&bytes)
+        .map_err(|error| refuse(format!("mica/format.json is damaged: {error}")))?;
+    if format.version != VERSION {
+        return Err(refuse(format!(
+            "it has format version {}, this program knows version {VERSION}",
+            format.version
+        )));
+    }
+    let Features {
+        readonly,
+        incompatible,
+        ..
+    } = format.features;
+    if let Some(word) = incompatible.iter().chain(&readonly).next() {
+        return Err(refuse(format!(
+            "it uses the feature {word:?}, which this program does not know"
+        )));
+    }
+    // an empty database would make everything else look like waste
+    if !paths.database().exists() {
+        return Err(refuse(format!(
+            "its database {} is gone; {} still lists its images",
+            display(&paths.database()),
+            display(&paths.refs())
+        )));
+    }
+    Ok(())
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,304 @@
+//! What may be deleted: whatever no image, no cache record and no lease keeps.
+
+use std::path::PathBuf;
+
+use fs_err as fs;
+use mica_oci::{ChainId, DiffId, Digest, ImageId};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::database::Durability;
+use crate::error::Error;
+use crate::locks::exclude;
+use crate::rows;
+use crate::store::Store;
+
+/// What removing an image freed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The chains whose topmost layer is gone, topmost first.
+    pub chains: Vec<ChainId>,
+    /// Bytes that were freed.
+    pub bytes: u64,
+}
+
+/// What the store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many images.
+    pub images: u64,
+    /// How many layers.
+    pub layers: u64,
+    /// The sum of the layers' uncompressed tars, in bytes.
+    pub layer_bytes: u64,
+    /// How many cache records.
+    pub cache_records: u64,
+}
+
+/// What is to go to the trash, its row being gone.
+#[derive(Debug, Default)]
+pub(crate) struct Freed {
+    pub(crate) layers: Vec<DiffId>,
+    files: Vec<PathBuf>,
+    bytes: u64,
+}
+
+impl Store {
+    /// Removes an image that has no references left, and frees what nothing else keeps. The row is gone, durably, when this
+    /// returns.
+    pub fn remove_image(&self, id: &ImageId) -> Result<Removed, Error> {
+        let _gate = exclude(&self.inner.gate);
+        let (diff_ids, freed) = self
+            .inner
+            .database
+            .write(Durability::Full, |db| self.forget_image(db, id))?;
+        let mut below = ChainId::empty();
+        let mut chains = Vec::new();
+        for diff_id in &diff_ids {
+            below = below.push(diff_id);
+            if freed.layers.contains(diff_id) {
+                chains.push(below);
+            }
+        }
+        chains.reverse();
+        self.inner.configs.forget(id);
+        let bytes = self.throw_away(freed)?;
+        drop(_gate);
+        self.inner.catalogue.changed();
+        Ok(Removed { chains, bytes })
+    }
+
+    fn forget_image(&self, db: &Connection, id: &ImageId) -> Result<(Vec<DiffId>, Freed), Error> {
+        let own = [id.digest().as_raw()];
+        let manifest = db
+            .prepare_cached("SELECT manifest FROM images WHERE id = ?1")?
+            .query_row(own, |row| rows::digest(row, 0))
+            .optional()?
+            .ok_or(Error::MissingImage { image: *id })?;
+        let references: i64 = db
+            .prepare_cached("SELECT count(*) FROM refs WHERE image = ?1")?
+            .query_row(own, |row| row.get(0))?;
+        if references > 0 {
+            return Err(Error::InUse {
+                image: *id,
+                references: usize::try_from(references).unwrap_or(usize::MAX),
+            });
+        }
+        let mut query =
+            db.prepare_cached("SELECT diff_id FROM image_layers WHERE image = ?1 ORDER BY position")?;
+        let diff_ids = query
+            .query_map(own, |row| rows::digest(row, 0).map(DiffId))?
+            .collect::<Result<Vec<_>, _>>()?;
+        db.prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
+            .execute(own)?;
+        db.prepare_cached("DELETE FROM images WHERE id = ?1")?
+            .execute(own)?;
+        let mut freed = self.free_layers(db, diff_ids.iter().copied())?;
+        for document in [*id.digest(), manifest] {
+            self.free_blob(db, &document, &mut freed)?;
+        }
+        Ok((diff_ids, freed))
+    }
+
+    /// Deletes the rows of those of `layers` that nothing keeps. The caller holds the gate's exclusive side.
+    pub(crate) fn free_layers(
+        &self,
+        db: &Connection,
+        layers: impl IntoIterator<Item = DiffId>,
+    ) -> Result<Freed, Error> {
+        let mut freed = Freed::default();
+        for diff_id in layers {
+            let digest = diff_id.digest();
+            let kept = self.inner.pins.holds_layer(&diff_id)
+                || rows::any(db, "SELECT 1 FROM image_layers WHERE diff_id = ?1", digest)?
+                || rows::any(db, "SELECT 1 FROM cache WHERE layer = ?1", digest)?;
+            if !kept && let Some(record) = crate::layers::record(db, &diff_id)? {
+                self.free_layer(db, &record, &mut freed)?;
+            }
+        }
+        Ok(freed)
+    }
+
+    fn free_layer(
+        &self,
+        db: &Connection,
+        record: &crate::layers::Record,
+        freed: &mut Freed,
+    ) -> Result<(), Error> {
+        let diff_id = record.layer.diff_id;
+        let own = [diff_id.digest().as_raw()];
+        let mut query = db.prepare_cached("SELECT digest FROM layer_blobs WHERE diff_id = ?1")?;
+        let mut blobs = query
+            .query_map(own, |row| rows::digest(row, 0))?
+            .collect::<Result<Vec<_>, _>>()?;
+        db.prepare_cached("DELETE FROM layer_blobs WHERE diff_id = ?1")?
+            .execute(own)?;
+        db.prepare_cached("DELETE FROM layers WHERE diff_id = ?1")?
+            .execute(own)?;
+        if record.tar {
+            blobs.push(*diff_id.digest());
+        }
+        if record.tree {
+            freed.files.push(self.inner.paths.tree_folder(&diff_id));
+            // an estimate: walking the tree would take longer than it is worth
+            freed.bytes += record.layer.size;
+        }
+        for blob in blobs {
+            self.free_blob(db, &blob, freed)?;
+        }
+        freed.layers.push(diff_id);
+        Ok(())
+    }
+
+    fn free_blob(&self, db: &Connection, digest: &Digest, freed: &mut Freed) -> Result<(), Error> {
+        if self.inner.pins.holds(digest) || is_named(db, digest)? {
+            return Ok(());
+        }
+        let path = self.inner.paths.blob(digest);
+        if let Ok(meta) = fs::symlink_metadata(&path) {
+            freed.bytes += meta.len();
+            freed.files.push(path);
+        }
+        Ok(())
+    }
+
+    /// Moves to the trash what has no row any more. The caller still holds the gate.
+    pub(crate) fn throw_away(&self, freed: Freed) -> Result<u64, Error> {
+        for layer in &freed.layers {
+            self.inner.indexes.forget(layer);
+        }
+        for path in &freed.files {
+            self.inner.trash.take(path)?;
+        }
+        Ok(freed.bytes)
+    }
+
+    /// Frees everything that no image, cache record or lease keeps, and gives the number of bytes.
+    pub fn collect(&self) -> Result<u64, Error> {
+        let _gate = exclude(&self.inner.gate);
+        let mut freed = self.inner.database.write(Durability::Full, |db| {
+            let mut query = db.prepare_cached(
+                "SELECT diff_id FROM layers
+                 WHERE diff_id NOT IN (SELECT diff_id FROM image_layers) AND diff_id NOT IN (SELECT layer FROM cache)",
+            )?;
+            let unused = query
+                .query_map([], |row| rows::digest(row, 0).map(DiffId))?
+                .collect::<Result<Vec<_>, _>>()?;
+            self.free_layers(db, unused)
+        })?;
+        self.inner.database.read(|db| self.find_strays(db, &mut freed))?;
+        self.throw_away(freed)
+    }
+
+    /// Adds the files that no row names.
+    fn find_strays(&self, db: &Connection, freed: &mut Freed) -> Result<(), Error> {
+        let paths = &self.inner.paths;
+        for name in names(&paths.blobs())? {
+            let known = name.to_str().and_then(|hex| Digest::from_hex(hex).ok());
+            let path = paths.blobs().join(&name);
+            match known {
+                _ if freed.files.contains(&path) => {}
+                Some(digest) => self.free_blob(db, &digest, freed)?,
+                None => freed.files.push(path),
+            }
+        }
+        for name in names(&paths.trees())? {
+            let known = name
+                .to_str()
+                .and_then(|hex| Digest::from_hex(hex).ok())
+                .map(DiffId);
+            let kept = match &known {
+                Some(diff_id) => {
+                    self.inner.pins.holds_layer(diff_id)
+                        || rows::any(
+                            db,
+                            "SELECT 1 FROM layers WHERE diff_id = ?1 AND tree > 0",
+                            diff_id.digest(),
+                        )?
+                }
+                None => false,
+            };
+            let path = paths.trees().join(&name);
+            if !kept && !freed.files.contains(&path) {
+                freed.files.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the store in order after another process: see README, "What a crash can and cannot do".
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        let paths = &self.inner.paths;
+        for name in names(&paths.trash())? {
+            self.inner.trash.empty(paths.trash().join(name));
+        }
+        for folder in [paths.ingest(), paths.work()] {
+            for name in names(&folder)? {
+                self.inner.trash.take(&folder.join(name))?;
+            }
+        }
+        self.drop_what_was_not_synced()?;
+        self.collect()?;
+        Ok(())
+    }
+
+    /// If the machine was restarted since the last process, forms that were not synced may be anything.
+    fn drop_what_was_not_synced(&self) -> Result<(), Error> {
+        // where the kernel does not tell, every open counts as a restart
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = boot.trim();
+        self.inner.database.write(Durability::Full, |db| {
+            let last: Option<String> = rows::first(db, "SELECT value FROM meta WHERE key = 'boot'", [])?;
+            if last.as_deref() == Some(boot) && !boot.is_empty() {
+                return Ok(());
+            }
+            db.execute_batch(
+                "UPDATE layers SET tar = 0 WHERE tar = 1;
+                 UPDATE layers SET tree = 0 WHERE tree = 1;
+                 DELETE FROM layers WHERE tar = 0 AND tree = 0 AND diff_id NOT IN (SELECT diff_id FROM layer_blobs);
+                 DELETE FROM cache WHERE layer NOT IN (SELECT diff_id FROM layers);",
+            )?;
+            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?1)", [boot])?;
+            Ok(())
+        })
+    }
+
+    /// How much the store holds.
+    pub fn usage(&self) -> Result<Usage, Error> {
+        self.inner.database.read(|db| {
+            Ok(db.query_row(
+                "SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM layers),
+                     (SELECT coalesce(sum(size), 0) FROM layers), (SELECT count(*) FROM cache)",
+                [],
+                |row| {
+                    Ok(Usage {
+                        images: rows::bytes(row, 0)?,
+                        layers: rows::bytes(row, 1)?,
+                        layer_bytes: rows::bytes(row, 2)?,
+                        cache_records: rows::bytes(row, 3)?,
+                    })
+                },
+            )?)
+        })
+    }
+}
+
+/// Whether any row names the blob.
+fn is_named(db: &Connection, digest: &Digest) -> Result<bool, Error> {
+    for query in [
+        "SELECT 1 FROM layers WHERE diff_id = ?1 AND tar > 0",
+        "SELECT 1 FROM layer_blobs WHERE digest = ?1",
+        "SELECT 1 FROM images WHERE id = ?1",
+        "SELECT 1 FROM images WHERE manifest = ?1",
+    ] {
+        if rows::any(db, query, digest)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn names(folder: &std::path::Path) -> Result<Vec<std::ffi::OsString>, Error> {
+    fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+        .map_err(Error::io("look into the store"))
+}

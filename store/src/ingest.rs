@@ -1,0 +1,144 @@
+//! Bytes on their way in: hashed as they are written, gone if they are not committed.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fs_err::File;
+use mica_oci::{Digest, Hashing};
+
+use crate::blobs::Blob;
+use crate::disk;
+use crate::error::Error;
+use crate::lease::Lease;
+use crate::locks::share;
+use crate::store::{Inner, Store};
+
+/// Small writes are gathered to this many bytes.
+const BUFFER: usize = 128 << 10;
+
+/// A blob that is being written. Dropped before it is committed, it is gone.
+pub struct Ingest {
+    staged: Staged,
+    out: Hashing<BufWriter<File>>,
+    lease: Lease,
+}
+
+/// A blob that is written but not visible yet; its file is closed. Dropped, it is gone.
+pub(crate) struct Staged {
+    store: Arc<Inner>,
+    path: PathBuf,
+    /// Of what was written.
+    pub(crate) digest: Digest,
+    /// In bytes.
+    pub(crate) size: u64,
+}
+
+impl fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ingest").field(&self.staged.path).finish()
+    }
+}
+
+impl Write for Ingest {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.out.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Store {
+    /// Starts a blob.
+    pub fn ingest(&self, lease: &Lease) -> Result<Ingest, Error> {
+        let path = self.inner.paths.fresh(self.inner.paths.ingest());
+        let file = disk::create(&path).map_err(Error::io("start a blob"))?;
+        Ok(Ingest {
+            staged: Staged {
+                store: self.inner.clone(),
+                path,
+                digest: Digest::from_raw([0; 32]),
+                size: 0,
+            },
+            out: Hashing::new(BufWriter::with_capacity(BUFFER, file)),
+            lease: lease.clone(),
+        })
+    }
+}
+
+impl Ingest {
+    /// How many bytes were written so far.
+    pub fn bytes(&self) -> u64 {
+        self.out.bytes()
+    }
+
+    /// Makes the blob visible and durable; fine if it is there already. Bytes other than `expected` are refused with
+    /// [`Error::Digest`] and thrown away.
+    pub fn commit(self, expected: Option<Digest>) -> Result<Blob, Error> {
+        let lease = self.lease.clone();
+        let staged = self.stage()?;
+        if let Some(expected) = expected
+            && expected != staged.digest
+        {
+            return Err(Error::Digest {
+                expected,
+                actual: staged.digest,
+            });
+        }
+        staged.commit(&lease)
+    }
+
+    /// Ends the writing.
+    pub(crate) fn stage(self) -> Result<Staged, Error> {
+        let Self { mut staged, out, .. } = self;
+        let (buffer, digest, size) = out.finish();
+        buffer
+            .into_inner()
+            .map_err(|error| Error::io("write a blob")(error.into_error()))?;
+        staged.digest = digest;
+        staged.size = size;
+        Ok(staged)
+    }
+}
+
+impl Staged {
+    /// Opens what was written.
+    pub(crate) fn open(&self) -> Result<File, Error> {
+        File::open(&self.path).map_err(Error::io("read what was staged"))
+    }
+
+    /// Makes the blob visible and durable.
+    pub(crate) fn commit(self, lease: &Lease) -> Result<Blob, Error> {
+        disk::sync_file(&self.path).map_err(Error::io("sync a blob"))?;
+        let store = self.store.clone();
+        let (blob, found) = self.publish(lease)?;
+        if found {
+            // it may have been published without being synced
+            disk::sync_file(blob.path()).map_err(Error::io("sync a blob"))?;
+        }
+        disk::sync_folder(&store.paths.blobs()).map_err(Error::io("sync the blobs"))?;
+        Ok(blob)
+    }
+
+    /// Makes the blob visible, but not durable yet. Says whether it was there already.
+    pub(crate) fn publish(self, lease: &Lease) -> Result<(Blob, bool), Error> {
+        let to = self.store.paths.blob(&self.digest);
+        let _gate = share(&self.store.gate);
+        lease.pin_blob(&self.digest);
+        let there = fs_err::symlink_metadata(&to).is_ok_and(|meta| meta.is_file() && meta.len() == self.size);
+        if !there {
+            disk::rename(&self.path, &to).map_err(Error::io("publish a blob"))?;
+        }
+        Ok((Blob::at(self.digest, self.size, to), there))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // absent once published; what cannot be removed now is swept at the next open
+        let _ = disk::remove(&self.path);
+    }
+}

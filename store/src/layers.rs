@@ -1,0 +1,211 @@
+//! Layers: one identity, the diff id, in several forms.
+
+pub(crate) mod forms;
+pub(crate) mod views;
+
+use std::path::Path;
+
+use crate::packed::Packed;
+use mica_oci::{Compression, ContentDigest, DiffId, Digest};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::blobs::Blob;
+use crate::database::Durability;
+use crate::disk;
+use crate::error::Error;
+use crate::ingest::{Ingest, Staged};
+use crate::lease::Lease;
+use crate::locks::share;
+use crate::rows;
+use crate::store::Store;
+
+/// A layer that is in the store in at least one form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layer {
+    /// Its identity: the digest of its uncompressed tar.
+    pub diff_id: DiffId,
+    /// Length of the uncompressed tar in bytes.
+    pub size: u64,
+    /// What it holds, times aside; known for layers that were made here.
+    pub content: Option<ContentDigest>,
+}
+
+/// A layer's row: in which forms it lies.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) layer: Layer,
+    /// Whether its tar is there.
+    pub(crate) tar: bool,
+    /// Whether its tree is there.
+    pub(crate) tree: bool,
+    /// A compressed blob of it.
+    pub(crate) blob: Option<Digest>,
+}
+
+/// A layer's row.
+pub(crate) fn record(db: &Connection, diff_id: &DiffId) -> Result<Option<Record>, Error> {
+    let mut query = db.prepare_cached(
+        "SELECT size, content, tar > 0, tree > 0, (SELECT digest FROM layer_blobs b WHERE b.diff_id = l.diff_id LIMIT 1)
+         FROM layers l WHERE diff_id = ?1",
+    )?;
+    let found = query.query_row([diff_id.digest().as_raw()], |row| {
+        Ok(Record {
+            layer: Layer {
+                diff_id: *diff_id,
+                size: rows::bytes(row, 0)?,
+                content: rows::maybe_digest(row, 1)?.map(ContentDigest),
+            },
+            tar: row.get(2)?,
+            tree: row.get(3)?,
+            blob: rows::maybe_digest(row, 4)?,
+        })
+    });
+    Ok(found.optional()?)
+}
+
+/// Makes a layer's row, or fills in what it lacks.
+fn insert(db: &Connection, layer: &Layer) -> Result<(), Error> {
+    db.prepare_cached(
+        "INSERT INTO layers (diff_id, size, content) VALUES (?1, ?2, ?3)
+         ON CONFLICT (diff_id) DO UPDATE SET content = coalesce(content, ?3)",
+    )?
+    .execute((
+        layer.diff_id.digest().as_raw(),
+        rows::length(layer.size),
+        layer.content.map(|content| *content.digest().as_raw()),
+    ))?;
+    Ok(())
+}
+
+fn of(packed: &Packed) -> Layer {
+    Layer {
+        diff_id: packed.diff_id,
+        size: packed.size,
+        content: Some(packed.content),
+    }
+}
+
+impl Store {
+    /// The layer, if it is in the store; kept by the lease.
+    pub fn layer(&self, lease: &Lease, diff_id: &DiffId) -> Result<Option<Layer>, Error> {
+        Ok(self.layer_record(lease, diff_id)?.map(|record| record.layer))
+    }
+
+    pub(crate) fn layer_record(&self, lease: &Lease, diff_id: &DiffId) -> Result<Option<Record>, Error> {
+        let _gate = share(&self.inner.gate);
+        let record = self.inner.database.read(|db| record(db, diff_id))?;
+        if record.is_some() {
+            lease.pin_layer(diff_id);
+        }
+        Ok(record)
+    }
+
+    /// Takes in a layer as the uncompressed tar that was just packed. Durable once an image that has it is committed.
+    pub fn add_layer_tar(&self, lease: &Lease, ingest: Ingest, packed: &Packed) -> Result<Layer, Error> {
+        self.add_staged_tar(lease, ingest.stage()?, &of(packed))
+    }
+
+    /// Takes in a layer as the staged bytes of its uncompressed tar.
+    pub(crate) fn add_staged_tar(
+        &self,
+        lease: &Lease,
+        staged: Staged,
+        layer: &Layer,
+    ) -> Result<Layer, Error> {
+        if staged.digest != *layer.diff_id.digest() {
+            return Err(Error::Digest {
+                expected: *layer.diff_id.digest(),
+                actual: staged.digest,
+            });
+        }
+        let layer = Layer {
+            size: staged.size,
+            ..*layer
+        };
+        lease.pin_layer(&layer.diff_id);
+        staged.publish(lease)?;
+        self.inner.database.write(Durability::Normal, |db| {
+            insert(db, &layer)?;
+            db.prepare_cached("UPDATE layers SET tar = 1 WHERE diff_id = ?1 AND tar = 0")?
+                .execute([layer.diff_id.digest().as_raw()])?;
+            Ok(())
+        })?;
+        Ok(layer)
+    }
+
+    /// Takes in a layer as the tree that unpacking it gives. `dir` lies in a [`WorkDir`] and is moved from there. Not synced here:
+    /// durable once an image that has the layer is committed.
+    ///
+    /// [`WorkDir`]: crate::WorkDir
+    pub fn add_layer_tree(&self, lease: &Lease, dir: &Path, packed: &Packed) -> Result<Layer, Error> {
+        let layer = of(packed);
+        self.inner
+            .flights
+            .alone(&layer.diff_id, || self.move_tree(lease, dir, &layer))?;
+        Ok(layer)
+    }
+
+    /// Moves a tree to its place; the caller is alone with the layer. One that is there already stays.
+    pub(crate) fn move_tree(&self, lease: &Lease, dir: &Path, layer: &Layer) -> Result<(), Error> {
+        let paths = &self.inner.paths;
+        if !dir.starts_with(paths.work()) {
+            return Err(Error::Foreign { path: dir.to_owned() });
+        }
+        lease.pin_layer(&layer.diff_id);
+        let there = self.inner.database.read(|db| record(db, &layer.diff_id))?;
+        if there.is_some_and(|record| record.tree) {
+            return Ok(());
+        }
+        // left over if an earlier attempt failed between the move and the row
+        self.inner.trash.take(&paths.tree_folder(&layer.diff_id))?;
+        disk::make_folder(&paths.tree_folder(&layer.diff_id), 0o700).map_err(Error::io("make a tree"))?;
+        disk::failpoint("tree.folder");
+        disk::rename(dir, &paths.tree(&layer.diff_id)).map_err(Error::io("move a tree"))?;
+        self.inner.database.write(Durability::Normal, |db| {
+            insert(db, layer)?;
+            db.prepare_cached("UPDATE layers SET tree = 1 WHERE diff_id = ?1 AND tree = 0")?
+                .execute([layer.diff_id.digest().as_raw()])?;
+            Ok(())
+        })
+    }
+
+    /// Takes in a layer as a blob just as it was received. Its content is inflated and must hash to `claimed`, else
+    /// [`Error::Digest`].
+    pub fn add_layer_blob(
+        &self,
+        lease: &Lease,
+        blob: &Blob,
+        compression: Compression,
+        claimed: &DiffId,
+    ) -> Result<Layer, Error> {
+        lease.pin_layer(claimed);
+        let plain = blob.digest == *claimed.digest();
+        let size = match plain {
+            true => blob.size,
+            false => forms::inflated_size(blob, claimed)?,
+        };
+        let layer = Layer {
+            diff_id: *claimed,
+            size,
+            content: None,
+        };
+        self.inner.database.write(Durability::Normal, |db| {
+            insert(db, &layer)?;
+            if plain {
+                // the blob was synced when it was committed
+                db.prepare_cached("UPDATE layers SET tar = 2 WHERE diff_id = ?1")?
+                    .execute([claimed.digest().as_raw()])?;
+            } else {
+                db.prepare_cached("INSERT OR IGNORE INTO layer_blobs (digest, diff_id, size, compression) VALUES (?1, ?2, ?3, ?4)")?
+                    .execute((
+                        blob.digest.as_raw(),
+                        claimed.digest().as_raw(),
+                        rows::length(blob.size),
+                        compression.layer_media_type().as_str(),
+                    ))?;
+            }
+            Ok(())
+        })?;
+        Ok(layer)
+    }
+}

@@ -1,0 +1,78 @@
+//! Names of images.
+
+use jiff::Timestamp;
+use mica_oci::{ImageId, Reference};
+use rusqlite::Connection;
+
+use crate::database::Durability;
+use crate::error::Error;
+use crate::locks::share;
+use crate::rows;
+use crate::store::Store;
+
+/// The name a reference is kept under: without tag and digest it means `latest`; with a digest, the tag is only for show.
+pub(crate) fn kept(reference: &Reference) -> Reference {
+    let mut name = reference.clone().or_latest();
+    if name.digest.is_some() {
+        name.tag = None;
+    }
+    name
+}
+
+/// Lets `name` lead to `image`, which must be there. Gives what it led to before.
+pub(crate) fn point(db: &Connection, name: &Reference, image: &ImageId) -> Result<Option<ImageId>, Error> {
+    let previous = rows::target(db, name)?;
+    if previous != Some(*image) {
+        db.prepare_cached("INSERT OR REPLACE INTO refs (name, image) VALUES (?1, ?2)")?
+            .execute((name.to_string(), image.digest().as_raw()))?;
+    }
+    if name.tag.is_some() {
+        db.prepare_cached("UPDATE images SET tagged_at = ?2 WHERE id = ?1")?
+            .execute((image.digest().as_raw(), Timestamp::now().to_string()))?;
+    }
+    Ok(previous)
+}
+
+impl Store {
+    /// The image a reference leads to. Without tag and digest, `latest` is meant; a digest decides over a tag.
+    pub fn resolve(&self, reference: &Reference) -> Result<Option<ImageId>, Error> {
+        self.inner.database.read(|db| rows::target(db, &kept(reference)))
+    }
+
+    /// Lets a reference lead to an image and gives the image it led to before. Durable when this returns. A reference with a
+    /// digest says under which digest the repository has the image.
+    pub fn tag(&self, reference: &Reference, image: &ImageId) -> Result<Option<ImageId>, Error> {
+        let name = kept(reference);
+        let previous = {
+            let _gate = share(&self.inner.gate);
+            if self.inner.database.read(|db| rows::target(db, &name))? == Some(*image) {
+                return Ok(Some(*image));
+            }
+            self.inner.database.write(Durability::Full, |db| {
+                if !rows::any(db, "SELECT 1 FROM images WHERE id = ?1", image.digest())? {
+                    return Err(Error::MissingImage { image: *image });
+                }
+                point(db, &name, image)
+            })?
+        };
+        self.inner.catalogue.changed();
+        Ok(previous)
+    }
+
+    /// Forgets a reference and gives the image it led to. Durable when this returns.
+    pub fn untag(&self, reference: &Reference) -> Result<Option<ImageId>, Error> {
+        let name = kept(reference);
+        let previous = self.inner.database.write(Durability::Full, |db| {
+            let previous = rows::target(db, &name)?;
+            if previous.is_some() {
+                db.prepare_cached("DELETE FROM refs WHERE name = ?1")?
+                    .execute([name.to_string()])?;
+            }
+            Ok(previous)
+        })?;
+        if previous.is_some() {
+            self.inner.catalogue.changed();
+        }
+        Ok(previous)
+    }
+}
