@@ -1,5 +1,6 @@
 //! Layers: tar to tree and back, where hostile input lives.
 
+pub mod apply;
 pub mod changes;
 pub mod entry;
 pub mod error;
@@ -12,9 +13,12 @@ pub mod sink;
 pub mod source;
 pub mod stack;
 pub mod tar;
+mod trail;
 pub mod tree_view;
+pub mod tree_writer;
 pub mod view;
 
+pub use apply::{Applied, apply};
 pub use changes::{Change, Changes};
 pub use entry::{CAPABILITY_XATTR, Kind, LinkKey, Meta, Mtime, Node, Xattrs};
 pub use error::Error;
@@ -25,4 +29,5 @@ pub use source::Source;
 pub use stack::{Found, Stack, Step};
 pub use tar::{TarEntry, TarReader, TarWriter, is_tar};
 pub use tree_view::DirView;
+pub use tree_writer::TreeWriter;
 pub use view::{Content, ContentReader, Finding, LayerView, Name, Segment};

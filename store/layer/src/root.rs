@@ -56,7 +56,7 @@ impl Root {
             Ok(handle) => Ok(Place::File(handle)),
             Err(Errno::NOENT) => Ok(Place::Nothing),
             Err(Errno::NOTDIR | Errno::LOOP) => Ok(Place::Blocked),
-            Err(errno) => Err(self.error("cannot look at", path)(errno)),
+            Err(errno) => Err(self.failed("look at", path, errno)),
         }
     }
 
@@ -65,7 +65,7 @@ impl Root {
         match self.walk(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-            Err(errno) => Err(self.error("cannot open", path)(errno)),
+            Err(errno) => Err(self.failed("open", path, errno)),
         }
     }
 
@@ -87,13 +87,9 @@ impl Root {
     }
 
     /// Wraps what the system says with what was being done to `path`.
-    pub(crate) fn error<E: Into<io::Error>>(
-        &self,
-        action: &str,
-        path: &ImagePath,
-    ) -> impl FnOnce(E) -> Error {
-        let action = format!("{action} {path} in {}", self.place.display());
-        move |error| Error::io(action)(error.into())
+    pub(crate) fn failed(&self, action: &str, path: &ImagePath, error: impl Into<io::Error>) -> Error {
+        let place = self.place.display();
+        Error::io(format!("cannot {action} {path} in {place}"))(error.into())
     }
 }
 

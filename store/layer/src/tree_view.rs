@@ -36,7 +36,9 @@ impl DirView {
 
     fn is_whiteout(&self, file: &Handle, path: &ImagePath) -> Result<bool, Error> {
         if file.file_type() == FileType::RegularFile && file.size() == 0 {
-            let meta = file.meta().map_err(self.root.error("cannot read", path))?;
+            let meta = file
+                .meta()
+                .map_err(|error| self.root.failed("read", path, error))?;
             return Ok(meta.is_some_and(|(_, marks)| marks.whiteout));
         }
         Ok(file.is_whiteout_device())
@@ -51,19 +53,23 @@ impl LayerView for DirView {
             Place::Nothing => return Ok(Finding::Silent),
             Place::Blocked => return Ok(Finding::Whiteout),
         };
-        let error = self.root.error("cannot read", path);
-        Ok(match file.meta().map_err(error)? {
-            None => Finding::Silent,
-            Some((_, marks)) if marks.whiteout && !file.is_directory() => Finding::Whiteout,
-            Some((meta, marks)) => Finding::Node {
-                opaque: meta.is_directory() && marks.opaque,
-                node: Node {
-                    meta,
-                    link: file.link(),
-                    content: None,
+        Ok(
+            match file
+                .meta()
+                .map_err(|error| self.root.failed("read", path, error))?
+            {
+                None => Finding::Silent,
+                Some((_, marks)) if marks.whiteout && !file.is_directory() => Finding::Whiteout,
+                Some((meta, marks)) => Finding::Node {
+                    opaque: meta.is_directory() && marks.opaque,
+                    node: Node {
+                        meta,
+                        link: file.link(),
+                        content: None,
+                    },
                 },
             },
-        })
+        )
     }
 
     fn names(&self, path: &ImagePath) -> Result<Vec<Name>, Error> {
@@ -75,13 +81,13 @@ impl LayerView for DirView {
         }
         let marks = dir
             .meta()
-            .map_err(self.root.error("cannot read", path))?
+            .map_err(|error| self.root.failed("read", path, error))?
             .map(|(_, marks)| marks);
         let marked_files = marks.is_some_and(|marks| marks.marked_files);
         let listed = dir
             .open()
             .and_then(names)
-            .map_err(self.root.error("cannot list", path))?;
+            .map_err(|error| self.root.failed("list", path, error))?;
         let mut found = Vec::with_capacity(listed.len());
         for (name, file_type) in listed {
             // only what may be a whiteout or a socket is looked at
@@ -93,7 +99,9 @@ impl LayerView for DirView {
             let mut whiteout = false;
             if !plain {
                 let at = path.join(&name);
-                match Handle::at(dir.as_fd(), &name).map_err(self.root.error("cannot look at", &at))? {
+                match Handle::at(dir.as_fd(), &name)
+                    .map_err(|error| self.root.failed("look at", &at, error))?
+                {
                     Some(file) if file.file_type() != FileType::Socket => {
                         whiteout = self.is_whiteout(&file, &at)?
                     }
@@ -109,7 +117,9 @@ impl LayerView for DirView {
     fn open(&self, path: &ImagePath) -> Result<Content, Error> {
         match self.root.look(path)? {
             Place::File(file) if file.file_type() == FileType::RegularFile => {
-                let fd = file.open().map_err(self.root.error("cannot open", path))?;
+                let fd = file
+                    .open()
+                    .map_err(|error| self.root.failed("open", path, error))?;
                 let file_path = self.root.place().join(path.as_path());
                 Ok(Content::Range {
                     file: Arc::new(fs_err::File::from_parts(File::from(fd), file_path)),

@@ -1,0 +1,462 @@
+//! Writes a layer's tree as overlayfs takes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::ops::Bound;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::io::Errno;
+
+use crate::entry::{Kind, Meta, Mtime, Xattrs};
+use crate::error::Error;
+use crate::handle::{Handle, names};
+use crate::overlay;
+use crate::path::ImagePath;
+use crate::root::{PATH_LIMIT, Place, Root};
+use crate::sink::TreeSink;
+use crate::trail::{Obstacle, Trail};
+
+/// How many bytes of a file are read before they are written.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// From how many zeros on a hole is left instead of writing them.
+const HOLE_BYTES: usize = 16 << 10;
+
+/// Writes a layer into an empty tree: whiteouts become character devices 0:0, opaque directories get an extended
+/// attribute. No path is followed through a link; directories that were not put before what is in them are made
+/// 0755 0:0 with time 0. Directories get their times from [`finish`](Self::finish), without which the tree is not whole.
+/// Extended attributes of overlayfs and SELinux are left out whoever asks for them.
+pub struct TreeWriter {
+    root: Root,
+    trail: Trail,
+    /// What directories' times shall be.
+    times: BTreeMap<ImagePath, Mtime>,
+    /// What the layers below no longer show; a directory made there is opaque.
+    gone: BTreeSet<ImagePath>,
+    buffer: Vec<u8>,
+}
+
+impl TreeWriter {
+    /// Writes into `root`, which should be empty.
+    pub fn new(root: Root) -> Self {
+        Self {
+            root,
+            trail: Trail::default(),
+            times: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            buffer: vec![0; BUFFER_BYTES],
+        }
+    }
+
+    /// Sets what can be set only when all is written. A root that was not put becomes 0755 0:0 with time 0.
+    pub fn finish(mut self) -> Result<(), Error> {
+        if !self.times.contains_key(&ImagePath::root()) {
+            self.put_root(&Meta::directory(0o755, Mtime::default()))?;
+        }
+        // deepest first, so that a directory without permissions is not entered any more
+        for (path, mtime) in std::mem::take(&mut self.times).into_iter().rev() {
+            self.enter(&path.parent().unwrap_or_default())?;
+            let name = path.file_name().unwrap_or(b".");
+            set_times(self.trail.fd(&self.root), name, mtime)
+                .map_err(|error| self.failed("set the time of", &path, error))?;
+        }
+        Ok(())
+    }
+
+    /// The tree so far.
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Whether the last path that was written lies in the directory `path`.
+    pub(crate) fn is_in(&self, path: &ImagePath) -> bool {
+        self.trail.is_at(path)
+    }
+
+    /// Goes to the directory `path`, making what is missing of it.
+    fn enter(&mut self, path: &ImagePath) -> Result<(), Error> {
+        loop {
+            let Err((at, obstacle)) = self.trail.goto(&self.root, path) else {
+                return Ok(());
+            };
+            match obstacle {
+                Obstacle::Missing => self.imply(&at)?,
+                Obstacle::NotDirectory if self.is_whiteout(&at)? => self.imply(&at)?,
+                Obstacle::NotDirectory => {
+                    return Err(Error::Path {
+                        path: at,
+                        reason: "not a directory, but something is to be put into it".to_owned(),
+                    });
+                }
+                Obstacle::System(errno) => return Err(self.failed("open", &at, errno)),
+            }
+        }
+    }
+
+    /// Makes the directory `path`, of which nothing is known; the trail stands in the directory it is in.
+    fn imply(&mut self, path: &ImagePath) -> Result<(), Error> {
+        self.put_directory(path, &Meta::directory(0o755, Mtime::default()))
+    }
+
+    fn is_whiteout(&self, path: &ImagePath) -> Result<bool, Error> {
+        Ok(matches!(self.root.look(path)?, Place::File(file) if file.is_whiteout_device()))
+    }
+
+    /// Where `path` is to be made: the trail stands in its directory, the name is what is to be used there.
+    fn seat<'p>(&mut self, path: &'p ImagePath) -> Result<&'p [u8], Error> {
+        let Some(name) = path.file_name() else {
+            return Err(Error::Path {
+                path: path.clone(),
+                reason: "the root can only be a directory".to_owned(),
+            });
+        };
+        if path.as_bytes().len() as u64 > PATH_LIMIT {
+            return Err(Error::Limit {
+                what: format!("length of the path {path}"),
+                limit: PATH_LIMIT,
+            });
+        }
+        self.enter(&path.parent().unwrap_or_default())?;
+        Ok(name)
+    }
+
+    /// Makes `path` with `make`, in place of what is there.
+    fn replace<T>(
+        &mut self,
+        path: &ImagePath,
+        name: &[u8],
+        make: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> Result<T, Error> {
+        match make(self.trail.fd(&self.root)) {
+            Err(Errno::EXIST) => {
+                self.remove(path, name)?;
+                make(self.trail.fd(&self.root))
+            }
+            other => other,
+        }
+        .map_err(|error| self.failed("make", path, error))
+    }
+
+    /// Removes `path` with all below it; the trail stands in its directory.
+    fn remove(&mut self, path: &ImagePath, name: &[u8]) -> Result<(), Error> {
+        let dir = self.trail.fd(&self.root);
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => {
+                remove_tree(dir, name).map_err(|error| self.failed("remove", path, error))?;
+                self.trail.forget(path);
+                let from = (Bound::Excluded(path.clone()), Bound::Unbounded);
+                let below = |other: &&ImagePath| other.starts_with(path);
+                let gone: Vec<_> = self.gone.range(from.clone()).take_while(below).cloned().collect();
+                gone.iter().for_each(|path| _ = self.gone.remove(path));
+                let timed: Vec<_> = self
+                    .times
+                    .range(from)
+                    .map(|(path, _)| path)
+                    .take_while(below)
+                    .cloned()
+                    .collect();
+                timed
+                    .iter()
+                    .chain([path])
+                    .for_each(|path| _ = self.times.remove(path));
+                Ok(())
+            }
+            other => other.map_err(|error| self.failed("remove", path, error)),
+        }
+    }
+
+    fn put_root(&mut self, meta: &Meta) -> Result<(), Error> {
+        let path = ImagePath::root();
+        if !meta.is_directory() {
+            return self.seat(&path).map(|_| ());
+        }
+        self.enter(&path)?;
+        self.dress_directory(&path, b".", meta)
+    }
+
+    /// Makes or changes a directory; the trail stands in the directory it is in.
+    fn put_directory(&mut self, path: &ImagePath, meta: &Meta) -> Result<(), Error> {
+        let name = path.file_name().unwrap_or(b".");
+        let make = |dir: BorrowedFd<'_>| rustix::fs::mkdirat(dir, name, Mode::RWXU);
+        let made = match make(self.trail.fd(&self.root)) {
+            Err(Errno::EXIST) => {
+                let there = Handle::at(self.trail.fd(&self.root), name)
+                    .map_err(|error| self.failed("look at", path, error))?;
+                if there.is_some_and(|file| file.is_directory()) {
+                    false
+                } else {
+                    self.replace(path, name, make)?;
+                    true
+                }
+            }
+            other => other
+                .map(|()| true)
+                .map_err(|error| self.failed("make", path, error))?,
+        };
+        self.dress_directory(path, name, meta)?;
+        if made && self.gone.contains(path) {
+            self.mark_opaque(path)?;
+        }
+        Ok(())
+    }
+
+    fn dress_directory(&mut self, path: &ImagePath, name: &[u8], meta: &Meta) -> Result<(), Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(self.trail.fd(&self.root), name, flags, Mode::empty())
+            .map_err(|error| self.failed("open", path, error))?;
+        self.dress(path, &dir, meta)?;
+        self.times.insert(path.clone(), meta.mtime);
+        Ok(())
+    }
+
+    /// Gives an open file its owner, mode and extended attributes, in this order: a change of owner takes away setuid and
+    /// capabilities.
+    fn dress(&self, path: &ImagePath, file: &OwnedFd, meta: &Meta) -> Result<(), Error> {
+        let (uid, gid) = owner(path, meta)?;
+        rustix::fs::fchown(file, Some(uid), Some(gid))
+            .map_err(|error| self.failed("set the owner of", path, error))?;
+        rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode))
+            .map_err(|error| self.failed("set the mode of", path, error))?;
+        self.set_xattrs(path, &meta.xattrs, |name, value| {
+            rustix::fs::fsetxattr(file, name, value, rustix::fs::XattrFlags::empty())
+        })
+    }
+
+    fn set_xattrs(
+        &self,
+        path: &ImagePath,
+        xattrs: &Xattrs,
+        set: impl Fn(&[u8], &[u8]) -> rustix::io::Result<()>,
+    ) -> Result<(), Error> {
+        for (name, value) in xattrs.iter().filter(|(name, _)| !overlay::is_foreign(name)) {
+            match set(name, value) {
+                // what the file system cannot hold is left out, as docker does
+                Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                // user attributes are for regular files and directories only (xattr(7))
+                Err(Errno::PERM) if name.starts_with(b"user.") => {}
+                Err(errno) => {
+                    let action = format!("set the attribute {} of", String::from_utf8_lossy(name));
+                    return Err(self.failed(&action, path, errno));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_file(&mut self, path: &ImagePath, meta: &Meta, content: &mut dyn Read) -> Result<(), Error> {
+        let name = self.seat(path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = self.replace(path, name, |dir| {
+            rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
+        })?;
+        let written =
+            fill(&file, content, &mut self.buffer).map_err(|error| self.failed("write", path, error))?;
+        if written != meta.size() {
+            return Err(Error::Path {
+                path: path.clone(),
+                reason: format!("has {written} bytes instead of {}", meta.size()),
+            });
+        }
+        self.dress(path, &file, meta)?;
+        rustix::fs::futimens(&file, &times(meta.mtime))
+            .map_err(|error| self.failed("set the time of", path, error))
+    }
+
+    /// Makes what has no content: a link, a device, a pipe.
+    fn put_special(&mut self, path: &ImagePath, meta: &Meta) -> Result<(), Error> {
+        let name = self.seat(path)?;
+        let (uid, gid) = owner(path, meta)?;
+        self.replace(path, name, |dir| make_special(dir, name, &meta.kind))?;
+        let dir = self.trail.fd(&self.root);
+        rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| self.failed("set the owner of", path, error))?;
+        let symlink = matches!(meta.kind, Kind::Symlink { .. });
+        if !symlink || !meta.xattrs.is_empty() {
+            let file = Handle::at(dir, name)
+                .and_then(|file| file.ok_or(Errno::NOENT))
+                .map_err(|error| self.failed("look at", path, error))?;
+            if !symlink {
+                file.set_mode(meta.mode)
+                    .map_err(|error| self.failed("set the mode of", path, error))?;
+            }
+            self.set_xattrs(path, &meta.xattrs, |name, value| file.set_xattr(name, value))?;
+        }
+        set_times(dir, name, meta.mtime).map_err(|error| self.failed("set the time of", path, error))
+    }
+
+    fn mark_opaque(&self, path: &ImagePath) -> Result<(), Error> {
+        let Place::File(dir) = self.root.look(path)? else {
+            return Err(self.failed("mark", path, Errno::NOENT));
+        };
+        mark_opaque(&dir).map_err(|error| self.failed("mark as opaque", path, error))
+    }
+
+    fn failed(&self, action: &str, path: &ImagePath, error: impl Into<io::Error>) -> Error {
+        self.root.failed(action, path, error)
+    }
+}
+
+impl TreeSink for TreeWriter {
+    fn put(&mut self, path: &ImagePath, meta: &Meta, content: &mut dyn Read) -> Result<(), Error> {
+        match meta.kind {
+            _ if path.is_root() => self.put_root(meta),
+            Kind::File { .. } => self.put_file(path, meta, content),
+            Kind::Directory => {
+                self.seat(path)?;
+                self.put_directory(path, meta)
+            }
+            Kind::CharDevice { major: 0, minor: 0 } => self.whiteout(path),
+            _ => self.put_special(path, meta),
+        }
+    }
+
+    fn put_hardlink(&mut self, path: &ImagePath, target: &ImagePath) -> Result<(), Error> {
+        if path == target {
+            return Ok(());
+        }
+        let unfit = |reason: &str| Error::Path {
+            path: path.clone(),
+            reason: format!("hard link to {target}, which is {reason}"),
+        };
+        match self.root.look(target)? {
+            Place::File(file) if file.is_directory() => return Err(unfit("a directory")),
+            Place::File(file) if !file.is_whiteout_device() => {}
+            _ => return Err(unfit("not in this layer")),
+        }
+        let from = target.parent().unwrap_or_default();
+        let target_name = target.file_name().unwrap_or(b".");
+        let from = match self.root.look(&from)? {
+            Place::File(dir) => dir,
+            _ => return Err(unfit("not in this layer")),
+        };
+        let name = self.seat(path)?;
+        self.replace(path, name, |dir| {
+            rustix::fs::linkat(from.as_fd(), target_name, dir, name, AtFlags::empty())
+        })
+    }
+
+    fn whiteout(&mut self, path: &ImagePath) -> Result<(), Error> {
+        let name = self.seat(path)?;
+        self.gone.insert(path.clone());
+        let dir = self.trail.fd(&self.root);
+        match rustix::fs::mknodat(dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
+            Ok(()) => Ok(()),
+            // what this layer itself has there stays, and hides what the layers below have
+            Err(Errno::EXIST) => {
+                match Handle::at(dir, name).map_err(|error| self.failed("look at", path, error))? {
+                    Some(file) if file.is_directory() => {
+                        mark_opaque(&file).map_err(|error| self.failed("mark as opaque", path, error))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Err(errno) => Err(self.failed("make the whiteout", path, errno)),
+        }
+    }
+
+    fn opaque(&mut self, path: &ImagePath) -> Result<(), Error> {
+        self.enter(path)?;
+        self.mark_opaque(path)
+    }
+}
+
+/// Removes the directory `name` in `dir` with all below it, however deep, with few descriptors.
+pub(crate) fn remove_tree(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut found = vec![name.to_vec()];
+    let mut next = 0;
+    while let Some(path) = found.get(next).cloned() {
+        next += 1;
+        // the names are of this tree only, so no component of `path` is a link
+        let fd = rustix::fs::openat(dir, path.as_slice(), flags, Mode::empty())?;
+        let listed = names(fd.try_clone().map_err(|_| Errno::MFILE)?)?;
+        for (name, _) in listed {
+            match rustix::fs::unlinkat(&fd, name.as_slice(), AtFlags::empty()) {
+                Err(Errno::ISDIR) => found.push([path.as_slice(), b"/", &name].concat()),
+                other => other?,
+            }
+        }
+    }
+    found
+        .iter()
+        .rev()
+        .try_for_each(|path| rustix::fs::unlinkat(dir, path.as_slice(), AtFlags::REMOVEDIR))
+}
+
+/// Says that nothing of the layers below shows through the directory `dir`.
+pub(crate) fn mark_opaque(dir: &Handle) -> rustix::io::Result<()> {
+    let [privileged, own] = overlay::OPAQUE;
+    match dir.set_xattr(privileged, overlay::YES) {
+        Err(Errno::PERM) => dir.set_xattr(own, overlay::YES),
+        other => other,
+    }
+}
+
+/// Sets the modification time of `name` in `dir`, not following it.
+pub(crate) fn set_times(dir: BorrowedFd<'_>, name: &[u8], mtime: Mtime) -> rustix::io::Result<()> {
+    rustix::fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn times(mtime: Mtime) -> Timestamps {
+    let last_modification = Timespec {
+        tv_sec: mtime.seconds,
+        tv_nsec: mtime.nanoseconds.into(),
+    };
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification,
+    }
+}
+
+fn owner(path: &ImagePath, meta: &Meta) -> Result<(Uid, Gid), Error> {
+    // chown(2) takes this number for "leave it"
+    if meta.uid == u32::MAX || meta.gid == u32::MAX {
+        return Err(Error::Path {
+            path: path.clone(),
+            reason: format!("owner {}:{} does not exist on Linux", meta.uid, meta.gid),
+        });
+    }
+    Ok((Uid::from_raw(meta.uid), Gid::from_raw(meta.gid)))
+}
+
+fn make_special(dir: BorrowedFd<'_>, name: &[u8], kind: &Kind) -> rustix::io::Result<()> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    let device = |file_type, major, minor| {
+        rustix::fs::mknodat(dir, name, file_type, mode, rustix::fs::makedev(major, minor))
+    };
+    match kind {
+        Kind::Symlink { target } => rustix::fs::symlinkat(target.as_slice(), dir, name),
+        Kind::CharDevice { major, minor } => device(FileType::CharacterDevice, *major, *minor),
+        Kind::BlockDevice { major, minor } => device(FileType::BlockDevice, *major, *minor),
+        Kind::Fifo => device(FileType::Fifo, 0, 0),
+        Kind::File { .. } | Kind::Directory => Err(Errno::INVAL),
+    }
+}
+
+/// Writes all of `content` into an empty file, leaving holes for long runs of zeros; tells how many bytes it was.
+fn fill(file: &OwnedFd, content: &mut dyn Read, buffer: &mut [u8]) -> io::Result<u64> {
+    let mut at = 0;
+    let mut hole = false;
+    loop {
+        let n = match content.read(buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hole = n >= HOLE_BYTES && buffer[..n].iter().all(|b| *b == 0);
+        let mut done = if hole { n } else { 0 };
+        while done < n {
+            done += rustix::io::pwrite(file, &buffer[done..n], at + done as u64)?;
+        }
+        at += n as u64;
+    }
+    if hole {
+        rustix::fs::ftruncate(file, at)?;
+    }
+    Ok(at)
+}
