@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod changes;
+pub mod compress;
 pub mod entry;
 pub mod error;
 mod handle;
@@ -20,6 +21,7 @@ pub mod view;
 
 pub use apply::{Applied, apply};
 pub use changes::{Change, Changes};
+pub use compress::{Format, decompress};
 pub use entry::{CAPABILITY_XATTR, Kind, LinkKey, Meta, Mtime, Node, Xattrs};
 pub use error::Error;
 pub use path::ImagePath;
