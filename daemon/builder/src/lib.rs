@@ -1,1 +1,26 @@
-//! Dockerfile to image: plan, cache keys, steps.
+//! Dockerfile to image: plan, cache keys, steps. Blocking; knows no HTTP, no registry, no sandbox.
+
+mod assemble;
+mod build;
+mod context;
+mod draft;
+mod environment;
+mod error;
+mod key;
+mod layers;
+mod mode;
+mod ops;
+mod options;
+mod owner;
+mod plan;
+pub mod ports;
+mod quote;
+mod refuse;
+mod selection;
+mod site;
+mod state;
+mod walk;
+
+pub use build::{Builder, Built};
+pub use error::{Error, StepError};
+pub use options::Options;

@@ -1,0 +1,161 @@
+//! The whole of a build, read in one sitting.
+
+use std::io::Read;
+
+use mica_dockerfile::{Dockerfile, ParseError, is_builtin_frontend};
+use mica_oci::{ImageId, Raw, Reference};
+use mica_store::Store;
+use mica_task::{Cancel, Event, Reporter};
+
+use crate::assemble::assemble;
+use crate::context::Context;
+use crate::error::Error;
+use crate::layers::Layers;
+use crate::ops::config::Scope;
+use crate::options::Options;
+use crate::plan::Plan;
+use crate::ports::{Executor, Images};
+use crate::refuse::refuse_unsupported;
+use crate::site::Site;
+use crate::walk::Walk;
+
+/// Builds images into a store.
+pub struct Builder<'a> {
+    /// Where layers, images and the cache are.
+    pub store: &'a Store,
+    /// Where base images come from.
+    pub images: &'a dyn Images,
+    /// Who runs processes.
+    pub executor: &'a dyn Executor,
+    /// Who wants to know.
+    pub reporter: &'a Reporter,
+    /// When to stop.
+    pub cancel: &'a Cancel,
+}
+
+/// What a build made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The image.
+    pub image: ImageId,
+    /// Build arguments that no instruction asked for.
+    pub unused_args: Vec<String>,
+}
+
+impl Builder<'_> {
+    /// Builds the image that `options` ask for from the `context` a client sends, and gives it `tags`.
+    pub fn build(
+        &self,
+        options: &Options,
+        tags: &[Reference],
+        context: impl Read + 'static,
+    ) -> Result<Built, Error> {
+        let lease = self.store.lease();
+        let context = Context::receive(context, self.store, &lease, self.cancel)?;
+        let (name, bytes) = context.dockerfile(&options.dockerfile)?;
+        let dockerfile = parse(&name, &bytes, options)?;
+        let plan = Plan::new(&dockerfile, options)?;
+        refuse_unsupported(&dockerfile, &plan)?;
+        let tree = context.tree(&name, options.filter_context)?;
+        let layers = Layers {
+            store: self.store,
+            lease: &lease,
+            cancel: self.cancel,
+            epoch: epoch(options)?,
+            no_cache: options.no_cache,
+        };
+        for warning in &dockerfile.warnings {
+            self.reporter.report(Event::Warning {
+                text: warning.text.clone(),
+                line: Some(warning.span.start),
+            });
+        }
+        let scope = Scope {
+            globals: &plan.globals,
+            options,
+            escape: dockerfile.directives.escape,
+        };
+        let site = Site {
+            plan: &plan,
+            scope,
+            layers: &layers,
+            executor: self.executor,
+            reporter: self.reporter,
+        };
+        let walk = Walk::new(&dockerfile, &tree, self.images, site);
+        let (state, inherited) = walk.run()?;
+        self.cancel.check().map_err(|_| Error::Cancelled)?;
+        let config = Raw::of(assemble(&state, &options.labels, inherited, layers.epoch))?;
+        let committed = self.store.commit_image(&lease, &config, None, tags)?;
+        let image = committed.image.id;
+        self.reporter.report(Event::Built { image });
+        for reference in tags {
+            self.reporter.report(Event::Tagged {
+                reference: reference.clone(),
+            });
+        }
+        Ok(Built {
+            image,
+            unused_args: unused_args(options, &dockerfile),
+        })
+    }
+}
+
+fn parse(name: &str, bytes: &[u8], options: &Options) -> Result<Dockerfile, Error> {
+    let dockerfile = Dockerfile::parse(bytes).map_err(|e| match e {
+        ParseError::Empty => Error::EmptyDockerfile(name.to_owned()),
+        other => Error::Parse(other),
+    })?;
+    let asked = options
+        .build_arg("BUILDKIT_SYNTAX")
+        .or(dockerfile.directives.syntax.as_deref());
+    match asked {
+        Some(syntax) if !is_builtin_frontend(syntax) => Err(Error::Syntax {
+            line: 1,
+            name: syntax.to_owned(),
+        }),
+        _ => Ok(dockerfile),
+    }
+}
+
+/// SOURCE_DATE_EPOCH: seconds since 1970, empty for none (reproducible-builds.org specification).
+fn epoch(options: &Options) -> Result<Option<i64>, Error> {
+    match options.build_arg("SOURCE_DATE_EPOCH") {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| Error::Epoch(text.to_owned())),
+    }
+}
+
+/// Build arguments that neither an ARG declares nor the builder knows by itself.
+fn unused_args(options: &Options, dockerfile: &Dockerfile) -> Vec<String> {
+    use mica_dockerfile::Instruction;
+
+    let stages = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+    let in_stages = stages.filter_map(|located| match &located.instruction {
+        Instruction::Arg(args) => Some(args),
+        _ => None,
+    });
+    let declared: Vec<&str> = dockerfile
+        .globals
+        .iter()
+        .map(|line| &line.args)
+        .chain(in_stages)
+        .flatten()
+        .map(|arg| arg.name.as_str())
+        .collect();
+    let known = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        declared.contains(&name)
+            || name == "SOURCE_DATE_EPOCH"
+            || name.starts_with("BUILDKIT_")
+            || lower.ends_with("_proxy")
+            || ["TARGET", "BUILD"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    options
+        .build_args
+        .iter()
+        .map(|(name, _)| name)
+        .filter(|name| !known(name))
+        .cloned()
+        .collect()
+}

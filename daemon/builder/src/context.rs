@@ -1,0 +1,197 @@
+//! The build context: the tar a client sends, kept in one file as it is and read through an index.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::Arc;
+
+use fs_err::OpenOptions;
+use mica_dockerfile::ignore::IgnorePatterns;
+use mica_layer::{
+    Content, Error as LayerError, Finding, ImagePath, IndexOptions, LayerView, Name, Stack, TarView,
+    decompress, spool,
+};
+use mica_store::{Lease, Store, WorkDir};
+use mica_task::Cancel;
+
+use crate::error::Error;
+use crate::selection::Tree;
+
+/// The longest Dockerfile or ignore file that is read, in bytes.
+const TEXT_LIMIT: u64 = 4 << 20;
+const DEFAULT_NAME: &str = "Dockerfile";
+const FALLBACK_NAME: &str = "dockerfile";
+const IGNORE_FILE: &str = ".dockerignore";
+
+/// A build context in the store's scratch space; gone when this is dropped.
+pub struct Context {
+    view: Arc<dyn LayerView>,
+    _work: WorkDir,
+}
+
+impl Context {
+    /// Receives a context: a tar in any compression. No bytes at all are an empty context.
+    pub fn receive(
+        input: impl Read + 'static,
+        store: &Store,
+        lease: &Lease,
+        cancel: &Cancel,
+    ) -> Result<Self, Error> {
+        let work = store.work(lease)?;
+        let path = work.path().join("context.tar");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(Error::ContextIo)?;
+        let (tar, _) = decompress(cancel.guard(input)).map_err(|e| failed(e, cancel))?;
+        let options = IndexOptions {
+            whiteouts: false,
+            hash_contents: true,
+        };
+        let index = spool(tar, &file, options).map_err(|e| failed(e, cancel))?;
+        Ok(Self {
+            view: Arc::new(TarView::new(Arc::new(file), Arc::new(index))),
+            _work: work,
+        })
+    }
+
+    /// Reads the Dockerfile `name`; gives its real name too.
+    pub fn dockerfile(&self, name: &str) -> Result<(String, Vec<u8>), Error> {
+        let name = if name.is_empty() { DEFAULT_NAME } else { name };
+        if let Some(bytes) = self.read(name)? {
+            return Ok((name.to_owned(), bytes));
+        }
+        match (name == DEFAULT_NAME)
+            .then(|| self.read(FALLBACK_NAME))
+            .transpose()?
+            .flatten()
+        {
+            Some(bytes) => Ok((FALLBACK_NAME.to_owned(), bytes)),
+            None => Err(Error::NoDockerfile(name.to_owned())),
+        }
+    }
+
+    /// The files that COPY and ADD may take. Where the client already left out what its ignore file names, only the
+    /// Dockerfile and the ignore file itself remain to be left out: clients always send those two.
+    pub fn tree(&self, dockerfile: &str, filter: bool) -> Result<Tree, Error> {
+        let own = format!("{dockerfile}{IGNORE_FILE}");
+        let (file, bytes) = match self.read(&own)? {
+            Some(bytes) => (own, Some(bytes)),
+            None => (IGNORE_FILE.to_owned(), self.read(IGNORE_FILE)?),
+        };
+        let mut view = self.view.clone();
+        if let Some(bytes) = bytes {
+            let patterns = IgnorePatterns::parse(&bytes).map_err(|e| Error::IgnoreFile {
+                file: file.clone(),
+                reason: e.to_string(),
+            })?;
+            let hidden = if filter {
+                self.ignored(&patterns)?
+            } else {
+                let always = [dockerfile, &file].map(|name| ImagePath::clamped(name.as_bytes()));
+                always
+                    .into_iter()
+                    .filter(|path| excludes(&patterns, path))
+                    .collect()
+            };
+            if !hidden.is_empty() {
+                view = Arc::new(Filtered { inner: view, hidden });
+            }
+        }
+        Ok(Tree {
+            stack: Stack::new(vec![view]),
+            place: "build context or excluded by .dockerignore".into(),
+            is_context: true,
+        })
+    }
+
+    /// All paths that `patterns` leave out, without those below them.
+    fn ignored(&self, patterns: &IgnorePatterns) -> Result<BTreeSet<ImagePath>, Error> {
+        let mut hidden = BTreeSet::new();
+        let mut kept: BTreeSet<ImagePath> = BTreeSet::new();
+        let stack = Stack::new(vec![self.view.clone()]);
+        stack
+            .walk(&ImagePath::root(), &mut |path, _| {
+                if path.is_root() || !excludes(patterns, path) {
+                    kept.extend(path.ancestors());
+                } else {
+                    hidden.insert(path.clone());
+                }
+                Ok(mica_layer::Step::Into)
+            })
+            .map_err(Error::Context)?;
+        // a directory above something that is kept is kept
+        Ok(hidden.difference(&kept).cloned().collect())
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let stack = Stack::new(vec![self.view.clone()]);
+        let path = stack
+            .resolve(&ImagePath::clamped(name.as_bytes()), true)
+            .map_err(Error::Context)?;
+        let found = stack.lookup(&path).map_err(Error::Context)?;
+        let Some(found) = found.filter(|found| matches!(found.node.meta.kind, mica_layer::Kind::File { .. }))
+        else {
+            return Ok(None);
+        };
+        if found.node.meta.size() > TEXT_LIMIT {
+            return Err(Error::LargeDockerfile {
+                name: name.to_owned(),
+                limit: TEXT_LIMIT,
+            });
+        }
+        let mut bytes = Vec::new();
+        stack
+            .open(&path)
+            .map_err(Error::Context)?
+            .reader()
+            .read_to_end(&mut bytes)
+            .map_err(Error::ContextIo)?;
+        Ok(Some(bytes))
+    }
+}
+
+fn excludes(patterns: &IgnorePatterns, path: &ImagePath) -> bool {
+    patterns.excludes(&String::from_utf8_lossy(path.as_bytes()))
+}
+
+fn failed(error: LayerError, cancel: &Cancel) -> Error {
+    if cancel.is_cancelled() {
+        Error::Cancelled
+    } else {
+        Error::Context(error)
+    }
+}
+
+/// A view without some of its paths and all below them.
+struct Filtered {
+    inner: Arc<dyn LayerView>,
+    hidden: BTreeSet<ImagePath>,
+}
+
+impl Filtered {
+    fn hides(&self, path: &ImagePath) -> bool {
+        self.hidden.contains(path) || path.ancestors().any(|above| self.hidden.contains(&above))
+    }
+}
+
+impl LayerView for Filtered {
+    fn find(&self, path: &ImagePath) -> Result<Finding, LayerError> {
+        if self.hides(path) {
+            Ok(Finding::Silent)
+        } else {
+            self.inner.find(path)
+        }
+    }
+
+    fn names(&self, path: &ImagePath) -> Result<Vec<Name>, LayerError> {
+        let mut names = self.inner.names(path)?;
+        names.retain(|name| !self.hides(&path.join(&name.name)));
+        Ok(names)
+    }
+
+    fn open(&self, path: &ImagePath) -> Result<Content, LayerError> {
+        self.inner.open(path)
+    }
+}

@@ -1,0 +1,290 @@
+//! A layer in the making: changes on top of the layers below, looked at as one tree.
+
+use mica_layer::{Change, Changes, ImagePath, Kind, LinkKey, Meta, Source, Stack};
+use mica_oci::Digest;
+
+use crate::error::StepError;
+
+/// How many symbolic links one path may lead through (path_resolution(7) says 40; docker's securejoin 255).
+const LINK_LIMIT: usize = 255;
+
+/// The changes of a new layer on top of the layers below it.
+pub struct Draft<'a> {
+    below: &'a Stack,
+    changes: Changes,
+}
+
+/// What a new file is made of.
+pub struct NewFile {
+    /// All but its bytes.
+    pub meta: Meta,
+    /// Its bytes.
+    pub source: Source,
+    /// The digest of its bytes, where it is known.
+    pub content: Option<Digest>,
+    /// Its key, if other new paths are the same file.
+    pub link: Option<(u32, LinkKey)>,
+}
+
+impl NewFile {
+    /// A file without bytes, or a directory.
+    pub fn bare(meta: Meta) -> Self {
+        Self {
+            meta,
+            source: Source::Empty,
+            content: None,
+            link: None,
+        }
+    }
+}
+
+/// Names that start with this cannot be files of a layer: they say that a file of the layers below is gone (OCI image
+/// spec, "Whiteouts").
+const WHITEOUT_PREFIX: &[u8] = b".wh.";
+const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
+
+impl<'a> Draft<'a> {
+    /// No changes yet on top of `below`.
+    pub fn new(below: &'a Stack) -> Self {
+        Self {
+            below,
+            changes: Changes::new(),
+        }
+    }
+
+    /// The changes made.
+    pub fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    /// What is at `path`, links not followed.
+    pub fn lookup(&self, path: &ImagePath) -> Result<Option<Meta>, StepError> {
+        match self.changes.get(path) {
+            Some(Change::Node { meta, .. }) => return Ok(Some(meta.clone())),
+            Some(Change::Whiteout) => return Ok(None),
+            None => {}
+        }
+        let hides = |change: &Change| match change {
+            Change::Whiteout => true,
+            Change::Node { meta, opaque, .. } => *opaque || !meta.is_directory(),
+        };
+        if path
+            .ancestors()
+            .any(|above| self.changes.get(&above).is_some_and(hides))
+        {
+            return Ok(None);
+        }
+        Ok(self.below.lookup(path)?.map(|found| found.node.meta))
+    }
+
+    /// Where `path`, taken from `root` down, really leads: symbolic links are followed inside `root`, also dangling ones.
+    /// The last component is followed only if `follow_last`.
+    pub fn resolve(&self, root: &ImagePath, path: &[u8], follow_last: bool) -> Result<ImagePath, StepError> {
+        let mut at = root.clone();
+        let mut links = 0;
+        let mut open: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
+        while let Some(name) = open.pop() {
+            if name == b".." {
+                if at != *root {
+                    at = at.parent().unwrap_or_default();
+                }
+                continue;
+            }
+            let next = at.join(&name);
+            let follow = follow_last || !open.is_empty();
+            match self.lookup(&next)?.map(|meta| meta.kind) {
+                Some(Kind::Symlink { target }) if follow => {
+                    links += 1;
+                    if links > LINK_LIMIT {
+                        return Err(StepError::Invalid(format!(
+                            "{next}: too many levels of symbolic links"
+                        )));
+                    }
+                    if target.starts_with(b"/") {
+                        at = root.clone();
+                    }
+                    open.extend(components(&target).rev().map(<[u8]>::to_vec));
+                }
+                _ => at = next,
+            }
+        }
+        Ok(at)
+    }
+
+    /// Makes the directory `path` and those above it, as far as they are missing; `path` must not lead through links.
+    /// Gives whether `path` itself was made.
+    pub fn make_directories(&mut self, path: &ImagePath, new: &Meta) -> Result<bool, StepError> {
+        let mut made = false;
+        for directory in path.ancestors().chain((!path.is_root()).then(|| path.clone())) {
+            made = match self.lookup(&directory)? {
+                Some(meta) if meta.is_directory() => false,
+                Some(_) => {
+                    return Err(StepError::Invalid(format!(
+                        "cannot create directory {directory}: it exists and is none"
+                    )));
+                }
+                None => {
+                    self.insert(&directory, NewFile::bare(new.clone()), false)?;
+                    true
+                }
+            };
+        }
+        Ok(made)
+    }
+
+    /// Puts a file or directory at `path`, whose parent must be there. What is at `path` is replaced, except that a
+    /// directory put on a directory keeps its contents.
+    pub fn put(&mut self, path: &ImagePath, file: NewFile) -> Result<(), StepError> {
+        let name = path.file_name().unwrap_or_default();
+        if let Some(gone) = name
+            .strip_prefix(WHITEOUT_PREFIX)
+            .filter(|_| !file.meta.is_directory())
+        {
+            return self.put_whiteout(path, name == OPAQUE_MARKER, gone);
+        }
+        let before = self.lookup(path)?;
+        let directory = file.meta.is_directory();
+        let mut opaque = false;
+        if before.is_some_and(|meta| meta.is_directory() != directory) {
+            self.drop_below(path);
+            // a directory that takes the place of a file must not show what an older directory of that name held
+            opaque = directory
+                && self
+                    .below
+                    .lookup(path)?
+                    .is_some_and(|found| found.node.meta.is_directory());
+        }
+        if let Some(Change::Node { opaque: already, .. }) = self.changes.get(path) {
+            opaque |= *already && directory;
+        }
+        self.insert(path, file, opaque)
+    }
+
+    /// Makes `path` one more name of the regular file `target`.
+    pub fn link(&mut self, path: &ImagePath, target: &ImagePath, key: LinkKey) -> Result<(), StepError> {
+        let missing = || {
+            StepError::Invalid(format!(
+                "{path}: the target of the hard link, {target}, is not there"
+            ))
+        };
+        let file = match self.changes.get_mut(target) {
+            Some(Change::Node {
+                meta,
+                source,
+                content,
+                link,
+                ..
+            }) if !meta.is_directory() => {
+                let link = link.get_or_insert((0, key)).clone();
+                NewFile {
+                    meta: meta.clone(),
+                    source: source.clone(),
+                    content: *content,
+                    link: Some(link),
+                }
+            }
+            Some(_) => return Err(missing()),
+            // a file of a lower layer is copied: links do not reach from one layer into another
+            None => {
+                let found = self
+                    .below
+                    .lookup(target)?
+                    .filter(|f| !f.node.meta.is_directory())
+                    .ok_or_else(missing)?;
+                let source = match found.node.meta.kind {
+                    Kind::File { .. } => self.below.source(target)?,
+                    _ => Source::Empty,
+                };
+                NewFile {
+                    meta: found.node.meta,
+                    source,
+                    content: found.node.content,
+                    link: None,
+                }
+            }
+        };
+        self.put(path, file)
+    }
+
+    fn put_whiteout(&mut self, path: &ImagePath, opaque: bool, gone: &[u8]) -> Result<(), StepError> {
+        let Some(parent) = path.parent() else {
+            return Ok(());
+        };
+        if opaque {
+            if let (false, Some(meta)) = (parent.is_root(), self.lookup(&parent)?) {
+                self.insert(&parent, NewFile::bare(meta), true)?;
+            }
+        } else if !gone.is_empty() {
+            self.drop_below(&parent.join(gone));
+            self.insert_parents(path)?;
+            self.changes.insert(parent.join(gone), Change::Whiteout);
+        }
+        Ok(())
+    }
+
+    fn drop_below(&mut self, path: &ImagePath) {
+        let gone: Vec<_> = self
+            .changes
+            .range(path.clone()..)
+            .map(|(p, _)| p)
+            .take_while(|p| p.starts_with(path))
+            .cloned()
+            .collect();
+        gone.iter().for_each(|p| drop(self.changes.remove(p)));
+    }
+
+    fn insert(&mut self, path: &ImagePath, file: NewFile, opaque: bool) -> Result<(), StepError> {
+        self.insert_parents(path)?;
+        let NewFile {
+            meta,
+            source,
+            content,
+            link,
+        } = file;
+        self.changes.insert(
+            path.clone(),
+            Change::Node {
+                meta,
+                source,
+                content,
+                link,
+                opaque,
+            },
+        );
+        Ok(())
+    }
+
+    /// A layer lists every changed path after the directories above it, changed or not (dockerfile contract 11.3).
+    fn insert_parents(&mut self, path: &ImagePath) -> Result<(), StepError> {
+        for above in path.ancestors() {
+            if self.changes.contains_key(&above) {
+                continue;
+            }
+            let meta = self.lookup(&above)?.filter(Meta::is_directory).ok_or_else(|| {
+                StepError::Invalid(format!("cannot create {path}: {above} is not a directory"))
+            })?;
+            let NewFile {
+                meta,
+                source,
+                content,
+                link,
+            } = NewFile::bare(meta);
+            self.changes.insert(
+                above,
+                Change::Node {
+                    meta,
+                    source,
+                    content,
+                    link,
+                    opaque: false,
+                },
+            );
+        }
+        Ok(())
+    }
+}
+
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|b| *b == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+}

@@ -1,0 +1,178 @@
+//! Why an image could not be built.
+
+use mica_dockerfile::{BadPattern, ExpandError, ParseError};
+use mica_oci::DiffId;
+use thiserror::Error;
+
+/// Why an image could not be built.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The Dockerfile is not one.
+    #[error("{0}")]
+    Parse(ParseError),
+    /// There is no such file in the context.
+    #[error("Cannot locate specified Dockerfile: {0}")]
+    NoDockerfile(String),
+    /// The file has no instructions.
+    #[error("the Dockerfile ({0}) cannot be empty")]
+    EmptyDockerfile(String),
+    /// The file is longer than any Dockerfile.
+    #[error("the Dockerfile ({name}) is larger than {limit} bytes")]
+    LargeDockerfile {
+        /// Its path in the context.
+        name: String,
+        /// The most that is read.
+        limit: u64,
+    },
+    /// The ignore file is not one.
+    #[error("{file}: {reason}")]
+    IgnoreFile {
+        /// Its path in the context.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// `--target` names no stage.
+    #[error("target stage \"{0}\" could not be found")]
+    Target(String),
+    /// The Dockerfile asks for another builder.
+    #[error(
+        "line {line}: syntax {name:?} is not built in: only docker/dockerfile frontends are, remove the line or name one of those"
+    )]
+    Syntax {
+        /// Where.
+        line: u32,
+        /// The frontend image.
+        name: String,
+    },
+    /// The Dockerfile uses what this program cannot do yet.
+    #[error("line {line}: {what} is not supported yet")]
+    Unsupported {
+        /// Where.
+        line: u32,
+        /// The instruction and its flag.
+        what: String,
+    },
+    /// An instruction is wrong or could not be carried out.
+    #[error("line {line}: {instruction}: {problem}")]
+    Step {
+        /// Where.
+        line: u32,
+        /// The instruction as written, shortened.
+        instruction: String,
+        /// What is wrong.
+        #[source]
+        problem: StepError,
+    },
+    /// A RUN ended with another code than 0.
+    #[error("The command '{command}' returned a non-zero code: {code}")]
+    Run {
+        /// Where.
+        line: u32,
+        /// What was run, words joined by blanks.
+        command: String,
+        /// The exit code, 128 + N for signal N.
+        code: i32,
+    },
+    /// The uploaded context is no tar, or could not be kept.
+    #[error("cannot read the build context")]
+    Context(#[source] mica_layer::Error),
+    /// The uploaded context broke off, or is in no known compression.
+    #[error("cannot read the build context")]
+    ContextIo(#[source] std::io::Error),
+    /// The store failed.
+    #[error("cannot use the store")]
+    Store(#[from] mica_store::Error),
+    /// A document could not be written.
+    #[error("cannot write the image config")]
+    Document(#[from] mica_oci::DocumentError),
+    /// SOURCE_DATE_EPOCH is no number.
+    #[error("invalid SOURCE_DATE_EPOCH {0:?}: expected seconds since 1970")]
+    Epoch(String),
+    /// Nobody wants the image any more.
+    #[error("the build was cancelled")]
+    Cancelled,
+}
+
+/// What is wrong with one instruction.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// A word could not be expanded.
+    #[error("{0}")]
+    Expand(#[from] ExpandError),
+    /// A pattern is not one.
+    #[error("{pattern:?} is not a valid pattern")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What the matcher says.
+        #[source]
+        source: BadPattern,
+    },
+    /// The expanded value is not one this instruction takes.
+    #[error("{0}")]
+    Invalid(String),
+    /// A source is not there. The text is one that clients look for.
+    #[error("{verb} failed: file not found in {place}: stat {path}: file does not exist")]
+    Missing {
+        /// COPY or ADD.
+        verb: &'static str,
+        /// Where it was looked for: `build context or excluded by .dockerignore`, `stage "x"`, `image x`.
+        place: String,
+        /// The source as written.
+        path: String,
+    },
+    /// The base image, or the one of `--from`, is not there.
+    #[error("{0}")]
+    Image(Box<dyn std::error::Error + Send + Sync>),
+    /// The process could not be started.
+    #[error("{0}")]
+    Execute(Box<dyn std::error::Error + Send + Sync>),
+    /// A layer could not be read or written.
+    #[error("{0}")]
+    Layer(#[from] mica_layer::Error),
+    /// A layer that should be there is not.
+    #[error("layer {0} is not in the store any more")]
+    LayerGone(DiffId),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] mica_store::Error),
+    /// The disk failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Nobody wants the image any more.
+    #[error("cancelled")]
+    Cancelled(#[from] mica_task::Cancelled),
+    /// The process ended with another code than 0.
+    #[error("exit code {code}")]
+    Exit {
+        /// What was run.
+        command: String,
+        /// The exit code.
+        code: i32,
+    },
+}
+
+impl StepError {
+    /// Says where it happened.
+    pub(crate) fn at(self, line: u32, instruction: &str) -> Error {
+        match self {
+            Self::Exit { command, code } => Error::Run { line, command, code },
+            Self::Cancelled(_) => Error::Cancelled,
+            problem => Error::Step {
+                line,
+                instruction: shorten(instruction),
+                problem,
+            },
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    const MOST: usize = 120;
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    }
+}

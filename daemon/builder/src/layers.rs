@@ -1,0 +1,151 @@
+//! Makes the layer of a step and remembers it; or finds the one made before.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+use mica_layer::{
+    Changes, Packed, Policy, Root, Stack, TimePolicy, TreeWriter, XattrPolicy, diff, normalise, pack,
+};
+use mica_oci::{CacheKey, ChainId, DiffId};
+use mica_store::{CacheRecord, Lease, Store, WorkDir};
+use mica_task::Cancel;
+
+use crate::error::StepError;
+
+/// Makes layers in the store for one build.
+pub struct Layers<'a> {
+    /// Where they go.
+    pub store: &'a Store,
+    /// What holds them until the image does.
+    pub lease: &'a Lease,
+    /// When to stop.
+    pub cancel: &'a Cancel,
+    /// SOURCE_DATE_EPOCH: no file of a new layer is younger, in seconds.
+    pub epoch: Option<i64>,
+    /// Whether every step is done anew, and its result taken even if an equal one is there.
+    pub no_cache: bool,
+}
+
+/// What a new layer is wanted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A tar: nothing runs on it.
+    Tar,
+    /// A tree: a RUN is going to work on it.
+    Tree,
+}
+
+impl Layers<'_> {
+    /// The layer an earlier step with one of `keys` made.
+    pub fn find(&self, keys: &[CacheKey]) -> Result<Option<CacheRecord>, StepError> {
+        for key in keys {
+            if let Some(record) = self.store.cached(self.lease, key)? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The layers as one tree.
+    pub fn stack(&self, layers: &[DiffId]) -> Result<Stack, StepError> {
+        let views = layers
+            .iter()
+            .map(|layer| self.store.view(self.lease, layer))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Stack::new(views))
+    }
+
+    /// Makes a layer of `changes` on `parent`.
+    pub fn make(
+        &self,
+        parent: &ChainId,
+        changes: &Changes,
+        form: Form,
+        about: &str,
+    ) -> Result<CacheRecord, StepError> {
+        match form {
+            Form::Tar => {
+                let mut ingest = self.store.ingest(self.lease)?;
+                let packed = pack(changes, &self.policy(), &mut self.cancel.guard(&mut ingest), None)?;
+                self.settle(parent, packed, about, |packed| {
+                    Ok(self.store.add_layer_tar(self.lease, ingest, packed)?)
+                })
+            }
+            Form::Tree => {
+                let work = self.store.work(self.lease)?;
+                let directory = work.path().join("tree");
+                fs_err::create_dir(&directory)?;
+                let mut tree = TreeWriter::new(Root::open(&directory)?);
+                let mut nowhere = self.cancel.guard(io::sink());
+                let packed = pack(changes, &self.policy(), &mut nowhere, Some(&mut tree))?;
+                tree.finish()?;
+                self.settle(parent, packed, about, |packed| {
+                    Ok(self.store.add_layer_tree(self.lease, &directory, packed)?)
+                })
+            }
+        }
+    }
+
+    /// Makes a layer of what a process left in the upper directory of an overlay.
+    pub fn take_upper(
+        &self,
+        parent: &ChainId,
+        upper: &Path,
+        below: &Stack,
+        about: &str,
+    ) -> Result<CacheRecord, StepError> {
+        let changes = diff(upper, below)?;
+        let mut nowhere: Box<dyn Write> = Box::new(self.cancel.guard(io::sink()));
+        let packed = pack(&changes, &self.policy(), &mut nowhere, None)?;
+        self.settle(parent, packed, about, |packed| {
+            normalise(upper, &changes, self.epoch)?;
+            Ok(self.store.add_layer_tree(self.lease, upper, packed)?)
+        })
+    }
+
+    /// Remembers that `record` is what steps with these keys make.
+    pub fn remember(&self, keys: &[CacheKey], record: &CacheRecord) -> Result<(), StepError> {
+        for key in keys {
+            self.store.remember(self.lease, key, record)?;
+        }
+        Ok(())
+    }
+
+    /// Scratch space of the build.
+    pub fn work(&self) -> Result<WorkDir, StepError> {
+        Ok(self.store.work(self.lease)?)
+    }
+
+    /// Takes an older layer with the same content on the same parent where there is one: what was built on that layer
+    /// then still counts, and times of files do not change for nothing.
+    fn settle(
+        &self,
+        parent: &ChainId,
+        packed: Packed,
+        about: &str,
+        add: impl FnOnce(&Packed) -> Result<mica_store::Layer, StepError>,
+    ) -> Result<CacheRecord, StepError> {
+        if !self.no_cache {
+            if let Some(record) = self.store.same_content(self.lease, parent, &packed.content)? {
+                return Ok(record);
+            }
+        }
+        let layer = add(&packed)?;
+        Ok(CacheRecord {
+            layer: layer.diff_id,
+            parent: *parent,
+            content: packed.content,
+            created: Timestamp::now(),
+            description: about.to_owned(),
+        })
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            xattrs: XattrPolicy::CapabilityOnly,
+            times: TimePolicy::Seconds,
+            clamp: self.epoch,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! ADD of a local archive: unpacks a tar, compressed or not, into a draft (dockerfile contract 7.15).
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use fs_err::File;
+use mica_layer::{Content, ImagePath, Kind, LinkKey, Meta, Source, TarEntry, TarReader, decompress, is_tar};
+
+use crate::draft::NewFile;
+use crate::error::StepError;
+use crate::ops::copy::{Copier, Placement};
+
+/// How much of a file tells whether it is a tar: one header block.
+const HEADER: u64 = 512;
+
+/// A tar that lies uncompressed in a file.
+pub struct Archive {
+    file: Arc<File>,
+    offset: u64,
+    len: u64,
+}
+
+impl Archive {
+    /// Looks whether `content` is a tar; a compressed one is written out to `spool` first.
+    pub fn find(
+        content: &Content,
+        spool: impl FnOnce() -> Result<File, StepError>,
+        guard: impl FnOnce(Box<dyn Read>) -> Box<dyn Read>,
+    ) -> Result<Option<Self>, StepError> {
+        let Ok((mut reader, format)) = decompress(content.reader()) else {
+            return Ok(None);
+        };
+        let mut prefix = Vec::new();
+        // what only looks compressed is no archive, and copied as it is
+        if (&mut reader).take(HEADER).read_to_end(&mut prefix).is_err() || !is_tar(&prefix) {
+            return Ok(None);
+        }
+        if let (mica_layer::Format::None, Content::Range { file, offset, len }) = (format, content) {
+            return Ok(Some(Self {
+                file: file.clone(),
+                offset: *offset,
+                len: *len,
+            }));
+        }
+        let mut file = spool()?;
+        let len = io::copy(
+            &mut guard(Box::new(io::Cursor::new(prefix).chain(reader))),
+            &mut file,
+        )?;
+        Ok(Some(Self {
+            file: Arc::new(file),
+            offset: 0,
+            len,
+        }))
+    }
+
+    /// Puts all entries below the destination, which becomes a directory.
+    pub fn unpack(&self, copier: &mut Copier<'_, '_>) -> Result<(), StepError> {
+        let placement = copier.placement;
+        let root = copier.draft.resolve(&ImagePath::root(), &placement.dest, true)?;
+        copier.draft.make_directories(&root, &placement.new_directory())?;
+        let content = Content::Range {
+            file: self.file.clone(),
+            offset: self.offset,
+            len: self.len,
+        };
+        let mut tar = TarReader::new(content.reader());
+        while let Some(entry) = tar.next_entry()? {
+            copier.cancel.check()?;
+            self.put(&root, entry, copier)?;
+        }
+        Ok(())
+    }
+
+    fn put(&self, root: &ImagePath, entry: TarEntry, copier: &mut Copier<'_, '_>) -> Result<(), StepError> {
+        let written = inside(&entry.path)?;
+        let Some(name) = written.file_name() else {
+            return Ok(());
+        };
+        let parent = written.parent().unwrap_or_default();
+        let parent = copier.draft.resolve(root, parent.as_bytes(), true)?;
+        // directories that the archive does not list belong to root whatever --chown says
+        copier
+            .draft
+            .make_directories(&parent, &Meta::directory(0o755, copier.placement.now))?;
+        let path = parent.join(name);
+        if let Some(target) = &entry.hardlink {
+            let target = copier.draft.resolve(root, inside(target)?.as_bytes(), false)?;
+            copier.links += 1;
+            return copier.draft.link(&path, &target, LinkKey::Offset(copier.links));
+        }
+        let source = self.source(&entry);
+        copier.draft.put(
+            &path,
+            NewFile {
+                source,
+                ..NewFile::bare(owned(entry.meta, copier.placement))
+            },
+        )
+    }
+
+    fn source(&self, entry: &TarEntry) -> Source {
+        let (Kind::File { size }, file) = (&entry.meta.kind, self.file.clone()) else {
+            return Source::Empty;
+        };
+        Source::Content(match &entry.sparse {
+            Some(segments) => Content::Sparse {
+                file,
+                base: self.offset,
+                segments: segments.clone(),
+                len: *size,
+            },
+            None => Content::Range {
+                file,
+                offset: self.offset + entry.data_offset,
+                len: *size,
+            },
+        })
+    }
+}
+
+fn owned(meta: Meta, placement: &Placement) -> Meta {
+    match placement.owner {
+        Some(owner) => Meta {
+            uid: owner.uid,
+            gid: owner.gid,
+            ..meta
+        },
+        None => meta,
+    }
+}
+
+fn inside(path: &[u8]) -> Result<ImagePath, StepError> {
+    ImagePath::strict(path).ok_or_else(|| {
+        StepError::Invalid(format!(
+            "the archive has an entry outside of it: {:?}",
+            String::from_utf8_lossy(path)
+        ))
+    })
+}

@@ -1,0 +1,305 @@
+//! RUN: what a process sees, and what identifies the step.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use mica_dockerfile::{NetworkMode, Run, RunScript, SecurityMode};
+use mica_oci::{CacheKey, Platform};
+use mica_store::CacheRecord;
+use mica_task::{Event, Stream};
+
+use crate::environment::Environment;
+use crate::error::StepError;
+use crate::key::KeyWriter;
+use crate::ops::config::with_shell;
+use crate::options::Options;
+use crate::ports::{Bind, Network, Process};
+use crate::site::{Outcome, Place, Site};
+use crate::state::State;
+
+/// What a RUN without a hostname of its own is told the machine is called (BuildKit's choice).
+const HOSTNAME: &str = "buildkitsandbox";
+
+/// Build arguments that reach every RUN without being declared, and never reach image, history or key.
+const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
+
+/// A RUN with everything it depends on known.
+#[derive(Debug)]
+pub struct Invocation {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// The script a `#!` here-document becomes: its name in /dev/pipes and its text.
+    pub script: Option<(String, String)>,
+    /// What the host is called.
+    pub hostname: String,
+    /// Which network is seen.
+    pub network: Network,
+    env: Environment,
+    proxies: Environment,
+}
+
+impl Invocation {
+    /// Works out what `run` means on top of `state`.
+    pub fn new(run: &Run, state: &State, options: &Options) -> Result<Self, StepError> {
+        if run.security == Some(SecurityMode::Insecure) {
+            return Err(StepError::Invalid("security.insecure is not allowed".into()));
+        }
+        let network = match run.network {
+            None | Some(NetworkMode::Default) => options.network,
+            Some(NetworkMode::None) => Network::None,
+            Some(NetworkMode::Host) if options.host_network_allowed => Network::Host,
+            Some(NetworkMode::Host) => return Err(StepError::Invalid("network.host is not allowed".into())),
+        };
+        let mut script = None;
+        let argv = match &run.script {
+            None => with_shell(&run.command, state),
+            Some(RunScript::Body(text) | RunScript::Inline(text)) => on_shell(state, text.clone()),
+            Some(RunScript::File { name, body }) => {
+                script = Some((name.clone(), body.clone()));
+                on_shell(state, format!("/dev/pipes/{name}"))
+            }
+        };
+        if argv.is_empty() {
+            return Err(StepError::Invalid(
+                "RUN needs a command, the list is empty".into(),
+            ));
+        }
+        let hostname = options
+            .build_arg("BUILDKIT_SANDBOX_HOSTNAME")
+            .unwrap_or(HOSTNAME)
+            .to_owned();
+        Ok(Self {
+            argv,
+            script,
+            hostname,
+            network,
+            env: state.env.clone(),
+            proxies: proxies(options, &state.env),
+        })
+    }
+
+    /// `NAME=value` for the process.
+    pub fn env(&self) -> Vec<String> {
+        self.env.texts().into_iter().chain(self.proxies.texts()).collect()
+    }
+
+    /// The step's key. Proxies, addresses of extra hosts and the content of resolv.conf are no part of it.
+    pub fn key(&self, state: &State, options: &Options, platform: &Platform, epoch: Option<i64>) -> CacheKey {
+        let hosts = options.extra_hosts.iter().map(|(name, _)| name);
+        let ulimits = options
+            .ulimits
+            .iter()
+            .map(|u| format!("{}={}:{}", u.name, u.soft, u.hard));
+        let (script_name, script_body) = self.script.clone().unzip();
+        KeyWriter::new("run", &state.chain())
+            .list(self.argv.iter())
+            .list(self.env.texts().iter())
+            .field(state.cwd())
+            .field(&state.image.config.user)
+            .field(&self.hostname)
+            .list(hosts)
+            .field(format!("{:?}", self.network))
+            .field(platform.to_string())
+            .list(ulimits)
+            .option(options.shm_size.map(u64::to_le_bytes))
+            .option(script_name)
+            .option(script_body)
+            .option(epoch.map(i64::to_le_bytes))
+            .finish()
+    }
+
+    /// The history line: `RUN [|N a=1 b=2 ]ARGV # buildkit`.
+    pub fn created_by(&self, state: &State) -> String {
+        let mut args = Environment::default();
+        for (name, value) in &state.args {
+            let value = state.env.get(name).or(value.as_deref()).unwrap_or_default();
+            args.set(name, value);
+        }
+        let args = args.texts();
+        let count = (!args.is_empty()).then(|| format!("|{}", args.len()));
+        let words: Vec<_> = count
+            .into_iter()
+            .chain(args)
+            .chain(self.argv.iter().cloned())
+            .collect();
+        format!("RUN {} # buildkit", words.join(" "))
+    }
+}
+
+fn on_shell(state: &State, text: String) -> Vec<String> {
+    state.shell().into_iter().chain([text]).collect()
+}
+
+/// Proxy build arguments in upper and in lower case, where the stage does not set them itself.
+fn proxies(options: &Options, env: &Environment) -> Environment {
+    let mut found = Environment::default();
+    for (name, value) in &options.build_args {
+        let (lower, upper) = (name.to_ascii_lowercase(), name.to_ascii_uppercase());
+        let Some(value) = value else { continue };
+        if PROXIES.contains(&lower.as_str()) {
+            for name in [upper, lower] {
+                if env.get(&name).is_none() {
+                    found.set(&name, value);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Carries out a RUN. Gives the layer and the history line.
+pub fn step(run: &Run, state: &State, site: &Site<'_>, place: Place) -> Result<(Outcome, String), StepError> {
+    let invocation = Invocation::new(run, state, site.scope.options)?;
+    let key = invocation.key(state, site.scope.options, &site.plan.platform, site.layers.epoch);
+    let created_by = invocation.created_by(state);
+    let outcome = site.layer(&[key], site.layers.no_cache, || {
+        site.executing(place, true);
+        execute(&invocation, state, site, place, &created_by)
+    })?;
+    Ok((outcome, created_by))
+}
+
+fn execute(
+    invocation: &Invocation,
+    state: &State,
+    site: &Site<'_>,
+    place: Place,
+    about: &str,
+) -> Result<CacheRecord, StepError> {
+    let layers = site.layers;
+    let work = layers.work()?;
+    let [upper, overlay] = ["upper", "work"].map(|name| work.path().join(name));
+    fs_err::create_dir(&upper)?;
+    fs_err::create_dir(&overlay)?;
+    let trees = state
+        .layers
+        .iter()
+        .map(|layer| layers.store.tree(layers.lease, layer));
+    let lowers = trees.collect::<Result<Vec<_>, _>>()?;
+    let mut binds = Vec::new();
+    if let Some((name, body)) = &invocation.script {
+        binds.push(Bind {
+            source: write_script(work.path(), name, body)?,
+            target: "/dev/pipes".into(),
+        });
+    }
+    let process = Process {
+        lowers,
+        upper: upper.clone(),
+        work: overlay,
+        argv: invocation.argv.clone(),
+        env: invocation.env(),
+        cwd: state.cwd().to_owned(),
+        user: state.image.config.user.clone(),
+        hostname: invocation.hostname.clone(),
+        network: invocation.network,
+        extra_hosts: site.scope.options.extra_hosts.clone(),
+        ulimits: site.scope.options.ulimits.clone(),
+        shm_size: site.scope.options.shm_size,
+        binds,
+    };
+    let mut output = |stream: Stream, bytes: &[u8]| {
+        site.reporter.report(Event::Log {
+            step: place.step,
+            stream,
+            bytes: bytes.to_vec(),
+        });
+    };
+    let code = site.executor.run(&process, &mut output, layers.cancel);
+    layers.cancel.check()?;
+    let code = code.map_err(StepError::Execute)?;
+    if code != 0 {
+        return Err(StepError::Exit {
+            command: invocation.argv.join(" "),
+            code,
+        });
+    }
+    layers.take_upper(&state.chain(), &upper, &layers.stack(&state.layers)?, about)
+}
+
+/// Writes the script of a `#!` here-document into a folder of its own.
+fn write_script(work: &Path, name: &str, body: &str) -> Result<PathBuf, StepError> {
+    let folder = work.join("pipes");
+    fs_err::create_dir(&folder)?;
+    fs_err::set_permissions(&folder, Permissions::from_mode(0o755))?;
+    let file = folder.join(name);
+    fs_err::write(&file, body)?;
+    fs_err::set_permissions(&file, Permissions::from_mode(0o755))?;
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mica_dockerfile::Command;
+
+    fn run(command: Command) -> Run {
+        Run {
+            command,
+            heredocs: Vec::new(),
+            script: None,
+            mounts: Vec::new(),
+            network: None,
+            security: None,
+            devices: Vec::new(),
+        }
+    }
+
+    fn state() -> State {
+        State::scratch(&Platform::host())
+    }
+
+    #[test]
+    fn history_lists_declared_args_before_the_command() {
+        let mut state = state();
+        let invocation = |state: &State| {
+            Invocation::new(&run(Command::Shell("true".into())), state, &Options::default()).unwrap()
+        };
+        assert_eq!(
+            invocation(&state).created_by(&state),
+            "RUN /bin/sh -c true # buildkit"
+        );
+        state.env.set("A", "now");
+        state.args = vec![("A".into(), Some("then".into())), ("B".into(), None)];
+        assert_eq!(
+            invocation(&state).created_by(&state),
+            "RUN |2 A=now B= /bin/sh -c true # buildkit"
+        );
+    }
+
+    #[test]
+    fn proxies_come_in_both_cases_and_do_not_change_the_key() {
+        let state = state();
+        let with = Options {
+            build_args: vec![("HTTP_proxy".into(), Some("p".into()))],
+            ..Options::default()
+        };
+        let of = |options: &Options| {
+            Invocation::new(&run(Command::Exec(vec!["a".into()])), &state, options).unwrap()
+        };
+        let env = of(&with).env();
+        assert!(
+            env.contains(&"http_proxy=p".into()) && env.contains(&"HTTP_PROXY=p".into()),
+            "{env:?}"
+        );
+        let key = |options: &Options| of(options).key(&state, options, &Platform::host(), None);
+        assert_eq!(key(&with), key(&Options::default()));
+    }
+
+    #[test]
+    fn rights_that_were_not_given_are_refused() {
+        let state = state();
+        let asked = Run {
+            network: Some(NetworkMode::Host),
+            ..run(Command::Shell(String::new()))
+        };
+        assert!(Invocation::new(&asked, &state, &Options::default()).is_err());
+        let allowed = Options {
+            host_network_allowed: true,
+            ..Options::default()
+        };
+        assert!(Invocation::new(&asked, &state, &allowed).is_ok());
+        assert!(Invocation::new(&run(Command::Exec(Vec::new())), &state, &allowed).is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! WORKDIR: names the working directory, and makes it.
+
+use mica_layer::{ImagePath, Meta};
+
+use crate::draft::Draft;
+use crate::error::StepError;
+use crate::key::KeyWriter;
+use crate::owner::{Names, Owner, parse_owner};
+use crate::site::{Outcome, Place, Site};
+use crate::state::State;
+
+/// Carries out a WORKDIR. Gives the layer, unless it names the root, and the history line.
+pub fn step(
+    path: &str,
+    state: &mut State,
+    site: &Site<'_>,
+    place: Place,
+) -> Result<(Option<Outcome>, String), StepError> {
+    let path = site.scope.word(state, path)?;
+    if path.starts_with('/') {
+        state.image.config.working_dir = path;
+    } else if !path.is_empty() {
+        let joined = format!("{}/{path}", state.cwd());
+        state.image.config.working_dir = ImagePath::clamped(joined.as_bytes()).to_string();
+    }
+    let created_by = format!("WORKDIR {}", state.cwd());
+    if ImagePath::clamped(state.cwd().as_bytes()).is_root() {
+        return Ok((None, created_by));
+    }
+    let epoch = site.layers.epoch;
+    let key = KeyWriter::new("workdir", &state.chain())
+        .field(state.cwd())
+        .field(&state.image.config.user)
+        .option(epoch.map(i64::to_le_bytes))
+        .finish();
+    // making a directory gives the same whenever it is done: --no-cache does not concern it
+    let outcome = site.layer(&[key], false, || {
+        site.executing(place, true);
+        let below = site.layers.stack(&state.layers)?;
+        let mut draft = Draft::new(&below);
+        let directory = draft.resolve(&ImagePath::root(), state.cwd().as_bytes(), true)?;
+        let user = state.image.config.user.as_str();
+        let owner = if user.is_empty() {
+            Owner::default()
+        } else {
+            parse_owner(user, &below, Names::In)?
+        };
+        let meta = Meta {
+            uid: owner.uid,
+            gid: owner.gid,
+            ..Meta::directory(0o755, site.now())
+        };
+        draft.make_directories(&directory, &meta)?;
+        site.layers.make(
+            &state.chain(),
+            &draft.into_changes(),
+            site.form(place),
+            &created_by,
+        )
+    })?;
+    Ok((Some(outcome), created_by))
+}

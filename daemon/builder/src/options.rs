@@ -1,0 +1,45 @@
+//! What a build is asked for, beside its Dockerfile and context.
+
+use mica_oci::Platform;
+
+use crate::ports::{Network, Ulimit};
+
+/// What a build is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Path of the Dockerfile in the context; falls back to `dockerfile` where it is `Dockerfile`.
+    pub dockerfile: String,
+    /// The stage to build; the last one if `None`.
+    pub target: Option<String>,
+    /// `--build-arg`; `None` declares without a value.
+    pub build_args: Vec<(String, Option<String>)>,
+    /// `--label`, applied last.
+    pub labels: Vec<(String, String)>,
+    /// Whether RUN, COPY and ADD are done again whatever was done before.
+    pub no_cache: bool,
+    /// What RUN sees unless it says otherwise.
+    pub network: Network,
+    /// Whether the caller allowed `RUN --network=host`.
+    pub host_network_allowed: bool,
+    /// `(name, address)` for /etc/hosts.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Limits of every RUN.
+    pub ulimits: Vec<Ulimit>,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: Option<u64>,
+    /// What the image is for; this machine's platform if `None`.
+    pub platform: Option<Platform>,
+    /// Whether the ignore file is applied here. Clients of the classic API apply it themselves.
+    pub filter_context: bool,
+}
+
+impl Options {
+    /// The value of a build argument; `None` if it was not given, or without a value.
+    pub(crate) fn build_arg(&self, name: &str) -> Option<&str> {
+        self.build_args
+            .iter()
+            .rev()
+            .find(|(n, _)| n == name)
+            .and_then(|(_, value)| value.as_deref())
+    }
+}

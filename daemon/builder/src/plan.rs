@@ -1,0 +1,282 @@
+//! Which stages a build needs, what each is based on, and how many steps that makes: all that can be known before any step is done.
+
+use std::collections::BTreeMap;
+
+use mica_dockerfile::{ArgDecl, Dockerfile, Instruction, Stage, expand_word};
+use mica_oci::Platform;
+
+use crate::environment::Environment;
+use crate::error::{Error, StepError};
+use crate::options::Options;
+
+/// What a stage starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage, by number.
+    Stage(usize),
+    /// An image.
+    Image {
+        /// Its name, expanded.
+        name: String,
+        /// `--platform`, expanded.
+        platform: Option<Platform>,
+    },
+}
+
+/// What `--from` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// An earlier stage, by number.
+    Stage(usize),
+    /// An image.
+    Image(String),
+}
+
+/// The stages of a build that are needed, in an order in which each comes after what it needs.
+#[derive(Debug)]
+pub struct Plan {
+    /// The stages' numbers in the Dockerfile, ascending; the last is the target.
+    pub order: Vec<usize>,
+    /// What every stage is based on, by number; stages that are not needed have what could be found out.
+    pub bases: Vec<Base>,
+    /// Global ARGs with their values.
+    pub globals: Environment,
+    /// How many steps are done: global ARGs, needed stages and their instructions, one for `--label`.
+    pub steps: u32,
+    /// Whether some RUN works on the result of a stage's instruction, by stage and instruction number.
+    runs_after: BTreeMap<usize, usize>,
+    /// The platform the image is for.
+    pub platform: Platform,
+    names: Vec<Option<String>>,
+}
+
+impl Plan {
+    /// Plans the build of `dockerfile`. Fails on what can never work, such as a stage copying from itself.
+    pub fn new(dockerfile: &Dockerfile, options: &Options) -> Result<Self, Error> {
+        let platform = options.platform.clone().unwrap_or_else(Platform::host);
+        let names: Vec<_> = dockerfile
+            .stages
+            .iter()
+            .map(|stage| stage.from.name.clone())
+            .collect();
+        let target = find_target(options.target.as_deref(), &names)?;
+        let globals = global_args(dockerfile, options, &platform, names[target].as_deref())?;
+        let mut plan = Self {
+            order: Vec::new(),
+            bases: Vec::new(),
+            globals,
+            steps: 0,
+            runs_after: BTreeMap::new(),
+            platform,
+            names,
+        };
+        // a stage that is not needed may have a base that cannot be expanded
+        let mut failures = BTreeMap::new();
+        for (number, stage) in dockerfile.stages.iter().enumerate() {
+            let base = plan
+                .base(number, stage, dockerfile.directives.escape)
+                .unwrap_or_else(|problem| {
+                    failures.insert(number, problem);
+                    Base::Scratch
+                });
+            plan.bases.push(base);
+        }
+        let mut needed = vec![false; dockerfile.stages.len()];
+        plan.need(dockerfile, target, &mut needed, &mut failures)?;
+        plan.order = (0..needed.len()).filter(|number| needed[*number]).collect();
+        plan.note_runs(dockerfile);
+        let instructions: usize = plan
+            .order
+            .iter()
+            .map(|n| dockerfile.stages[*n].instructions.len() + 1)
+            .sum();
+        let labels = usize::from(!options.labels.is_empty());
+        plan.steps = u32::try_from(dockerfile.globals.len() + instructions + labels).unwrap_or(u32::MAX);
+        Ok(plan)
+    }
+
+    /// The number of the stage that is built.
+    pub fn target(&self) -> usize {
+        self.order.last().copied().unwrap_or_default()
+    }
+
+    /// Whether a RUN works on what `instruction` of `stage` leaves, so that it is wanted as a tree.
+    pub fn is_run_on(&self, stage: usize, instruction: usize) -> bool {
+        self.runs_after
+            .get(&stage)
+            .is_some_and(|last| instruction <= *last)
+    }
+
+    /// What `--from=name` means in stage `here`.
+    pub fn from(&self, name: &str, here: usize) -> Result<From, StepError> {
+        let lower = name.to_ascii_lowercase();
+        let named = |number: &usize| self.names[*number].as_deref() == Some(&lower);
+        if let Some(stage) = (0..here).rev().find(named) {
+            return Ok(From::Stage(stage));
+        }
+        if named(&here) {
+            return Err(StepError::Invalid(format!(
+                "a stage cannot copy from itself: {name:?}"
+            )));
+        }
+        if (here + 1..self.names.len()).any(|number| named(&number)) {
+            return Err(StepError::Invalid(format!(
+                "stage {name:?} is defined later: move it above this one"
+            )));
+        }
+        match name.parse::<usize>() {
+            Ok(stage) if stage < here => Ok(From::Stage(stage)),
+            Ok(stage) => Err(StepError::Invalid(format!(
+                "there is no stage {stage} before this one, stages count from 0"
+            ))),
+            Err(_) if name.contains('$') => {
+                Err(StepError::Invalid(format!("--from takes no variables: {name:?}")))
+            }
+            Err(_) => Ok(From::Image(name.to_owned())),
+        }
+    }
+
+    fn base(&self, number: usize, stage: &Stage, escape: char) -> Result<Base, StepError> {
+        let lookup = self.globals.lookup();
+        let name = expand_word(&stage.from.image, escape, &lookup)?;
+        if name.is_empty() {
+            return Err(StepError::Invalid(format!(
+                "the base name ({}) is empty: give its ARG a default or pass --build-arg",
+                stage.from.image
+            )));
+        }
+        let platform = match &stage.from.platform {
+            Some(text) => {
+                let text = expand_word(text, escape, &lookup)?;
+                Some(
+                    text.parse::<Platform>()
+                        .map_err(|e| StepError::Invalid(e.to_string()))?,
+                )
+            }
+            None => None,
+        };
+        if let Some(stage) = (0..number)
+            .rev()
+            .find(|n| self.names[*n].as_deref() == Some(name.as_str()))
+        {
+            return Ok(Base::Stage(stage));
+        }
+        if name == "scratch" {
+            return Ok(Base::Scratch);
+        }
+        Ok(Base::Image { name, platform })
+    }
+
+    /// Marks `stage` and all it needs.
+    fn need(
+        &self,
+        dockerfile: &Dockerfile,
+        stage: usize,
+        needed: &mut [bool],
+        failures: &mut BTreeMap<usize, StepError>,
+    ) -> Result<(), Error> {
+        let mut open = vec![stage];
+        while let Some(number) = open.pop() {
+            if std::mem::replace(&mut needed[number], true) {
+                continue;
+            }
+            let stage = &dockerfile.stages[number];
+            if let Some(problem) = failures.remove(&number) {
+                return Err(problem.at(stage.span.start, &stage.source));
+            }
+            if let Base::Stage(base) = self.bases[number] {
+                open.push(base);
+            }
+            for located in &stage.instructions {
+                let Instruction::Copy(copy) = &located.instruction else {
+                    continue;
+                };
+                let Some(name) = &copy.from else { continue };
+                match self
+                    .from(name, number)
+                    .map_err(|e| e.at(located.span.start, &located.source))?
+                {
+                    From::Stage(from) => open.push(from),
+                    From::Image(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the last instruction of every needed stage that a RUN works on.
+    fn note_runs(&mut self, dockerfile: &Dockerfile) {
+        for number in self.order.iter().rev() {
+            let instructions = &dockerfile.stages[*number].instructions;
+            let own = instructions
+                .iter()
+                .rposition(|located| matches!(located.instruction, Instruction::Run(_)));
+            // a stage on top of this one that runs something runs it on all of this one
+            let built_upon = self.order.iter().any(|above| {
+                self.bases[*above] == Base::Stage(*number) && self.runs_after.contains_key(above)
+            });
+            let last = if built_upon { Some(instructions.len()) } else { own };
+            if let Some(last) = last {
+                self.runs_after.insert(*number, last);
+            }
+        }
+    }
+}
+
+fn find_target(target: Option<&str>, names: &[Option<String>]) -> Result<usize, Error> {
+    let Some(target) = target.filter(|name| !name.is_empty()) else {
+        return Ok(names.len() - 1);
+    };
+    let lower = target.to_ascii_lowercase();
+    names
+        .iter()
+        .rposition(|name| name.as_deref() == Some(&lower))
+        .ok_or_else(|| Error::Target(target.to_owned()))
+}
+
+/// The variables of FROM lines: the automatic ones, and ARGs before the first FROM.
+fn global_args(
+    dockerfile: &Dockerfile,
+    options: &Options,
+    platform: &Platform,
+    target: Option<&str>,
+) -> Result<Environment, Error> {
+    let mut globals = automatic_args(platform, target);
+    for (name, value) in &options.build_args {
+        if globals.get(name).is_some() {
+            globals.set(name, value.as_deref().unwrap_or_default());
+        }
+    }
+    for line in &dockerfile.globals {
+        for ArgDecl { name, default } in &line.args {
+            let value = match (options.build_arg(name), default) {
+                (Some(value), _) => Some(value.to_owned()),
+                (None, Some(default)) => Some(
+                    expand_word(default, dockerfile.directives.escape, &globals.lookup())
+                        .map_err(|e| StepError::from(e).at(line.span.start, &line.source))?,
+                ),
+                (None, None) => None,
+            };
+            if let Some(value) = value {
+                globals.set(name, &value);
+            }
+        }
+    }
+    Ok(globals)
+}
+
+/// The ARGs every Dockerfile has without declaring them.
+fn automatic_args(target: &Platform, target_stage: Option<&str>) -> Environment {
+    let mut args = Environment::default();
+    for (prefix, platform) in [("TARGET", target), ("BUILD", &Platform::host())] {
+        args.set(&format!("{prefix}PLATFORM"), &platform.to_string());
+        args.set(&format!("{prefix}OS"), &platform.os);
+        args.set(&format!("{prefix}ARCH"), &platform.architecture);
+        args.set(&format!("{prefix}VARIANT"), &platform.variant);
+        args.set(&format!("{prefix}OSVERSION"), &platform.os_version);
+    }
+    args.set("TARGETSTAGE", target_stage.unwrap_or("default"));
+    args
+}

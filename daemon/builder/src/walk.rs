@@ -1,0 +1,256 @@
+//! Carries out the stages of a plan, instruction by instruction.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use mica_dockerfile::{Dockerfile, Instruction, Located, expand_word, parse_trigger};
+use mica_oci::{Digest, Platform, PlatformError};
+use mica_task::{Event, StepId};
+
+use crate::error::{Error, StepError};
+use crate::ops::transfer::{SourceTree, Transfer};
+use crate::ops::{config, run, transfer, workdir};
+use crate::plan::{Base, From};
+use crate::ports::{BaseImage, Images};
+use crate::selection::Tree;
+use crate::site::{Outcome, Place, Site};
+use crate::state::State;
+
+/// A build on its way through its stages.
+pub struct Walk<'a> {
+    dockerfile: &'a Dockerfile,
+    context: &'a Tree,
+    images: &'a dyn Images,
+    site: Site<'a>,
+    steps: Cell<u32>,
+    states: RefCell<BTreeMap<usize, Rc<State>>>,
+    resolved: RefCell<BTreeMap<String, BaseImage>>,
+}
+
+impl<'a> Walk<'a> {
+    /// Nothing done yet.
+    pub fn new(
+        dockerfile: &'a Dockerfile,
+        context: &'a Tree,
+        images: &'a dyn Images,
+        site: Site<'a>,
+    ) -> Self {
+        Self {
+            dockerfile,
+            context,
+            images,
+            site,
+            steps: Cell::new(0),
+            states: RefCell::default(),
+            resolved: RefCell::default(),
+        }
+    }
+
+    /// Carries out all stages of the plan; gives what the target is, and how many of its history entries it inherited.
+    pub fn run(&self) -> Result<(Rc<State>, usize), Error> {
+        for line in &self.dockerfile.globals {
+            let step = self.start(&line.source, true);
+            self.done(step, false, String::new());
+        }
+        for stage in &self.site.plan.order {
+            self.state_of(*stage)?;
+        }
+        let target = self.site.plan.target();
+        Ok((self.state_of(target)?, self.inherited(target)))
+    }
+
+    /// The history entries a stage has from its base image, through all stages in between.
+    fn inherited(&self, stage: usize) -> usize {
+        match &self.site.plan.bases[stage] {
+            Base::Scratch => 0,
+            Base::Stage(below) => self.inherited(*below),
+            Base::Image { name, .. } => self
+                .resolved
+                .borrow()
+                .get(name)
+                .map_or(0, |image| image.config.history.len()),
+        }
+    }
+
+    /// What a stage is, carried out if it was not yet.
+    fn state_of(&self, number: usize) -> Result<Rc<State>, Error> {
+        if let Some(state) = self.states.borrow().get(&number) {
+            return Ok(state.clone());
+        }
+        let stage = &self.dockerfile.stages[number];
+        let line = stage.span.start;
+        let step = self.start(&stage.source, true);
+        let mut state = self
+            .base(number)
+            .map_err(|problem| self.fail(step, problem, line, &stage.source))?;
+        self.done(step, false, short(&state));
+        let triggers = state.image.config.on_build.take().unwrap_or_default();
+        if !triggers.is_empty() {
+            self.site.reporter.report(Event::Triggers {
+                count: triggers.len(),
+            });
+        }
+        for text in &triggers {
+            let step = self.start(text, false);
+            parse_trigger(text, self.dockerfile.directives.escape)
+                .map_err(|e| StepError::Invalid(format!("ONBUILD: {e}")))
+                .and_then(|trigger| {
+                    self.instruction(
+                        &trigger,
+                        &mut state,
+                        Place {
+                            stage: number,
+                            instruction: 0,
+                            step,
+                        },
+                    )
+                })
+                .map_err(|problem| self.fail(step, problem, line, text))?;
+        }
+        for (instruction, located) in stage.instructions.iter().enumerate() {
+            self.site.layers.cancel.check().map_err(|_| Error::Cancelled)?;
+            let step = self.start(&located.source, true);
+            self.instruction(
+                located,
+                &mut state,
+                Place {
+                    stage: number,
+                    instruction,
+                    step,
+                },
+            )
+            .map_err(|problem| self.fail(step, problem, located.span.start, &located.source))?;
+        }
+        let state = Rc::new(state);
+        self.states.borrow_mut().insert(number, state.clone());
+        Ok(state)
+    }
+
+    fn base(&self, stage: usize) -> Result<State, StepError> {
+        Ok(match &self.site.plan.bases[stage] {
+            Base::Scratch => State::scratch(&self.scratch_platform(stage)?),
+            Base::Stage(below) => State::on(self.finished(*below)?.as_ref()),
+            Base::Image { name, platform } => {
+                let platform = platform.as_ref().or(self.site.scope.options.platform.as_ref());
+                State::of(self.image(name, platform)?)
+            }
+        })
+    }
+
+    fn scratch_platform(&self, stage: usize) -> Result<Platform, StepError> {
+        let Some(text) = &self.dockerfile.stages[stage].from.platform else {
+            return Ok(self.site.plan.platform.clone());
+        };
+        let text = expand_word(
+            text,
+            self.dockerfile.directives.escape,
+            &self.site.plan.globals.lookup(),
+        )?;
+        text.parse()
+            .map_err(|e: PlatformError| StepError::Invalid(e.to_string()))
+    }
+
+    /// A stage the plan put before this one. One that only a trigger names is carried out now.
+    fn finished(&self, stage: usize) -> Result<Rc<State>, StepError> {
+        self.state_of(stage)
+            .map_err(|e| StepError::Invalid(e.to_string()))
+    }
+
+    fn image(&self, name: &str, platform: Option<&Platform>) -> Result<BaseImage, StepError> {
+        if let Some(image) = self.resolved.borrow().get(name) {
+            return Ok(image.clone());
+        }
+        let image = self
+            .images
+            .resolve(name, platform, self.site.layers.lease)
+            .map_err(StepError::Image)?;
+        self.resolved.borrow_mut().insert(name.to_owned(), image.clone());
+        Ok(image)
+    }
+
+    fn instruction(&self, located: &Located, state: &mut State, place: Place) -> Result<(), StepError> {
+        let made = match &located.instruction {
+            Instruction::Run(run) => Some(run::step(run, state, &self.site, place)?),
+            Instruction::Copy(copy) => Some(self.transfer(&Transfer::of_copy(copy), state, place)?),
+            Instruction::Add(add) => Some(self.transfer(&Transfer::of_add(add), state, place)?),
+            Instruction::Workdir(path) => match workdir::step(path, state, &self.site, place)? {
+                (Some(outcome), created_by) => Some((outcome, created_by)),
+                (None, created_by) => {
+                    state.note(created_by);
+                    None
+                }
+            },
+            metadata => {
+                self.site.executing(place, true);
+                config::apply(metadata, state, &self.site.scope)?;
+                None
+            }
+        };
+        let cached = made.as_ref().is_some_and(|(outcome, _)| outcome.cached);
+        if let Some((Outcome { layer, created, .. }, created_by)) = made {
+            state.note_layer(created_by, layer, created);
+        }
+        self.done(place.step, cached, short(state));
+        Ok(())
+    }
+
+    fn transfer(
+        &self,
+        what: &Transfer<'_>,
+        state: &State,
+        place: Place,
+    ) -> Result<(Outcome, String), StepError> {
+        let source = what
+            .from
+            .map(|name| self.source_tree(name, place.stage))
+            .transpose()?;
+        transfer::step(what, source.as_ref(), self.context, state, &self.site, place)
+    }
+
+    /// The tree that `--from` names.
+    fn source_tree(&self, name: &str, stage: usize) -> Result<SourceTree, StepError> {
+        let (layers, place) = match self.site.plan.from(name, stage)? {
+            From::Stage(number) => (self.finished(number)?.layers.clone(), format!("stage {name:?}")),
+            From::Image(image) => (self.image(&image, None)?.layers, format!("image {image}")),
+        };
+        let tree = Tree {
+            stack: self.site.layers.stack(&layers)?,
+            place,
+            is_context: false,
+        };
+        Ok(SourceTree { tree, layers })
+    }
+
+    fn start(&self, name: &str, numbered: bool) -> StepId {
+        let step = self.steps.get();
+        self.steps.set(step + 1);
+        let position = numbered.then_some((step + 1, self.site.plan.steps));
+        self.site.reporter.report(Event::Started {
+            step,
+            position,
+            name: name.to_owned(),
+        });
+        step
+    }
+
+    fn done(&self, step: StepId, cached: bool, state: String) {
+        self.site.reporter.report(Event::Done { step, cached, state });
+    }
+
+    fn fail(&self, step: StepId, problem: StepError, line: u32, source: &str) -> Error {
+        self.site.reporter.report(Event::Failed { step });
+        problem.at(line, source)
+    }
+}
+
+/// Twelve digits that name a state, as docker's classic builder names the image so far; empty for nothing at all.
+fn short(state: &State) -> String {
+    if state.layers.is_empty() && state.image.history.is_empty() {
+        return String::new();
+    }
+    match serde_json::to_vec(&state.image) {
+        Ok(config) => Digest::of(&config).short(),
+        Err(_) => state.chain().digest().short(),
+    }
+}

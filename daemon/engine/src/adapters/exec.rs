@@ -1,0 +1,117 @@
+//! Runs the processes of RUN in the sandbox.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use mica_builder::ports::{Executor, Network, PortError, Process, Ulimit};
+use mica_sandbox::{MountSpec, Resource, Rlimit, Security, Spec, render_hosts, render_resolv_conf};
+use mica_task::{Cancel, Stream};
+
+/// Size of /dev/shm unless the build says otherwise (docker's default).
+const SHM_SIZE: u64 = 64 << 20;
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where systemd-resolved keeps the servers it asks itself (systemd-resolved.service(8)).
+const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
+const STUB_SERVER: &str = "127.0.0.53";
+
+/// Runs processes with this program's own sandbox helper.
+pub(crate) struct SandboxExecutor<'a> {
+    /// The program that is the helper when told so by its first argument.
+    pub(crate) helper: &'a Path,
+}
+
+impl Executor for SandboxExecutor<'_> {
+    fn run(
+        &self,
+        process: &Process,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &Cancel,
+    ) -> Result<i32, PortError> {
+        let spec = spec(process)?;
+        let mut forward = |stream, bytes: &[u8]| match stream {
+            mica_sandbox::Stream::Stdout => output(Stream::Stdout, bytes),
+            mica_sandbox::Stream::Stderr => output(Stream::Stderr, bytes),
+        };
+        let outcome = mica_sandbox::run(&spec, self.helper, &mut forward, &|| cancel.is_cancelled())?;
+        Ok(outcome.exit.code())
+    }
+}
+
+fn spec(process: &Process) -> Result<Spec, PortError> {
+    // beside the overlay's own folders, in the step's scratch space
+    let folder = process.work.parent().unwrap_or(&process.work);
+    let host_network = process.network == Network::Host;
+    let resolv_conf = folder.join("resolv.conf");
+    fs_err::write(
+        &resolv_conf,
+        render_resolv_conf(&host_resolv_conf(), host_network),
+    )?;
+    let hosts = folder.join("hosts");
+    fs_err::write(
+        &hosts,
+        render_hosts(&process.hostname, &addresses(&process.extra_hosts)?),
+    )?;
+    let binds = process.binds.iter().map(|bind| MountSpec::Bind {
+        source: bind.source.clone(),
+        target: bind.target.clone(),
+        read_only: true,
+        inert: false,
+    });
+    Ok(Spec {
+        lowers: process.lowers.iter().rev().cloned().collect(),
+        upper: process.upper.clone(),
+        work: process.work.clone(),
+        argv: process.argv.clone(),
+        env: process.env.clone(),
+        cwd: PathBuf::from(&process.cwd),
+        user: process.user.clone(),
+        hostname: process.hostname.clone(),
+        network: if host_network {
+            mica_sandbox::Network::Host
+        } else {
+            mica_sandbox::Network::None
+        },
+        resolv_conf: Some(resolv_conf),
+        hosts: Some(hosts),
+        mounts: binds.collect(),
+        rlimits: process.ulimits.iter().map(rlimit).collect::<Result<_, _>>()?,
+        shm_size: process.shm_size.unwrap_or(SHM_SIZE),
+        security: Security::Sandbox,
+    })
+}
+
+/// The host's list of name servers; behind systemd's stub the real one. None at all where the host has none.
+fn host_resolv_conf() -> String {
+    let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+    let mut servers = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"))
+        .map(str::trim);
+    let only_stub = servers.next() == Some(STUB_SERVER) && servers.next().is_none();
+    match only_stub {
+        true => std::fs::read_to_string(RESOLVED_CONF).unwrap_or(text),
+        false => text,
+    }
+}
+
+fn addresses(hosts: &[(String, String)]) -> Result<Vec<(IpAddr, &str)>, PortError> {
+    let parse = |(name, address): &'_ (String, String)| match address.trim_matches(['[', ']']).parse() {
+        Ok(address) => Ok(address),
+        Err(_) => Err(format!("invalid IP address {address:?} for the extra host {name:?}").into()),
+    };
+    hosts
+        .iter()
+        .map(|host| parse(host).map(|address| (address, host.0.as_str())))
+        .collect()
+}
+
+fn rlimit(limit: &Ulimit) -> Result<Rlimit, PortError> {
+    let resource =
+        Resource::from_name(&limit.name).ok_or_else(|| format!("invalid ulimit type: {}", limit.name))?;
+    let bound = |value: i64| u64::try_from(value).ok();
+    Ok(Rlimit {
+        resource,
+        soft: bound(limit.soft),
+        hard: bound(limit.hard),
+    })
+}

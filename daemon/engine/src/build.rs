@@ -1,0 +1,110 @@
+//! The verb build.
+
+use std::io::Read;
+
+use mica_builder::{Builder, Options};
+use mica_oci::{ImageId, Platform, Reference};
+use mica_task::{Cancel, Reporter};
+
+use crate::adapters::exec::SandboxExecutor;
+use crate::adapters::images::StoredImages;
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// Which network a build's RUN steps see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkMode {
+    /// The host's, which is all there is for now.
+    #[default]
+    Default,
+    /// The host's, and `RUN --network=host` is allowed.
+    Host,
+    /// Loopback only.
+    None,
+}
+
+/// A resource limit of RUN steps.
+pub use mica_builder::ports::Ulimit;
+
+/// What a client asks to be built.
+#[derive(Debug, Clone, Default)]
+pub struct BuildRequest {
+    /// Path of the Dockerfile in the context; empty for `Dockerfile`.
+    pub dockerfile: String,
+    /// Names for the image.
+    pub tags: Vec<Reference>,
+    /// The stage to build; the last one if `None`.
+    pub target: Option<String>,
+    /// `--build-arg`; `None` declares without a value.
+    pub build_args: Vec<(String, Option<String>)>,
+    /// `--label`
+    pub labels: Vec<(String, String)>,
+    /// Whether every step is done again.
+    pub no_cache: bool,
+    /// Whether base images are to be fetched again even if they are here.
+    pub pull: bool,
+    /// Which network RUN sees.
+    pub network: NetworkMode,
+    /// `(name, address)` for /etc/hosts.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Limits of every RUN.
+    pub ulimits: Vec<Ulimit>,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: Option<u64>,
+    /// What the image is for; this machine's platform if `None`.
+    pub platform: Option<Platform>,
+    /// Whether the ignore file is applied here: clients of the classic API apply it themselves.
+    pub filter_context: bool,
+}
+
+/// What came of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildOutcome {
+    /// The image.
+    pub image: ImageId,
+    /// Build arguments that no instruction asked for.
+    pub unused_args: Vec<String>,
+}
+
+impl Engine {
+    /// Builds an image from a context, a tar in any compression. Blocks until it is in the store.
+    pub fn build(
+        &self,
+        request: BuildRequest,
+        context: Box<dyn Read + Send>,
+        reporter: Reporter,
+        cancel: Cancel,
+    ) -> Result<BuildOutcome, Error> {
+        let options = Options {
+            dockerfile: request.dockerfile,
+            target: request.target,
+            build_args: request.build_args,
+            labels: request.labels,
+            no_cache: request.no_cache,
+            network: match request.network {
+                NetworkMode::None => mica_builder::ports::Network::None,
+                NetworkMode::Default | NetworkMode::Host => mica_builder::ports::Network::Host,
+            },
+            host_network_allowed: request.network == NetworkMode::Host,
+            extra_hosts: request.extra_hosts,
+            ulimits: request.ulimits,
+            shm_size: request.shm_size,
+            platform: request.platform,
+            filter_context: request.filter_context,
+        };
+        let builder = Builder {
+            store: self.store(),
+            images: &StoredImages(self),
+            executor: &SandboxExecutor {
+                helper: &self.config().helper,
+            },
+            reporter: &reporter,
+            cancel: &cancel,
+        };
+        let built = builder.build(&options, &request.tags, context)?;
+        Ok(BuildOutcome {
+            image: built.image,
+            unused_args: built.unused_args,
+        })
+    }
+}
