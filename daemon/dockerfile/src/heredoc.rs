@@ -130,8 +130,8 @@ fn shell_words(line: &str) -> Option<Vec<&str>> {
             rest.chars().take(2).map(char::len_utf8).sum()
         } else if quote.is_some() {
             0
-        } else if rest.starts_with("<<") {
-            rest.len() - rest[2..].trim_start().len()
+        } else if let Some(after) = rest.strip_prefix("<<") {
+            rest.len() - after.trim_start().len()
         } else if arithmetic && rest.starts_with("$((") {
             let end = rest.find("))");
             // One search in vain is enough: the line may be long.
