@@ -3,7 +3,7 @@
 use crate::{excerpt::of_word, expand::ExpandError};
 
 /// Longest pattern, in characters; matching takes at most its length times that of the value.
-const MAX_PATTERN: usize = 1024;
+const MAX_PATTERN: usize = 256;
 
 /// One place of a pattern between two `*`.
 #[derive(Clone, Copy, PartialEq, Eq)]

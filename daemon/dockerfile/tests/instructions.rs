@@ -19,9 +19,13 @@ fn refused(text: &[u8]) -> ParseError {
 /// The only instruction after `FROM x`.
 fn one(line: &str) -> Instruction {
     let file = parse(&format!("FROM x\n{line}\n"));
-    let mut all = file.stages.into_iter().next().unwrap().instructions;
-    assert_eq!(all.len(), 1, "{line}");
-    all.remove(0).instruction
+    let [stage] = file.stages.as_slice() else {
+        panic!("{line}")
+    };
+    let [located] = stage.instructions.as_slice() else {
+        panic!("{line}")
+    };
+    located.instruction.clone()
 }
 
 fn run(line: &str) -> Run {

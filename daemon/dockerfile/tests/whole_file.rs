@@ -94,7 +94,7 @@ fn show_run(run: &Run, out: &mut String) {
         run.command, run.script, run.network, run.security, run.devices
     ));
     for mount in &run.mounts {
-        let m = mount.resolve('\\', &|_| None).unwrap();
+        let m = mount.resolve('\\', &|_| None).expect("it has no variables");
         out.push_str(&format!(
             "  mount {:?} target={:?} id={:?} sharing={:?} readonly={}\n",
             m.kind, m.target, m.id, m.sharing, m.readonly
