@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::entry::{Kind, LinkKey, Meta, Mtime, Xattrs};
@@ -12,14 +12,37 @@ use crate::overlay::{self, Marks};
 /// A file of a tree, found without following a link and opened for nothing but to look at it (`O_PATH`).
 pub(crate) struct Handle {
     fd: OwnedFd,
-    stat: Statx,
+    mode: u32,
+    owner: (u32, u32),
+    links: u32,
+    /// The file system it lies on and its number there.
+    inode: (u64, u64),
+    /// Of a device.
+    numbers: (u32, u32),
+    size: u64,
+    mtime: Mtime,
 }
 
 impl Handle {
     /// Looks at what `fd` holds.
     pub(crate) fn new(fd: OwnedFd) -> rustix::io::Result<Self> {
         let stat = rustix::fs::statx(&fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
-        Ok(Self { fd, stat })
+        Ok(Self {
+            fd,
+            mode: stat.stx_mode.into(),
+            owner: (stat.stx_uid, stat.stx_gid),
+            links: stat.stx_nlink,
+            inode: (
+                u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+                stat.stx_ino,
+            ),
+            numbers: (stat.stx_rdev_major, stat.stx_rdev_minor),
+            size: stat.stx_size,
+            mtime: Mtime {
+                seconds: stat.stx_mtime.tv_sec,
+                nanoseconds: stat.stx_mtime.tv_nsec,
+            },
+        })
     }
 
     /// The file `name` in the directory `dir`; `None` if there is none.
@@ -38,7 +61,7 @@ impl Handle {
 
     /// Its type.
     pub(crate) fn file_type(&self) -> FileType {
-        FileType::from_raw_mode(self.stat.stx_mode.into())
+        FileType::from_raw_mode(self.mode)
     }
 
     /// Whether it is a directory.
@@ -48,35 +71,25 @@ impl Handle {
 
     /// Whether it is the device by which overlayfs says that a name is gone.
     pub(crate) fn is_whiteout_device(&self) -> bool {
-        self.file_type() == FileType::CharacterDevice
-            && (self.stat.stx_rdev_major, self.stat.stx_rdev_minor) == (0, 0)
+        self.file_type() == FileType::CharacterDevice && self.numbers == (0, 0)
     }
 
     /// Its length in bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.stat.stx_size
-    }
-
-    /// When it was modified.
-    pub(crate) fn mtime(&self) -> Mtime {
-        Mtime {
-            seconds: self.stat.stx_mtime.tv_sec,
-            nanoseconds: self.stat.stx_mtime.tv_nsec,
-        }
+        self.size
     }
 
     /// Which file it is, if it has more than one name.
     pub(crate) fn link(&self) -> Option<LinkKey> {
-        let device = u64::from(self.stat.stx_dev_major) << 32 | u64::from(self.stat.stx_dev_minor);
-        (self.stat.stx_nlink > 1 && !self.is_directory()).then_some(LinkKey::Inode(device, self.stat.stx_ino))
+        let (device, inode) = self.inode;
+        (self.links > 1 && !self.is_directory()).then_some(LinkKey::Inode(device, inode))
     }
 
     /// All that an image keeps of it, and the marks of overlayfs; `None` for a socket.
     pub(crate) fn meta(&self) -> io::Result<Option<(Meta, Marks)>> {
-        let stat = &self.stat;
-        let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
+        let (major, minor) = self.numbers;
         let kind = match self.file_type() {
-            FileType::RegularFile => Kind::File { size: stat.stx_size },
+            FileType::RegularFile => Kind::File { size: self.size },
             FileType::Directory => Kind::Directory,
             FileType::Symlink => Kind::Symlink {
                 target: rustix::fs::readlinkat(&self.fd, "", Vec::new())?.into_bytes(),
@@ -89,10 +102,10 @@ impl Handle {
         let (xattrs, marks) = overlay::split(self.xattrs()?);
         let meta = Meta {
             kind,
-            mode: u32::from(stat.stx_mode) & 0o7777,
-            uid: stat.stx_uid,
-            gid: stat.stx_gid,
-            mtime: self.mtime(),
+            mode: self.mode & 0o7777,
+            uid: self.owner.0,
+            gid: self.owner.1,
+            mtime: self.mtime,
             xattrs,
         };
         Ok(Some((meta, marks)))
@@ -100,20 +113,30 @@ impl Handle {
 
     /// All its extended attributes.
     pub(crate) fn xattrs(&self) -> io::Result<Xattrs> {
-        let file = self.by_descriptor();
         let mut xattrs = Xattrs::new();
+        for name in self.xattr_names()? {
+            let file = self.by_descriptor();
+            let len = rustix::fs::getxattr_query(file.as_str(), name.as_slice())?;
+            let mut value = Vec::with_capacity(len);
+            if len > 0 {
+                rustix::fs::getxattr(file, name.as_slice(), rustix::buffer::spare_capacity(&mut value))?;
+            }
+            xattrs.insert(name, value);
+        }
+        Ok(xattrs)
+    }
+
+    /// The names of all its extended attributes.
+    pub(crate) fn xattr_names(&self) -> io::Result<Vec<Vec<u8>>> {
+        let file = self.by_descriptor();
         let mut names = match rustix::fs::listxattr_query(file.as_str()) {
-            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(xattrs),
+            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
             Ok(len) => Vec::with_capacity(len),
             Err(error) => return Err(error.into()),
         };
-        rustix::fs::listxattr(file.as_str(), rustix::buffer::spare_capacity(&mut names))?;
-        for name in names.split(|b| *b == 0).filter(|name| !name.is_empty()) {
-            let mut value = Vec::with_capacity(rustix::fs::getxattr_query(file.as_str(), name)?.max(1));
-            rustix::fs::getxattr(file.as_str(), name, rustix::buffer::spare_capacity(&mut value))?;
-            xattrs.insert(name.to_vec(), value);
-        }
-        Ok(xattrs)
+        rustix::fs::listxattr(file, rustix::buffer::spare_capacity(&mut names))?;
+        let names = names.split(|b| *b == 0).filter(|name| !name.is_empty());
+        Ok(names.map(<[u8]>::to_vec).collect())
     }
 
     /// Takes an extended attribute away; it need not be there.

@@ -2,13 +2,28 @@
 //!
 //! Source: Documentation/filesystems/overlayfs.rst of Linux, "whiteouts and opaque directories".
 
+use std::sync::LazyLock;
+
 use crate::entry::Xattrs;
 
-/// Where overlayfs keeps its marks: with privileges, and in a user namespace (mount option `userxattr`).
-const PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+/// Where overlayfs keeps its marks.
+const PRIVILEGED: &[u8] = b"trusted.overlay.";
 
-/// Full names of the mark of an opaque directory, the one to be tried first first.
-pub(crate) const OPAQUE: [&[u8]; 2] = [b"trusted.overlay.opaque", b"user.overlay.opaque"];
+/// Where it keeps them in a user namespace (mount option `userxattr`).
+const UNPRIVILEGED: &[u8] = b"user.overlay.";
+
+/// The inode of the first user namespace (`PROC_USER_INIT_INO` of Linux).
+const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
+
+/// Where the marks are in this process' trees. Elsewhere they are nothing but attributes: a nested overlay may have left
+/// them.
+static PREFIX: LazyLock<&[u8]> = LazyLock::new(|| {
+    let namespace = rustix::fs::stat("/proc/self/ns/user").map(|stat| stat.st_ino);
+    match namespace {
+        Ok(FIRST_USER_NAMESPACE) | Err(_) => PRIVILEGED,
+        Ok(_) => UNPRIVILEGED,
+    }
+});
 
 /// The value of the mark of an opaque directory.
 pub(crate) const YES: &[u8] = b"y";
@@ -32,9 +47,19 @@ pub(crate) struct Marks {
     pub(crate) elsewhere: bool,
 }
 
-/// Whether the extended attribute `name` belongs to the file system and never to an image.
+/// The name of the mark of an opaque directory.
+pub(crate) fn opaque() -> Vec<u8> {
+    [*PREFIX, b"opaque"].concat()
+}
+
+/// Whether the extended attribute `name` belongs to a file system, maybe another one, and is never taken from an image.
 pub(crate) fn is_foreign(name: &[u8]) -> bool {
-    name == MACHINE || mark(name).is_some()
+    name == MACHINE || name.starts_with(PRIVILEGED) || name.starts_with(UNPRIVILEGED)
+}
+
+/// Whether the extended attribute `name` is one of overlayfs' own.
+pub(crate) fn is_mark(name: &[u8]) -> bool {
+    mark(name).is_some()
 }
 
 /// Tells marks from what belongs to the file.
@@ -48,14 +73,14 @@ pub(crate) fn split(mut xattrs: Xattrs) -> (Xattrs, Marks) {
             Some(b"metacopy" | b"redirect") => marks.elsewhere = true,
             _ => {}
         }
-        !is_foreign(name)
+        name != MACHINE && !is_mark(name)
     });
     (xattrs, marks)
 }
 
 /// The attribute's name among overlayfs' own.
 fn mark(name: &[u8]) -> Option<&[u8]> {
-    PREFIXES.iter().find_map(|prefix| name.strip_prefix(*prefix))
+    name.strip_prefix(*PREFIX)
 }
 
 #[cfg(test)]
@@ -65,8 +90,8 @@ mod tests {
     #[test]
     fn marks_are_read_and_kept_from_the_image() {
         let xattrs = [
-            (&b"trusted.overlay.opaque"[..], &b"y"[..]),
-            (b"user.overlay.origin", b"\x01"),
+            (&opaque()[..], &b"y"[..]),
+            (&[*PREFIX, b"origin"].concat(), b"\x01"),
             (b"security.selinux", b"u:r:t"),
             (b"user.overlay", b"mine"),
             (b"user.a", b"1"),

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::handle::Handle;
+use crate::handle::{Handle, names};
 use crate::path::ImagePath;
 
 /// The longest path a tree can hold, in bytes: `PATH_MAX` less the final NUL.
@@ -21,6 +21,9 @@ pub struct Root {
     dir: OwnedFd,
     place: PathBuf,
 }
+
+/// An open directory and the names in it.
+type Listing = (OwnedFd, Vec<Vec<u8>>);
 
 /// What there is at a path.
 pub(crate) enum Place {
@@ -67,6 +70,17 @@ impl Root {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(self.failed("open", path, errno)),
         }
+    }
+
+    /// The directory `path` and the names in it, in no order; `None` if there is no such directory.
+    pub(crate) fn list(&self, path: &ImagePath) -> Result<Option<Listing>, Error> {
+        let Some(dir) = self.directory(path)? else {
+            return Ok(None);
+        };
+        let failed = |error: io::Error| self.failed("list", path, error);
+        let copy = dir.try_clone().map_err(failed)?;
+        let listed = names(copy).map_err(|errno| failed(errno.into()))?;
+        Ok(Some((dir, listed.into_iter().map(|(name, _)| name).collect())))
     }
 
     fn walk(&self, path: &ImagePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {

@@ -386,11 +386,7 @@ pub(crate) fn remove_tree(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Resul
 
 /// Says that nothing of the layers below shows through the directory `dir`.
 pub(crate) fn mark_opaque(dir: &Handle) -> rustix::io::Result<()> {
-    let [privileged, own] = overlay::OPAQUE;
-    match dir.set_xattr(privileged, overlay::YES) {
-        Err(Errno::PERM) => dir.set_xattr(own, overlay::YES),
-        other => other,
-    }
+    dir.set_xattr(&overlay::opaque(), overlay::YES)
 }
 
 /// Sets the modification time of `name` in `dir`, not following it.
