@@ -14,6 +14,7 @@ use crate::database::Durability;
 use crate::disk;
 use crate::error::Error;
 use crate::ingest::Staged;
+use crate::layers::Layer;
 use crate::lease::Lease;
 use crate::locks::share;
 use crate::store::{Inner, Store};
@@ -343,7 +344,7 @@ impl Store {
     }
 
     /// The forms of an image's layers, all of which must be there; kept by the lease.
-    fn pin_layers(&self, lease: &Lease, diff_ids: &[DiffId]) -> Result<Vec<Forms>, Error> {
+    pub(crate) fn pin_layers(&self, lease: &Lease, diff_ids: &[DiffId]) -> Result<Vec<Forms>, Error> {
         let _gate = share(&self.inner.gate);
         self.inner.database.read(|db| {
             let mut query = db.prepare_cached(
@@ -371,7 +372,7 @@ impl Store {
 }
 
 /// In which forms a layer lies: 0 not, 1 yes, 2 yes and durable. Compressed blobs always are durable.
-struct Forms {
+pub(crate) struct Forms {
     diff_id: DiffId,
     size: u64,
     tar: u8,
@@ -380,6 +381,14 @@ struct Forms {
 }
 
 impl Forms {
+    pub(crate) fn layer(&self) -> Layer {
+        Layer {
+            diff_id: self.diff_id,
+            size: self.size,
+            content: None,
+        }
+    }
+
     fn is_durable(&self) -> bool {
         self.blob || self.tar == 2 || self.tree == 2
     }
@@ -446,7 +455,7 @@ fn write(db: &Connection, image: &Prepared, names: &[Reference]) -> Result<Vec<(
 }
 
 /// The manifest of an image that came without one: it names the uncompressed tars.
-fn plain_manifest(config: &Raw<ImageConfig>, layers: &[Forms]) -> Result<Raw<Manifest>, Error> {
+pub(crate) fn plain_manifest(config: &Raw<ImageConfig>, layers: &[Forms]) -> Result<Raw<Manifest>, Error> {
     let descriptors = layers
         .iter()
         .map(|layer| Descriptor::new(OCI_LAYER, *layer.diff_id.digest(), layer.size))
@@ -458,7 +467,7 @@ fn plain_manifest(config: &Raw<ImageConfig>, layers: &[Forms]) -> Result<Raw<Man
     })
 }
 
-fn describe(manifest: &Raw<Manifest>) -> Descriptor {
+pub(crate) fn describe(manifest: &Raw<Manifest>) -> Descriptor {
     let media_type = manifest
         .media_type
         .clone()

@@ -1,5 +1,6 @@
 //! Everything on disk and what may be deleted: blobs, layers, images, names and the build cache, in one owner's directory.
 
+pub mod archive;
 mod blobs;
 mod cache;
 mod catalogue;

@@ -1,37 +1,165 @@
 //! Making one form of a layer from another; what is made must hash to the diff id.
 
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
-use mica_oci::DiffId;
+use mica_layer::{Root, TreeWriter, apply, decompress};
+use mica_oci::{DiffId, Digest, Hashing};
 
+use super::{Layer, Record, record};
 use crate::blobs::Blob;
+use crate::disk;
 use crate::error::Error;
 use crate::lease::Lease;
+use crate::rows;
 use crate::store::Store;
+
+/// How much is copied at once, in bytes.
+const BUFFER: usize = 256 << 10;
+
+/// Copies all of `from` and gives the number of bytes.
+pub(crate) fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
+    let mut buffer = vec![0; BUFFER];
+    let mut total = 0;
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(n) => {
+                to.write_all(&buffer[..n])?;
+                total += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
 
 /// The length of a blob's content once inflated, which must hash to `claimed`.
 pub(crate) fn inflated_size(blob: &Blob, claimed: &DiffId) -> Result<u64, Error> {
-    Err(Error::corrupt(claimed, format!("{} is compressed", blob.digest)))
+    let (plain, _) = decompress(blob.open()?).map_err(Error::layer("inflate", *claimed))?;
+    let mut plain = Hashing::new(plain);
+    copy(&mut plain, &mut io::sink()).map_err(Error::io("inflate a layer"))?;
+    let (_, actual, size) = plain.finish();
+    match actual == *claimed.digest() {
+        true => Ok(size),
+        false => Err(Error::Digest {
+            expected: *claimed.digest(),
+            actual,
+        }),
+    }
+}
+
+fn mismatch(diff_id: &DiffId, from: &str, actual: &Digest) -> Error {
+    Error::corrupt(diff_id, format!("its {from} gives {actual}"))
 }
 
 impl Store {
-    /// The layer as a directory that overlayfs can stack; kept by the lease.
+    /// The layer as a directory that overlayfs can stack, made if it is not there yet; kept by the lease. Read only.
     pub fn tree(&self, lease: &Lease, diff_id: &DiffId) -> Result<PathBuf, Error> {
-        match self.layer_record(lease, diff_id)? {
-            Some(record) if record.tree => Ok(self.inner.paths.tree(diff_id)),
-            Some(_) => Err(Error::corrupt(diff_id, "it has no tree")),
-            None => Err(Error::MissingLayer { diff_id: *diff_id }),
+        let place = self.inner.paths.tree(diff_id);
+        if self.known(lease, diff_id)?.tree {
+            return Ok(place);
+        }
+        self.inner.flights.alone(diff_id, || {
+            let record = self.known(lease, diff_id)?;
+            if record.tree {
+                return Ok(());
+            }
+            let work = self.work(lease)?;
+            let dir = work.path().join("fs");
+            disk::make_folder(&dir, 0o755).map_err(Error::io("make a tree"))?;
+            let root = Root::open(&dir).map_err(Error::layer("unpack", *diff_id))?;
+            let source = self.plain(lease, &record)?;
+            let applied = apply(source, TreeWriter::new(root)).map_err(Error::layer("unpack", *diff_id))?;
+            if applied.diff_id != *diff_id {
+                return Err(mismatch(diff_id, "tar", applied.diff_id.digest()));
+            }
+            self.move_tree(lease, &dir, &record.layer)
+        })?;
+        Ok(place)
+    }
+
+    /// The layer as its uncompressed tar, made if it is not there yet; kept by the lease.
+    pub fn tar(&self, lease: &Lease, diff_id: &DiffId) -> Result<Blob, Error> {
+        if !self.known(lease, diff_id)?.tar {
+            self.inner.flights.alone(diff_id, || {
+                let record = self.known(lease, diff_id)?;
+                match (record.tar, record.blob) {
+                    (true, _) => Ok(()),
+                    (false, Some(_)) => self.inflate(lease, &record),
+                    (false, None) => self.pack_tree(lease, &record.layer),
+                }
+            })?;
+            let shown = self.inner.database.read(|db| {
+                rows::any(
+                    db,
+                    "SELECT 1 FROM image_layers WHERE diff_id = ?1",
+                    diff_id.digest(),
+                )
+            })?;
+            if shown {
+                self.inner.catalogue.changed();
+            }
+        }
+        self.blob(lease, diff_id.digest())?
+            .ok_or_else(|| Error::corrupt(diff_id, "its tar is gone"))
+    }
+
+    /// Writes the layer's uncompressed tar to `out` without keeping it, unless it must be packed first.
+    pub(crate) fn copy_tar(&self, lease: &Lease, diff_id: &DiffId, out: &mut dyn Write) -> Result<(), Error> {
+        let mut record = self.known(lease, diff_id)?;
+        if !record.tar && record.blob.is_none() {
+            self.tar(lease, diff_id)?;
+            record.tar = true;
+        }
+        let mut plain = Hashing::new(self.plain(lease, &record)?);
+        copy(&mut plain, out).map_err(Error::io("copy a layer"))?;
+        let (_, actual, _) = plain.finish();
+        match actual == *diff_id.digest() {
+            true => Ok(()),
+            false => Err(mismatch(diff_id, "tar", &actual)),
         }
     }
 
-    /// The layer as its uncompressed tar; kept by the lease.
-    pub fn tar(&self, lease: &Lease, diff_id: &DiffId) -> Result<Blob, Error> {
-        match self.layer_record(lease, diff_id)? {
-            Some(record) if record.tar => self
-                .blob(lease, diff_id.digest())?
-                .ok_or_else(|| Error::corrupt(diff_id, "its tar is gone")),
-            Some(_) => Err(Error::corrupt(diff_id, "it has no tar")),
-            None => Err(Error::MissingLayer { diff_id: *diff_id }),
+    pub(crate) fn known(&self, lease: &Lease, diff_id: &DiffId) -> Result<Record, Error> {
+        self.layer_record(lease, diff_id)?
+            .ok_or(Error::MissingLayer { diff_id: *diff_id })
+    }
+
+    /// The bytes of the layer's uncompressed tar, from T or C.
+    fn plain(&self, lease: &Lease, record: &Record) -> Result<Box<dyn Read>, Error> {
+        let diff_id = &record.layer.diff_id;
+        let open = |digest: &Digest| match self.blob(lease, digest)? {
+            Some(blob) => blob.open(),
+            None => Err(Error::corrupt(diff_id, format!("its blob {digest} is gone"))),
+        };
+        match (record.tar, &record.blob) {
+            (true, _) => Ok(Box::new(open(diff_id.digest())?)),
+            (false, Some(blob)) => {
+                let (plain, _) = decompress(open(blob)?).map_err(Error::layer("inflate", *diff_id))?;
+                Ok(plain)
+            }
+            (false, None) => Err(Error::corrupt(
+                diff_id,
+                "it has neither a tar nor a compressed blob",
+            )),
         }
+    }
+
+    fn inflate(&self, lease: &Lease, record: &Record) -> Result<(), Error> {
+        let mut ingest = self.ingest(lease)?;
+        copy(&mut self.plain(lease, record)?, &mut ingest).map_err(Error::io("inflate a layer"))?;
+        let staged = ingest.stage()?;
+        if staged.digest != *record.layer.diff_id.digest() {
+            return Err(mismatch(&record.layer.diff_id, "compressed blob", &staged.digest));
+        }
+        self.add_staged_tar(lease, staged, &record.layer)?;
+        Ok(())
+    }
+
+    fn pack_tree(&self, _lease: &Lease, layer: &Layer) -> Result<(), Error> {
+        let diff_id = &layer.diff_id;
+        let _there = self.inner.database.read(|db| record(db, diff_id))?;
+        Err(Error::corrupt(diff_id, "its tree cannot be packed"))
     }
 }

@@ -69,3 +69,59 @@ pub(crate) fn names(folder: &Path) -> BTreeSet<String> {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect()
 }
+
+/// One entry of a tar made by hand, so that it can be as wrong as a test wants.
+pub(crate) enum Entry<'a> {
+    /// A regular file.
+    File(&'a str, &'a [u8]),
+    /// A symbolic link and its target.
+    Symlink(&'a str, &'a str),
+    /// A hard link and its target.
+    Hardlink(&'a str, &'a str),
+    /// A directory.
+    Folder(&'a str),
+}
+
+/// A tar of these entries.
+pub(crate) fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for entry in entries {
+        let (path, kind, link, bytes) = match entry {
+            Entry::File(path, bytes) => (path, b'0', "", *bytes),
+            Entry::Symlink(path, target) => (path, b'2', *target, &[][..]),
+            Entry::Hardlink(path, target) => (path, b'1', *target, &[][..]),
+            Entry::Folder(path) => (path, b'5', "", &[][..]),
+        };
+        all.extend(header(path, kind, link, bytes.len() as u64));
+        all.extend(bytes);
+        all.resize(all.len().next_multiple_of(512), 0);
+    }
+    all.resize(all.len() + 1024, 0);
+    all
+}
+
+/// A ustar header.
+pub(crate) fn header(path: &str, kind: u8, link: &str, size: u64) -> Vec<u8> {
+    let mut block = vec![0; 512];
+    let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, path);
+    put(100, "0000644\0");
+    put(108, "0000000\0");
+    put(116, "0000000\0");
+    put(124, &format!("{size:011o}\0"));
+    put(136, "00000000000\0");
+    put(148, "        ");
+    put(157, link);
+    put(257, "ustar\x0000");
+    block[156] = kind;
+    let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
+/// Bytes as a compressor gives them.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
