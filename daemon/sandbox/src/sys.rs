@@ -126,17 +126,28 @@ pub(crate) fn close_rest_on_exec() -> io::Result<()> {
 /// Gives every signal its default action and blocks none: both survive an exec, and Rust's start-up
 /// code ignores `SIGPIPE`.
 pub(crate) fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is valid for every signal; those that cannot be set are refused, which
-        // is as good, for they are never anything but default.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    /// The kernel's `struct sigaction`; all zero is the default action on every architecture.
+    type RawAction = [u64; 4];
+    /// The size of the kernel's signal sets, in bytes.
+    const SET_SIZE: usize = 8;
+    let action: RawAction = [0; 4];
+    for signal in 1..=64 {
+        // The C library keeps some of the real-time signals for itself and refuses to touch them.
+        // SAFETY: the structure is at least as large as the kernel's. SIG_DFL is valid for every
+        // signal; those that cannot be set are refused, for they are never anything but default.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, 0, SET_SIZE) };
     }
-    // SAFETY: an all-zero set is made valid by sigemptyset before it is used.
+    let none = 0_u64;
+    // SAFETY: the kernel reads eight bytes of the set, and writes no old one.
     unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-    }
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            0,
+            SET_SIZE,
+        )
+    };
 }
 
 /// Leaves the session keyring of the daemon for a new, empty one. A kernel without keyrings, or

@@ -3,6 +3,9 @@
 //! The tests bring their own runner because this program has to be its own helper.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
 
+mod identity;
+mod lifetime;
+mod mounts;
 mod process;
 mod room;
 
@@ -20,7 +23,13 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == HELPER_ARGUMENT) {
         return init_main();
     }
-    let tests: Vec<Test> = [process::TESTS].concat();
+    if let [first, mark] = &arguments[..]
+        && first == lifetime::DAEMON_ARGUMENT
+    {
+        lifetime::be_daemon(mark);
+        return ExitCode::SUCCESS;
+    }
+    let tests: Vec<Test> = [process::TESTS, identity::TESTS, mounts::TESTS, lifetime::TESTS].concat();
     let filters: Vec<&String> = arguments
         .iter()
         .filter(|argument| !argument.starts_with('-'))

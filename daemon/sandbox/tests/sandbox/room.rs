@@ -68,6 +68,14 @@ impl Room {
         room
     }
 
+    /// Takes new, empty directories to write to.
+    pub(crate) fn fresh(&mut self, number: usize) {
+        for (name, path) in [("upper", &mut self.spec.upper), ("work", &mut self.spec.work)] {
+            *path = self.dir.path().join(format!("{name}-{number}"));
+            fs::create_dir(path).unwrap();
+        }
+    }
+
     /// A path in the test's own directory on the host.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
