@@ -1,1 +1,9 @@
-//! End-to-end tests and benchmarks of mica: the harness they share.
+//! The harness of the end-to-end tests: a daemon of their own, the real binaries, folders to build.
+
+mod context;
+mod daemon;
+mod output;
+
+pub use context::Context;
+pub use daemon::{Daemon, binary};
+pub use output::{Ran, run};

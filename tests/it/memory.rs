@@ -1,0 +1,41 @@
+//! Memory does not grow with what passes through.
+
+use std::io::{Seek, SeekFrom, Write};
+
+use mica_tests::{Context, Daemon};
+
+const LIMIT_MIB: u64 = 100;
+const GIB: u64 = 1 << 30;
+
+/// A file of 1 GiB, not all of it holes.
+fn big_file(context: &Context, name: &str) {
+    let mut file = fs_err::File::create(context.path().join(name)).unwrap();
+    let block: Vec<u8> = (0..1 << 20)
+        .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    for _ in 0..64 {
+        file.write_all(&block).unwrap();
+    }
+    file.seek(SeekFrom::Start(GIB - 1)).unwrap();
+    file.write_all(b"x").unwrap();
+}
+
+#[test]
+fn a_context_and_a_layer_of_a_gibibyte_stay_small() {
+    let daemon = Daemon::start();
+    let context = Context::with_shell("FROM base\nCOPY big /big\nRUN cp /big /copy && rm /big\n");
+    big_file(&context, "big");
+    daemon.mica(["build", "-t", "big", context.arg()]).ok();
+    let built = daemon.peak_memory();
+    let archive = daemon.folder().join("big.tar");
+    daemon.mica(["save", "-o", archive.to_str().unwrap(), "big"]).ok();
+    daemon.mica(["rmi", "big"]).ok();
+    daemon.mica(["builder", "prune", "-af"]).ok();
+    daemon.mica(["load", "-i", archive.to_str().unwrap()]).ok();
+    let loaded = daemon.peak_memory();
+    println!("peak memory: {built} MiB after build, {loaded} MiB after save and load");
+    assert!(
+        loaded < LIMIT_MIB,
+        "{built} MiB after build, {loaded} MiB after save and load"
+    );
+}

@@ -1,0 +1,186 @@
+//! A daemon with a store and a socket of its own.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::output::{Ran, run};
+
+/// How long a daemon may take until it answers.
+const START: Duration = Duration::from_secs(20);
+
+/// A running daemon; it is killed and its folder removed when this is dropped.
+pub struct Daemon {
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+/// The path of a binary of this workspace.
+///
+/// # Panics
+/// If it was not built: `cargo build --workspace --bins` does.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let folder = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
+    let path = folder.join(name);
+    assert!(
+        path.exists(),
+        "{} is not there: run `cargo build --workspace --bins` first",
+        path.display()
+    );
+    path
+}
+
+impl Daemon {
+    /// Starts a daemon on an empty store.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("mica-it-")
+            .tempdir()
+            .expect("a temporary folder can be made");
+        let mut daemon = Self { folder, child: None };
+        daemon.spawn();
+        daemon
+    }
+
+    /// Starts the daemon again on the same store.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the daemon is running");
+        let log = fs_err::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .expect("the log can be opened");
+        let child = Command::new(binary("micad"))
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket().display()))
+            .arg("--data-root")
+            .arg(self.root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.into_file())
+            .spawn()
+            .expect("micad can be started");
+        self.child = Some(child);
+        let started = Instant::now();
+        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+            let ended = self
+                .child
+                .as_mut()
+                .and_then(|child| child.try_wait().ok().flatten());
+            assert!(ended.is_none(), "micad left with {ended:?}: {}", self.log_text());
+            assert!(
+                started.elapsed() < START,
+                "micad does not answer: {}",
+                self.log_text()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Kills the daemon with SIGKILL and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the daemon can be killed");
+            child.wait().expect("the daemon can be waited for");
+        }
+    }
+
+    /// Asks the daemon to leave and gives its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("the daemon can be signalled");
+        child.wait().expect("the daemon can be waited for").code()
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map(Child::id).expect("the daemon is running")
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("mica.sock")
+    }
+
+    /// Its store.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// A folder of the test's own beside the store.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where its standard error goes.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("micad.log")
+    }
+
+    fn log_text(&self) -> String {
+        fs_err::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// `mica ARGS…` against this daemon, not run yet.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(binary("mica"));
+        command
+            .args(args)
+            .env("MICA_HOST", self.host())
+            .env("MICA_NO_START", "1")
+            .env_remove("SOURCE_DATE_EPOCH");
+        command
+    }
+
+    /// Runs `mica ARGS…` against this daemon.
+    #[track_caller]
+    pub fn mica<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+        run(&mut self.command(args))
+    }
+
+    /// Runs the stock `docker ARGS…` against this daemon, with the classic builder.
+    #[track_caller]
+    pub fn docker<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+        let mut command = Command::new("docker");
+        command
+            .args(args)
+            .env("DOCKER_HOST", self.host())
+            .env("DOCKER_BUILDKIT", "0")
+            .env("DOCKER_CONFIG", self.folder.path().join("docker-config"))
+            .env_remove("DOCKER_CONTEXT");
+        run(&mut command)
+    }
+
+    /// The daemon's address as clients take it.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// The most memory the daemon had at any time, in MiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status =
+            fs_err::read_to_string(format!("/proc/{}/status", self.pid())).expect("/proc is mounted");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("Linux tells VmHWM");
+        let kib: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("VmHWM is a number of kB");
+        kib / 1024
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
