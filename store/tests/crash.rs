@@ -1,0 +1,269 @@
+//! A process killed at any point of any write leaves a store that opens, in which every image that was committed is whole and
+//! nothing lies around. The kill is real: the test starts itself as a child that aborts at the named point.
+#![cfg(debug_assertions)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP};
+use mica_oci::{
+    CacheKey, ChainId, Compression, ContentDigest, Descriptor, DiffId, Digest, ImageId, Index, Manifest, Raw,
+    Reference,
+};
+use mica_store::{CacheRecord, FAILPOINTS, Packed, Store};
+use support::{Entry, blob_files, config, gzip, layer, name, names, scratch_files, tar};
+
+const ROOT: &str = "MICA_CRASH_ROOT";
+const LOG: &str = "MICA_CRASH_LOG";
+
+/// What the child has been told is done, or is about to be undone.
+struct Log(std::fs::File);
+
+impl Log {
+    fn say(&mut self, what: &str, name: &str, id: &ImageId) {
+        writeln!(self.0, "{what} {name} {}", id.digest().hex()).unwrap();
+    }
+}
+
+/// The child: does one of everything. Does nothing unless it was started by the test below.
+#[test]
+fn child() {
+    let (Ok(root), Ok(log)) = (std::env::var(ROOT), std::env::var(LOG)) else {
+        return;
+    };
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .unwrap();
+    live(&Store::open(Path::new(&root)).unwrap(), &mut Log(log));
+}
+
+fn live(store: &Store, log: &mut Log) {
+    let lease = store.lease();
+    store.put_blob(&lease, b"loose").unwrap();
+    let base = layer(store, &lease, &tar(&[Entry::File("base", b"base")]));
+
+    // an image of tars, with a cache record
+    let a = store
+        .commit_image(&lease, &config("a", &[base]), None, &[name("a")])
+        .unwrap();
+    log.say("has", "a", &a.image.id);
+    let record = CacheRecord {
+        layer: base,
+        parent: ChainId::empty(),
+        content: ContentDigest(Digest::of(b"content")),
+        created: "2026-01-02T03:04:05Z".parse().unwrap(),
+        description: "COPY".into(),
+    };
+    store
+        .remember(&lease, &CacheKey(Digest::of(b"key")), &record)
+        .unwrap();
+
+    // one whose layer is a tree only
+    let tree = add_tree(store, &lease);
+    let b = store
+        .commit_image(&lease, &config("b", &[base, tree]), None, &[name("b")])
+        .unwrap();
+    log.say("has", "b", &b.image.id);
+
+    // one that was pulled: a compressed layer, unpacked afterwards
+    let plain = tar(&[Entry::File("pulled", b"pulled")]);
+    let (config_c, manifest, diff_id) = pulled(&plain);
+    let blob = store.put_blob(&lease, &gzip(&plain)).unwrap();
+    store
+        .add_layer_blob(&lease, &blob, Compression::Gzip, &diff_id)
+        .unwrap();
+    let c = store
+        .commit_image(&lease, &config_c, Some(&manifest), &[name("c"), name("d")])
+        .unwrap();
+    log.say("has", "c", &c.image.id);
+    log.say("has", "d", &c.image.id);
+    store.tree(&lease, &diff_id).unwrap();
+    store.tar(&lease, &diff_id).unwrap();
+
+    // names move and go, images go
+    log.say("loses", "d", &c.image.id);
+    store.tag(&name("d"), &a.image.id).unwrap();
+    log.say("has", "d", &a.image.id);
+    let own = layer(store, &lease, &tar(&[Entry::File("own", b"own")]));
+    let e = store
+        .commit_image(&lease, &config("e", &[base, own]), None, &[name("e")])
+        .unwrap();
+    drop(lease);
+    log.say("has", "e", &e.image.id);
+    log.say("loses", "e", &e.image.id);
+    store.untag(&name("e")).unwrap();
+    store.remove_image(&e.image.id).unwrap();
+    log.say("lacks", "e", &e.image.id);
+    store.prune_cache(&mut |_| true).unwrap();
+    store.collect().unwrap();
+}
+
+fn add_tree(store: &Store, lease: &mica_store::Lease) -> DiffId {
+    let bytes = tar(&[Entry::File("tree", b"tree")]);
+    let work = store.work(lease).unwrap();
+    let dir = work.path().join("upper");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("tree"), b"tree").unwrap();
+    let packed = Packed {
+        diff_id: DiffId(Digest::of(&bytes)),
+        size: bytes.len() as u64,
+        content: ContentDigest(Digest::of(b"tree")),
+    };
+    store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
+}
+
+fn pulled(plain: &[u8]) -> (Raw<mica_oci::ImageConfig>, Raw<Manifest>, DiffId) {
+    let diff_id = DiffId(Digest::of(plain));
+    let config = config("c", &[diff_id]);
+    let packed = gzip(plain);
+    let manifest = Manifest::new(
+        Descriptor::new(OCI_CONFIG, config.digest(), config.bytes().len() as u64),
+        vec![Descriptor::new(
+            OCI_LAYER_GZIP,
+            Digest::of(&packed),
+            packed.len() as u64,
+        )],
+    );
+    (config, Raw::of(manifest).unwrap(), diff_id)
+}
+
+#[test]
+fn a_kill_at_any_point_loses_nothing_that_was_committed() {
+    let mut kills = 0;
+    for point in FAILPOINTS {
+        let mut count = 1;
+        while killed(point, count) {
+            count += 1;
+            kills += 1;
+        }
+        assert!(count > 1, "{point} is never reached");
+    }
+    println!("{kills} kills");
+}
+
+/// Runs the child until the n-th time it comes to a point; false if it ended before.
+fn killed(point: &str, count: usize) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, log) = (folder.path().join("store"), folder.path().join("log"));
+    let run = |failpoint: Option<String>| {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child
+            .args(["--exact", "child", "--nocapture"])
+            .env(ROOT, &root)
+            .env(LOG, &log);
+        if let Some(failpoint) = failpoint {
+            child.env("MICA_FAILPOINT", failpoint);
+        }
+        child
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap()
+    };
+    let output = run(Some(format!("{point}:{count}")));
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&output.status),
+            Some(6),
+            "{point}:{count}: {text}"
+        );
+    }
+    let promised = std::fs::read_to_string(&log).unwrap_or_default();
+    check(&root, &promised).unwrap_or_else(|error| panic!("{point}:{count}: {error}"));
+    // and the next one can do all of it again
+    assert!(run(None).status.success());
+    !output.status.success()
+}
+
+/// What must be so after any kill.
+fn check(root: &Path, promised: &str) -> Result<(), String> {
+    let store = Store::open(root).map_err(|error| format!("cannot be opened: {error}"))?;
+    let mut named: BTreeMap<Reference, Option<ImageId>> = BTreeMap::new();
+    for line in promised.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let id = ImageId(Digest::from_hex(words[2]).unwrap());
+        match words[0] {
+            "has" => named.insert(name(words[1]), Some(id)),
+            // in between, either is right
+            "loses" => named.remove(&name(words[1])),
+            _ => named.insert(name(words[1]), None),
+        };
+    }
+    for (name, id) in &named {
+        let found = store.resolve(name).unwrap();
+        if found != *id {
+            return Err(format!("{name} leads to {found:?}, not to {id:?}"));
+        }
+    }
+    let lease = store.lease();
+    let mut blobs: BTreeSet<String> = BTreeSet::new();
+    let mut trees: BTreeSet<String> = BTreeSet::new();
+    let mut layers: BTreeSet<DiffId> = store
+        .cache_entries()
+        .unwrap()
+        .iter()
+        .map(|entry| entry.record.layer)
+        .collect();
+    for image in store.images().unwrap() {
+        let manifest = store
+            .blob(&lease, &image.manifest.digest)
+            .unwrap()
+            .ok_or("a manifest is gone")?;
+        let manifest =
+            Raw::<Manifest>::parse(&std::fs::read(manifest.path()).unwrap()).map_err(|e| e.to_string())?;
+        blobs.extend([image.id.digest().hex(), image.manifest.digest.hex()]);
+        blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
+        layers.extend(&image.config.rootfs.diff_ids);
+    }
+    for diff_id in &layers {
+        blobs.insert(diff_id.digest().hex());
+        trees.insert(diff_id.digest().hex());
+        store.layer(&lease, diff_id).unwrap().ok_or("a layer is gone")?;
+        let view = store
+            .view(&lease, diff_id)
+            .map_err(|error| format!("{diff_id} cannot be read: {error}"))?;
+        let names = view.names(&mica_layer::ImagePath::root()).unwrap();
+        let content = view
+            .open(&mica_layer::ImagePath::clamped(&names[0].name))
+            .unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut content.reader(), &mut text).unwrap();
+        if text.as_bytes() != names[0].name {
+            return Err(format!("{diff_id} holds {text:?}"));
+        }
+    }
+    let index = std::fs::read(root.join("index.json")).map_err(|error| error.to_string())?;
+    let index = Raw::<Index>::parse(&index).map_err(|error| error.to_string())?;
+    for descriptor in &index.manifests {
+        let manifest = std::fs::read(root.join("blobs/sha256").join(descriptor.digest.hex()))
+            .map_err(|e| e.to_string())?;
+        let manifest = Raw::<Manifest>::parse(&manifest).map_err(|error| error.to_string())?;
+        for layer in manifest.layers.iter().chain([&manifest.config]) {
+            if !root.join("blobs/sha256").join(layer.digest.hex()).exists() {
+                return Err(format!(
+                    "index.json leads to {}, which is not there",
+                    layer.digest
+                ));
+            }
+        }
+    }
+    drop((lease, store));
+    let strays: Vec<String> = blob_files(root)
+        .difference(&blobs)
+        .chain(names(&root.join("mica/trees")).difference(&trees))
+        .chain(&scratch_files(root))
+        .chain(&names(&root.join("mica/trash")))
+        .cloned()
+        .collect();
+    match strays.is_empty() {
+        true => Ok(()),
+        false => Err(format!("strays: {strays:?}")),
+    }
+}

@@ -1,0 +1,224 @@
+//! The forms of layers, made from each other.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use mica_layer::{Finding, ImagePath, LayerView};
+use mica_oci::{Compression, ContentDigest, DiffId, Digest};
+use mica_store::{Error, Packed, Store};
+use support::{Entry, blob_files, config, gzip, layer, name, names, scratch_files, store, tar};
+
+fn text(view: &dyn LayerView, path: &str) -> String {
+    let mut text = String::new();
+    view.open(&ImagePath::clamped(path.as_bytes()))
+        .unwrap()
+        .reader()
+        .read_to_string(&mut text)
+        .unwrap();
+    text
+}
+
+fn sample() -> Vec<u8> {
+    tar(&[
+        Entry::Folder("etc/"),
+        Entry::File("etc/passwd", b"root"),
+        Entry::Symlink("etc/link", "passwd"),
+        Entry::Hardlink("etc/hard", "etc/passwd"),
+        Entry::File("etc/.wh.gone", b""),
+    ])
+}
+
+fn trees(root: &Path) -> usize {
+    names(&root.join("mica/trees")).len()
+}
+
+#[test]
+fn a_compressed_layer_becomes_a_tree_and_a_tar() {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let plain = sample();
+    let diff_id = DiffId(Digest::of(&plain));
+    let blob = store.put_blob(&lease, &gzip(&plain)).unwrap();
+    let added = store
+        .add_layer_blob(&lease, &blob, Compression::Gzip, &diff_id)
+        .unwrap();
+    assert_eq!((added.size, added.content), (plain.len() as u64, None));
+    assert_eq!(store.layer(&lease, &diff_id).unwrap(), Some(added));
+
+    let tree = store.tree(&lease, &diff_id).unwrap();
+    assert_eq!(std::fs::read(tree.join("etc/passwd")).unwrap(), b"root");
+    assert_eq!(std::fs::metadata(tree.join("etc/hard")).unwrap().nlink(), 2);
+    assert_eq!(store.tree(&lease, &diff_id).unwrap(), tree);
+    assert_eq!(blob_files(folder.path()).len(), 1);
+
+    let packed = store.tar(&lease, &diff_id).unwrap();
+    assert_eq!(std::fs::read(packed.path()).unwrap(), plain);
+    assert!(scratch_files(folder.path()).is_empty());
+}
+
+#[test]
+fn a_layer_reads_the_same_in_every_form() {
+    let plain = sample();
+    let diff_id = DiffId(Digest::of(&plain));
+    let gone = ImagePath::clamped(b"etc/gone");
+    for (compressed, unpacked) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (_folder, store) = store();
+        let lease = store.lease();
+        if compressed {
+            let blob = store.put_blob(&lease, &gzip(&plain)).unwrap();
+            store
+                .add_layer_blob(&lease, &blob, Compression::Gzip, &diff_id)
+                .unwrap();
+        } else {
+            layer(&store, &lease, &plain);
+        }
+        if unpacked {
+            store.tree(&lease, &diff_id).unwrap();
+        }
+        for _ in 0..2 {
+            let view = store.view(&lease, &diff_id).unwrap();
+            assert_eq!(text(&*view, "etc/passwd"), "root");
+            assert_eq!(text(&*view, "etc/hard"), "root");
+            assert_eq!(view.find(&gone).unwrap(), Finding::Whiteout);
+            assert_eq!(view.names(&ImagePath::clamped(b"etc")).unwrap().len(), 4);
+        }
+    }
+}
+
+#[test]
+fn a_blob_that_is_not_the_layer_it_claims_to_be_is_refused() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let claimed = DiffId(Digest::of(b"other"));
+    for (bytes, compression) in [
+        (gzip(&sample()), Compression::Gzip),
+        (sample(), Compression::None),
+    ] {
+        let blob = store.put_blob(&lease, &bytes).unwrap();
+        let error = store
+            .add_layer_blob(&lease, &blob, compression, &claimed)
+            .unwrap_err();
+        assert!(matches!(error, Error::Digest { expected, .. } if expected == *claimed.digest()));
+        assert!(store.layer(&lease, &claimed).unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_tar_of_other_bytes_is_refused() {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let packed = Packed {
+        diff_id: DiffId(Digest::of(b"one")),
+        size: 3,
+        content: ContentDigest(Digest::of(b"one")),
+    };
+    let mut ingest = store.ingest(&lease).unwrap();
+    ingest.write_all(b"two").unwrap();
+    assert!(matches!(
+        store.add_layer_tar(&lease, ingest, &packed),
+        Err(Error::Digest { .. })
+    ));
+    assert!(blob_files(folder.path()).is_empty() && scratch_files(folder.path()).is_empty());
+}
+
+#[test]
+fn a_damaged_tar_becomes_no_tree() {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let diff_id = layer(&store, &lease, &sample());
+    let path = folder.path().join("blobs/sha256").join(diff_id.digest().hex());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(4).position(|w| w == b"root").unwrap();
+    bytes[at] = b'R';
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(store.tree(&lease, &diff_id), Err(Error::Corrupt { .. })));
+    assert_eq!(trees(folder.path()), 0);
+    assert!(scratch_files(folder.path()).is_empty());
+}
+
+#[test]
+fn a_tree_is_made_only_once() {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let diff_id = layer(&store, &lease, &sample());
+    let inodes: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    std::fs::metadata(store.tree(&lease, &diff_id).unwrap())
+                        .unwrap()
+                        .ino()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(inodes.iter().all(|inode| *inode == inodes[0]));
+    assert_eq!(trees(folder.path()), 1);
+}
+
+#[test]
+fn only_scratch_space_can_become_a_tree() {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let packed = Packed {
+        diff_id: DiffId(Digest::of(b"x")),
+        size: 1,
+        content: ContentDigest(Digest::of(b"x")),
+    };
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    assert!(matches!(
+        store.add_layer_tree(&lease, &elsewhere, &packed),
+        Err(Error::Foreign { .. })
+    ));
+    assert!(elsewhere.exists());
+}
+
+/// Makes the store believe that the machine was restarted.
+fn restart(root: &Path) -> Store {
+    let database = rusqlite::Connection::open(root.join("mica/db.sqlite")).unwrap();
+    database
+        .execute("UPDATE meta SET value = 'before' WHERE key = 'boot'", [])
+        .unwrap();
+    drop(database);
+    Store::open(root).unwrap()
+}
+
+#[test]
+fn what_was_not_synced_does_not_survive_a_restart_of_the_machine() {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let synced = layer(&store, &lease, &sample());
+    let image = store
+        .commit_image(&lease, &config("a", &[synced]), None, &[name("a")])
+        .unwrap()
+        .image;
+    store.tree(&lease, &synced).unwrap();
+    let loose = layer(&store, &lease, &tar(&[Entry::File("loose", b"loose")]));
+    let key = mica_oci::CacheKey(Digest::of(b"key"));
+    let record = mica_store::CacheRecord {
+        layer: loose,
+        parent: mica_oci::ChainId::empty(),
+        content: ContentDigest(Digest::of(b"content")),
+        created: "2026-01-02T03:04:05Z".parse().unwrap(),
+        description: String::new(),
+    };
+    store.remember(&lease, &key, &record).unwrap();
+    drop((lease, store));
+    // a process that merely ended loses nothing
+    let store = Store::open(folder.path()).unwrap();
+    assert!(store.cached(&store.lease(), &key).unwrap().is_some());
+    assert_eq!(trees(folder.path()), 1);
+    drop(store);
+    let store = restart(folder.path());
+    let lease = store.lease();
+    assert!(store.cached(&lease, &key).unwrap().is_none());
+    assert!(store.layer(&lease, &loose).unwrap().is_none());
+    assert!(store.image(&image.id).unwrap().is_some());
+    assert_eq!(trees(folder.path()), 0);
+    assert_eq!(text(&*store.view(&lease, &synced).unwrap(), "etc/passwd"), "root");
+}
