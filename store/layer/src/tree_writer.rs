@@ -99,8 +99,10 @@ impl TreeWriter {
         self.put_directory(path, &Meta::directory(0o755, Mtime::default()))
     }
 
+    /// Whether there is nothing at `path` but the device that [`whiteout`](TreeSink::whiteout) made.
     fn is_whiteout(&self, path: &ImagePath) -> Result<bool, Error> {
-        Ok(matches!(self.root.look(path)?, Place::File(file) if file.is_whiteout_device()))
+        let file = self.root.look(path)?;
+        Ok(self.gone.contains(path) && matches!(file, Place::File(file) if file.is_whiteout_device()))
     }
 
     /// Where `path` is to be made: the trail stands in its directory, the name is what is to be used there.
@@ -306,23 +308,22 @@ impl TreeSink for TreeWriter {
                 self.seat(path)?;
                 self.put_directory(path, meta)
             }
-            Kind::CharDevice { major: 0, minor: 0 } => self.whiteout(path),
             _ => self.put_special(path, meta),
         }
     }
 
     fn put_hardlink(&mut self, path: &ImagePath, target: &ImagePath) -> Result<(), Error> {
-        if path == target {
-            return Ok(());
-        }
         let unfit = |reason: &str| Error::Path {
             path: path.clone(),
             reason: format!("hard link to {target}, which is {reason}"),
         };
         match self.root.look(target)? {
             Place::File(file) if file.is_directory() => return Err(unfit("a directory")),
-            Place::File(file) if !file.is_whiteout_device() => {}
+            Place::File(_) if !self.is_whiteout(target)? => {}
             _ => return Err(unfit("not in this layer")),
+        }
+        if path == target {
+            return Ok(());
         }
         let from = target.parent().unwrap_or_default();
         let target_name = target.file_name().unwrap_or(b".");
