@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::path::Path;
 
 /// What docker uses when the host's list has only servers that listen on its loopback.
 const PUBLIC_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
@@ -16,6 +17,19 @@ pub fn render_hosts(hostname: &str, extra: &[(IpAddr, &str)]) -> String {
         let _ = writeln!(text, "{address}\t{name}");
     }
     text
+}
+
+/// Which file of the host lists its name servers, going by the text of its `/etc/resolv.conf`.
+///
+/// That file itself, unless it names only the stub of systemd-resolved, which has the list elsewhere
+/// (`systemd-resolved.service(8)`).
+#[must_use]
+pub fn resolv_conf_path(text: &str) -> &'static Path {
+    let mut servers = text.lines().filter_map(server);
+    match (servers.next(), servers.next()) {
+        (Some("127.0.0.53"), None) => Path::new("/run/systemd/resolve/resolv.conf"),
+        _ => Path::new("/etc/resolv.conf"),
+    }
 }
 
 /// The text of `/etc/resolv.conf`, made from the host's (`resolv.conf(5)`).
@@ -62,7 +76,25 @@ fn is_loopback(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{render_hosts, render_resolv_conf};
+    use std::path::Path;
+
+    use super::{render_hosts, render_resolv_conf, resolv_conf_path};
+
+    #[test]
+    fn the_stub_resolver_is_passed_by() {
+        let table = [
+            (
+                "search x\nnameserver 127.0.0.53\n",
+                "/run/systemd/resolve/resolv.conf",
+            ),
+            ("nameserver 127.0.0.53\nnameserver 10.0.0.1\n", "/etc/resolv.conf"),
+            ("nameserver 127.0.0.1\n", "/etc/resolv.conf"),
+            ("", "/etc/resolv.conf"),
+        ];
+        for (text, path) in table {
+            assert_eq!(resolv_conf_path(text), Path::new(path), "{text:?}");
+        }
+    }
 
     #[test]
     fn hosts_is_buildkits() {

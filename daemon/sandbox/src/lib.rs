@@ -3,6 +3,8 @@
 //! [`run`] is the daemon's side: it starts a helper (the daemon's own program with
 //! [`HELPER_ARGUMENT`]) and blocks until the process is over. [`init_main`] is the helper's side.
 //! The helper makes the namespaces and every mount, so when it dies nothing is left behind.
+//!
+//! Needs root and Linux 5.12 (`mount_setattr(2)`).
 
 mod error;
 mod files;
@@ -15,7 +17,7 @@ mod sys;
 mod wire;
 
 pub use error::Error;
-pub use files::{render_hosts, render_resolv_conf};
+pub use files::{render_hosts, render_resolv_conf, resolv_conf_path};
 pub use init::init_main;
 pub use outcome::{Exit, Outcome, Stream, Usage};
 pub use run::run;

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -25,6 +25,11 @@ use crate::wire::{Inbox, Report, STEP_USER, send};
 const WAKE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
+};
+
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
 };
 
 /// How long a cancelled helper may take to clear up before it is killed itself.
@@ -137,25 +142,29 @@ impl Running {
         })
     }
 
-    /// Passes on output until the helper and all writers of the pipes are gone, or until told to stop.
+    /// Passes on output until the helper is gone and the pipes are empty, or until told to stop.
     fn attend(
         &mut self,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &dyn Fn() -> bool,
     ) -> Result<End, Error> {
         let mut buffer = vec![0; CHUNK];
-        while self.control_open || self.pipes.iter().any(Option::is_some) {
+        loop {
             if cancel() {
                 self.cancel(&mut buffer)?;
                 return Ok(End::Cancelled);
             }
-            self.step(&mut buffer, output)?;
+            let idle = !self.step(&mut buffer, output)?;
+            // All that wrote to the pipes is dead by now. Their end need not come: the process may
+            // have given a descriptor away over a socket.
+            if idle && !self.control_open {
+                return Ok(self.report.take().map_or(End::Silent, End::Reported));
+            }
         }
-        Ok(self.report.take().map_or(End::Silent, End::Reported))
     }
 
-    /// Waits for something to happen, though not for long, and deals with it.
-    fn step(&mut self, buffer: &mut [u8], output: &mut dyn FnMut(Stream, &[u8])) -> Result<(), Error> {
+    /// Waits for something to happen, though not for long, and deals with it; whether something did.
+    fn step(&mut self, buffer: &mut [u8], output: &mut dyn FnMut(Stream, &[u8])) -> Result<bool, Error> {
         let ready = self.wait().map_err(control)?;
         if ready[0] {
             self.listen(buffer).map_err(control)?;
@@ -171,7 +180,7 @@ impl Running {
                 Err(error) => return Err(control(error)),
             }
         }
-        Ok(())
+        Ok(ready.contains(&true))
     }
 
     /// Which of control socket, stdout and stderr have something to read or are at their end.
@@ -184,11 +193,8 @@ impl Running {
             .flatten()
             .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
             .collect();
-        match poll(&mut polled, Some(&WAKE)) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok([false; 3]),
-            Err(errno) => return Err(errno.into()),
-        }
+        let limit = if self.control_open { WAKE } else { NOW };
+        retry_on_intr(|| poll(&mut polled, Some(&limit)))?;
         let mut answers = polled.iter().map(|fd| !fd.revents().is_empty());
         Ok(sources.map(|source| source.is_some() && answers.next().unwrap_or(false)))
     }
@@ -214,12 +220,15 @@ impl Running {
                 self.pidfd = descriptors.last().or(self.pidfd.take());
             }
         }
-        if count == 0 {
-            self.control_open = false;
-        }
         self.inbox.push(&buffer[..count]);
         while let Some(report) = self.inbox.next()? {
             self.report = Some(report);
+        }
+        if count == 0 {
+            self.control_open = false;
+            if let None | Some(Report::Started) = self.report {
+                self.end_orphan()?;
+            }
         }
         Ok(())
     }
@@ -240,17 +249,29 @@ impl Running {
             self.helper.kill().map_err(control)?;
         }
         let status = self.helper.wait().map_err(control)?;
-        if !status.success()
-            && let Some(pidfd) = &self.pidfd
-        {
-            // A helper that was killed takes pid 1 with it (PR_SET_PDEATHSIG), but a setuid program
-            // as pid 1 has lost that setting.
-            match pidfd_send_signal(pidfd, Signal::KILL) {
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(errno) => return Err(control(errno.into())),
-            }
+        if !status.success() {
+            self.end_orphan().map_err(control)?;
         }
         Ok(status.to_string())
+    }
+
+    /// Kills a pid 1 whose helper is gone, and waits for its end.
+    ///
+    /// The kernel does so itself (`PR_SET_PDEATHSIG`), but not for a setuid program, which has lost
+    /// that setting.
+    fn end_orphan(&self) -> io::Result<()> {
+        let Some(pidfd) = &self.pidfd else { return Ok(()) };
+        match pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) => {}
+            Err(Errno::SRCH) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+        let limit = Timespec {
+            tv_sec: 5,
+            tv_nsec: 0,
+        };
+        retry_on_intr(|| poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit)))?;
+        Ok(())
     }
 }
 

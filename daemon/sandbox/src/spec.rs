@@ -69,9 +69,10 @@ pub enum Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Security {
-    /// Docker's default rights.
+    /// Docker's default rights. Device nodes may be made anywhere, but only docker's usual ones, at
+    /// their places in `/dev`, can be opened.
     Sandbox,
-    /// All capabilities the daemon has, nothing masked, a writable `/sys`.
+    /// All capabilities the daemon has, nothing masked, a writable `/sys`, every device.
     Insecure,
 }
 

@@ -209,3 +209,14 @@ pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: takes no pointers and does not return.
     unsafe { libc::_exit(code) }
 }
+
+/// Gives this thread a mount namespace and a working directory of its own.
+#[cfg(test)]
+pub(crate) fn leave_mount_namespace() -> io::Result<()> {
+    // SAFETY: takes no pointers, and leaves memory and descriptors shared as they are.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_FS) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+    Ok(rustix::mount::mount_change("/", private)?)
+}

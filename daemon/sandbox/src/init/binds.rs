@@ -8,7 +8,7 @@ use rustix::fs::{CWD, FileType, fstat};
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
 
 use crate::init::stubs;
-use crate::spec::{MountSpec, Spec};
+use crate::spec::{MountSpec, Security, Spec};
 use crate::sys;
 use crate::wire::{AtStep, Failure, Stub};
 
@@ -22,7 +22,7 @@ pub(crate) struct Prepared {
 
 enum Source {
     Tree { mount: OwnedFd, dir: bool },
-    Tmpfs { options: CString },
+    Tmpfs { options: CString, flags: MountFlags },
 }
 
 /// Takes all sources; to be called before the host's root is left.
@@ -34,6 +34,11 @@ pub(crate) fn prepare(spec: &Spec) -> Result<Vec<Prepared>, Failure> {
     let files = files
         .into_iter()
         .filter_map(|(target, source)| Some((Path::new(target), source.as_deref()?)));
+    // See base::fence_devices.
+    let (no_devices, no_device_flag) = match spec.security {
+        Security::Sandbox => (libc::MOUNT_ATTR_NODEV, MountFlags::NODEV),
+        Security::Insecure => (0, MountFlags::empty()),
+    };
     let mut prepared = Vec::new();
     for (target, source) in files {
         prepared.push(take(source, target, INERT | libc::MOUNT_ATTR_RDONLY)?);
@@ -47,7 +52,11 @@ pub(crate) fn prepare(spec: &Spec) -> Result<Vec<Prepared>, Failure> {
                 inert,
             } => {
                 let read_only = if *read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
-                take(source, target, read_only | if *inert { INERT } else { 0 })?
+                take(
+                    source,
+                    target,
+                    read_only | no_devices | if *inert { INERT } else { 0 },
+                )?
             }
             MountSpec::Tmpfs { target, size, mode } => {
                 let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
@@ -55,7 +64,10 @@ pub(crate) fn prepare(spec: &Spec) -> Result<Vec<Prepared>, Failure> {
                     CString::new(format!("mode={mode:o}{size}")).at(|| "tmpfs options".to_owned())?;
                 Prepared {
                     target: target.clone(),
-                    source: Source::Tmpfs { options },
+                    source: Source::Tmpfs {
+                        options,
+                        flags: MountFlags::NOSUID | no_device_flag,
+                    },
                 }
             }
         });
@@ -91,15 +103,8 @@ pub(crate) fn attach(prepared: Vec<Prepared>) -> Result<Vec<Stub>, Failure> {
             Source::Tree { mount, .. } => {
                 move_mount(&mount, "", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(step)?;
             }
-            Source::Tmpfs { options } => {
-                mount(
-                    "tmpfs",
-                    &path,
-                    "tmpfs",
-                    MountFlags::NOSUID,
-                    Some(options.as_c_str()),
-                )
-                .at(step)?;
+            Source::Tmpfs { options, flags } => {
+                mount("tmpfs", &path, "tmpfs", flags, Some(options.as_c_str())).at(step)?;
             }
         }
     }

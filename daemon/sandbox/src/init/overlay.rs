@@ -1,10 +1,9 @@
 //! The root: an overlay of the layers with the writable directory on top.
 
 use std::ffi::CString;
-use std::fmt::Display;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::{Errno, read};
@@ -23,14 +22,21 @@ const MAX_VALUE: usize = 255;
 /// without their data, and renamed directories that point to where they came from.
 const OFF: [&str; 3] = ["index", "metacopy", "redirect_dir"];
 
-/// Mounts the overlay on `work`. The first of `lowers` is the topmost.
-pub(crate) fn mount_root(lowers: &[impl AsRef<Path>], upper: &Path, work: &Path) -> Result<(), Failure> {
-    let dirs = Dirs {
+/// Mounts the overlay on `work`. The first of `lowers` is the topmost. Without `devices` the nodes
+/// in it cannot be opened.
+pub(crate) fn mount_root(
+    lowers: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    devices: bool,
+) -> Result<(), Failure> {
+    let stack = Stack {
         upper: open_dir("upper", upper)?,
         work: open_dir("work", work)?,
         mount_point: work,
+        lowers: lowers.iter().map(PathBuf::as_path).collect(),
+        devices,
     };
-    let lowers: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
     if lowers.is_empty() {
         // Overlayfs wants at least one lower directory: an empty one, hidden under the root's mount.
         mount(
@@ -41,44 +47,45 @@ pub(crate) fn mount_root(lowers: &[impl AsRef<Path>], upper: &Path, work: &Path)
             Some(c"mode=755,nr_inodes=4"),
         )
         .at(|| format!("empty layer on {}", work.display()))?;
-        return mount_layers(&[work], &dirs);
+        return mount_any_way(&Stack {
+            lowers: vec![work],
+            ..stack
+        });
     }
-    mount_layers(&lowers, &dirs)
+    mount_any_way(&stack)
 }
 
-/// The two directories that belong to the run, held open because the mount point hides one.
-struct Dirs<'a> {
+/// What is to be mounted, and where.
+struct Stack<'a> {
+    lowers: Vec<&'a Path>,
+    /// Held open, with `work`, because the mount point hides one of them.
     upper: OwnedFd,
     work: OwnedFd,
     mount_point: &'a Path,
+    devices: bool,
 }
 
-fn mount_layers(lowers: &[&Path], dirs: &Dirs<'_>) -> Result<(), Failure> {
-    match mount_one_by_one(lowers, dirs)? {
-        Support::Mounted => Ok(()),
-        Support::Missing => mount_all_at_once(lowers, dirs),
+/// Kernels before 6.7 do not take layers one by one; how they say so depends on their age, but it is
+/// always this error.
+fn mount_any_way(stack: &Stack<'_>) -> Result<(), Failure> {
+    const TOO_OLD: [Option<i32>; 2] = [Some(libc::EINVAL), Some(libc::ENOSYS)];
+    match mount_one_by_one(stack) {
+        Err(first) if TOO_OLD.contains(&first.errno) => mount_all_at_once(stack).map_err(|second| Failure {
+            text: format!("{}; all at once: {}", first.text, second.text),
+            ..first
+        }),
+        other => other,
     }
 }
 
-enum Support {
-    Mounted,
-    /// The kernel is older than 6.5 and takes all layers in one string only.
-    Missing,
-}
-
-fn mount_one_by_one(lowers: &[&Path], dirs: &Dirs<'_>) -> Result<Support, Failure> {
-    let fs = match fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
-        Err(Errno::NOSYS) => return Ok(Support::Missing),
-        other => other.at(|| "fsopen overlay".to_owned())?,
-    };
-    for (index, lower) in lowers.iter().enumerate() {
-        let result = add_layer(&fs, lower);
-        if index == 0 && result == Err(Errno::INVAL) && !kernel_words(&fs).contains("lowerdir") {
-            return Ok(Support::Missing);
-        }
-        explain(&fs, result, || format!("overlay layer {}", lower.display()))?;
+fn mount_one_by_one(stack: &Stack<'_>) -> Result<(), Failure> {
+    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(|| "fsopen overlay".to_owned())?;
+    for lower in &stack.lowers {
+        explain(&fs, add_layer(&fs, lower), || {
+            format!("overlay layer {}", lower.display())
+        })?;
     }
-    for (name, dir) in [("upperdir", &dirs.upper), ("workdir", &dirs.work)] {
+    for (name, dir) in [("upperdir", &stack.upper), ("workdir", &stack.work)] {
         let value = descriptor_path(dir);
         explain(&fs, fsconfig_set_string(&fs, name, value), || {
             format!("overlay {name}")
@@ -94,19 +101,23 @@ fn mount_one_by_one(lowers: &[&Path], dirs: &Dirs<'_>) -> Result<Support, Failur
         "overlay volatile".to_owned()
     })?;
     explain(&fs, fsconfig_create(&fs), || {
-        format!("overlay of {} layers", lowers.len())
+        format!("overlay of {} layers", stack.lowers.len())
     })?;
-    let mounted = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty());
+    let attributes = if stack.devices {
+        MountAttrFlags::empty()
+    } else {
+        MountAttrFlags::MOUNT_ATTR_NODEV
+    };
+    let mounted = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes);
     let mounted = explain(&fs, mounted, || "fsmount overlay".to_owned())?;
     move_mount(
         &mounted,
         "",
         CWD,
-        dirs.mount_point,
+        stack.mount_point,
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
-    .at(|| format!("overlay on {}", dirs.mount_point.display()))?;
-    Ok(Support::Mounted)
+    .at(|| format!("overlay on {}", stack.mount_point.display()))
 }
 
 /// Adds a layer below those added before. The kernel looks the path up at once.
@@ -126,8 +137,9 @@ fn add_layer(fs: &OwnedFd, lower: &Path) -> Result<(), Errno> {
 
 /// `mount(2)`, whose options have to fit into one page: so the layers are named by the numbers of
 /// their descriptors, relative to the directory that lists them.
-fn mount_all_at_once(lowers: &[&Path], dirs: &Dirs<'_>) -> Result<(), Failure> {
-    let lowers = lowers
+fn mount_all_at_once(stack: &Stack<'_>) -> Result<(), Failure> {
+    let lowers = stack
+        .lowers
         .iter()
         .map(|lower| open_dir("layer", lower))
         .collect::<Result<Vec<_>, _>>()?;
@@ -135,24 +147,29 @@ fn mount_all_at_once(lowers: &[&Path], dirs: &Dirs<'_>) -> Result<(), Failure> {
     let options = format!(
         "lowerdir={},upperdir={},workdir={},{}=off,volatile",
         numbers.join(":"),
-        dirs.upper.as_raw_fd(),
-        dirs.work.as_raw_fd(),
+        stack.upper.as_raw_fd(),
+        stack.work.as_raw_fd(),
         OFF.join("=off,"),
     );
     let options = CString::new(options).at(|| "overlay options".to_owned())?;
     chdir("/proc/self/fd").at(|| "/proc/self/fd".to_owned())?;
+    let flags = if stack.devices {
+        MountFlags::empty()
+    } else {
+        MountFlags::NODEV
+    };
     mount(
         "overlay",
-        dirs.mount_point,
+        stack.mount_point,
         "overlay",
-        MountFlags::empty(),
+        flags,
         Some(options.as_c_str()),
     )
     .at(|| {
         format!(
             "overlay of {} layers on {}",
             lowers.len(),
-            dirs.mount_point.display()
+            stack.mount_point.display()
         )
     })
 }
@@ -175,14 +192,10 @@ fn explain<T>(fs: &OwnedFd, result: Result<T, Errno>, step: impl FnOnce() -> Str
     result.at(step).map_err(|mut failure| {
         let words = kernel_words(fs);
         if !words.is_empty() {
-            failure.text = join(&failure.text, &words);
+            failure.text = format!("{} ({words})", failure.text);
         }
         failure
     })
-}
-
-fn join(text: &dyn Display, words: &dyn Display) -> String {
-    format!("{text} ({words})")
 }
 
 /// The messages the kernel left on a file system descriptor, see `fsopen(2)`.
@@ -202,4 +215,64 @@ fn kernel_words(fs: impl AsFd) -> String {
         );
     }
     words.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::thread;
+
+    use super::{Stack, mount_all_at_once, mount_any_way, open_dir};
+    use crate::sys;
+    use crate::wire::Failure;
+
+    /// Makes layers and mounts them in a mount namespace of its own; what is then in `top`.
+    fn top_of(layers: usize, mount: fn(&Stack<'_>) -> Result<(), Failure>) -> Result<String, Failure> {
+        let base = tempfile::tempdir().unwrap();
+        let lowers: Vec<PathBuf> = (0..layers)
+            .map(|number| base.path().join(number.to_string()))
+            .collect();
+        for (number, lower) in lowers.iter().enumerate() {
+            fs::create_dir(lower).unwrap();
+            fs::write(lower.join("top"), number.to_string()).unwrap();
+        }
+        let [upper, work] = ["upper", "work"].map(|name| base.path().join(name));
+        fs::create_dir(&upper).unwrap();
+        fs::create_dir(&work).unwrap();
+        let mount_here = || {
+            sys::leave_mount_namespace().unwrap();
+            mount(&Stack {
+                lowers: lowers.iter().map(PathBuf::as_path).collect(),
+                upper: open_dir("upper", &upper)?,
+                work: open_dir("work", &work)?,
+                mount_point: &work,
+                devices: true,
+            })?;
+            Ok(fs::read_to_string(work.join("top")).unwrap())
+        };
+        thread::scope(|scope| scope.spawn(mount_here).join().unwrap())
+    }
+
+    #[test]
+    fn old_kernels_take_as_many_layers() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        for layers in [1, 2, 128, 500] {
+            assert_eq!(top_of(layers, mount_all_at_once).unwrap(), "0", "{layers}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_words_are_in_the_error() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let failure = top_of(501, mount_any_way).unwrap_err();
+        assert!(failure.text.contains("too many lower directories"), "{failure:?}");
+        assert!(!Path::new("/top").exists());
+    }
 }

@@ -61,21 +61,27 @@ fn steps(spec: &Spec, helper: &UnixStream) -> Result<Infallible, Refusal> {
     if spec.network == Network::None {
         sys::raise_loopback().at(|| "loopback device".to_owned())?;
     }
-    overlay::mount_root(&spec.lowers, &spec.upper, &spec.work)?;
+    overlay::mount_root(
+        &spec.lowers,
+        &spec.upper,
+        &spec.work,
+        spec.security == Security::Insecure,
+    )?;
     enter_root(&spec.work)?;
 
     // From here on every path is the image's.
     umask(Mode::empty());
     let identity = user::find(&spec.user)?;
     base::mount_all(spec)?;
-    let stubs = binds::attach(prepared)?;
-    send(helper, &Progress::Stubs(stubs)).at(|| "progress socket".to_owned())?;
     if spec.security == Security::Sandbox {
         base::mask_all()?;
     }
+    take_standard_streams(&identity)?;
+    // After the masks and the input, which both need the /dev/null that these may cover.
+    let stubs = binds::attach(prepared)?;
+    send(helper, &Progress::Stubs(stubs)).at(|| "progress socket".to_owned())?;
     sethostname(spec.hostname.as_bytes()).at(|| format!("hostname {}", spec.hostname))?;
     sys::leave_session_keyring().at(|| "session keyring".to_owned())?;
-    take_standard_streams(&identity)?;
     enter_directory(&spec.cwd, &identity)?;
     umask(Mode::WGRP | Mode::WOTH);
     rights::limit(&spec.rlimits)?;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{DumpableBehavior, Signal, pidfd_send_signal, set_dumpable_behavior, setsid};
 use rustix::stdio::{dup2_stdin, stdin};
@@ -60,7 +60,7 @@ fn take_control() -> io::Result<UnixStream> {
 
 fn supervise(spec: &Spec, control: &UnixStream) -> Result<Outcome, Failure> {
     let (ours, theirs) = UnixStream::pair().at(|| "socketpair".to_owned())?;
-    match sys::clone_process(namespaces(spec)).at(|| "clone3".to_owned())? {
+    match clone_process(namespaces(spec)).at(|| "clone3".to_owned())? {
         Side::Child => {
             drop(ours);
             process::become_process(spec, &theirs)
@@ -70,6 +70,16 @@ fn supervise(spec: &Spec, control: &UnixStream) -> Result<Outcome, Failure> {
             announce(control, child.pidfd.as_fd()).at(|| "control socket".to_owned())?;
             watch(spec, child, control, ours)
         }
+    }
+}
+
+/// Without a namespace for control groups if the kernel has none.
+fn clone_process(namespaces: libc::c_int) -> io::Result<Side> {
+    match sys::clone_process(namespaces) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            sys::clone_process(namespaces & !libc::CLONE_NEWCGROUP)
+        }
+        other => other,
     }
 }
 
@@ -161,11 +171,7 @@ fn readable(sources: [Option<BorrowedFd<'_>>; 3]) -> Result<[bool; 3], Failure> 
         .flatten()
         .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
         .collect();
-    match poll(&mut polled, None) {
-        Ok(_) => {}
-        Err(Errno::INTR) => return Ok([false; 3]),
-        Err(errno) => return Err(errno).at(|| "poll".to_owned()),
-    }
+    retry_on_intr(|| poll(&mut polled, None)).at(|| "poll".to_owned())?;
     let mut answers = polled.iter().map(|fd| !fd.revents().is_empty());
     Ok(sources.map(|source| source.is_some() && answers.next().unwrap_or(false)))
 }

@@ -1,6 +1,7 @@
 //! Nothing outlives a run, however it ends; many runs at once.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,11 @@ pub(crate) const TESTS: &[Test] = &[
         "lifetime::death_of_the_helper_kills_the_tree",
         death_of_the_helper_kills_the_tree,
     ),
+    (
+        "lifetime::death_of_the_helper_kills_setuid_programs",
+        death_of_the_helper_kills_setuid_programs,
+    ),
+    ("lifetime::output_given_away", output_given_away),
     ("lifetime::ten_at_once", ten_at_once),
     ("lifetime::the_host_keeps_its_mounts", the_host_keeps_its_mounts),
 ];
@@ -145,6 +151,64 @@ fn death_of_the_helper_kills_the_tree() {
         assert!(matches!(result, Err(Error::HelperDied { .. })), "{result:?}");
     });
     wait_for("the tree is gone", SOON, || marked("mark-helper").is_empty());
+}
+
+/// The kernel does not kill a setuid pid 1 when the helper dies; the daemon has to.
+fn death_of_the_helper_kills_setuid_programs() {
+    let mut room = Room::new();
+    room.layer("layer", |layer| {
+        fs::create_dir_all(layer.join("etc")).unwrap();
+        fs::write(
+            layer.join("etc/passwd"),
+            "root::0:0:root:/root:/bin/sh\nann:x:1000:1001::/:/bin/sh\n",
+        )
+        .unwrap();
+        fs::copy("/bin/busybox", layer.join("su")).unwrap();
+        fs::set_permissions(layer.join("su"), fs::Permissions::from_mode(0o4755)).unwrap();
+    });
+    room.spec.user = "ann".to_owned();
+    room.spec.argv = ["/su", "-c", &family("mark-setuid"), "root"]
+        .map(str::to_owned)
+        .to_vec();
+    thread::scope(|scope| {
+        let runner = scope.spawn(|| run(&room.spec, HELPER.as_ref(), &mut |_, _| {}, &|| false));
+        wait_for("the family is up", Duration::from_secs(10), || {
+            marked("mark-setuid").len() >= 3
+        });
+        kill_process(
+            Pid::from_raw(helper_of(&marked("mark-setuid"))).unwrap(),
+            Signal::KILL,
+        )
+        .unwrap();
+        let result = runner.join().unwrap();
+        assert!(matches!(result, Err(Error::HelperDied { .. })), "{result:?}");
+        assert_eq!(marked("mark-setuid"), [0; 0]);
+    });
+}
+
+/// Somebody outside who has got hold of the process' output does not hold the run up.
+fn output_given_away() {
+    let room = Room::script("echo first; sleep 0.5; echo last; : mark-given");
+    let (mut held, mut seen) = (None, String::new());
+    let mut output = |_, bytes: &[u8]| {
+        seen.push_str(std::str::from_utf8(bytes).unwrap());
+        held.get_or_insert_with(|| {
+            let pid = marked("mark-given")[0];
+            fs::File::options()
+                .write(true)
+                .open(format!("/proc/{pid}/fd/1"))
+                .unwrap()
+        });
+    };
+    let start = Instant::now();
+    let outcome = run(&room.spec, HELPER.as_ref(), &mut output, &|| {
+        start.elapsed() > Duration::from_secs(5)
+    });
+    assert_eq!(
+        (outcome.unwrap().exit.code(), seen.as_str()),
+        (0, "first\nlast\n")
+    );
+    assert!(start.elapsed() < SOON && held.is_some());
 }
 
 /// The parent of pid 1: the only process whose child is in another pid namespace.

@@ -14,6 +14,7 @@ use crate::room::{Room, image};
 pub(crate) const TESTS: &[Test] = &[
     ("mounts::are_dockers", are_dockers),
     ("mounts::devices", devices),
+    ("mounts::foreign_devices", foreign_devices),
     ("mounts::masked_paths", masked_paths),
     ("mounts::read_only_paths", read_only_paths),
     ("mounts::host_is_not_visible", host_is_not_visible),
@@ -27,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("mounts::stubs_in_use_stay", stubs_in_use_stay),
     ("mounts::links_as_targets", links_as_targets),
     ("mounts::further_mounts", further_mounts),
+    ("mounts::devices_covered", devices_covered),
     ("mounts::forbidden_targets", forbidden_targets),
     ("mounts::hundred_layers", hundred_layers),
     ("mounts::most_layers", most_layers),
@@ -67,9 +69,10 @@ fn are_dockers() {
     };
     const INERT: &str = "nosuid,nodev,noexec,relatime ";
     let table = [
-        ("/", "rw,relatime ", "overlay"),
+        ("/", "rw,nodev,relatime ", "overlay"),
         ("/proc", &format!("rw,{INERT}"), "proc"),
-        ("/dev", "rw,nosuid ", "tmpfs"),
+        ("/dev", "rw,nosuid,nodev ", "tmpfs"),
+        ("/dev/null", "rw,nosuid ", "tmpfs"),
         ("/dev/pts", "rw,nosuid,noexec,relatime ", "devpts"),
         ("/dev/shm", &format!("rw,{INERT}"), "tmpfs"),
         ("/dev/mqueue", &format!("rw,{INERT}"), "mqueue"),
@@ -129,6 +132,31 @@ fn devices() {
     );
     assert_eq!(room.stdout(), expected);
     assert_eq!(room.changes(), [""; 0]);
+}
+
+/// A device of the host's is made without complaint and not opened, wherever it is made.
+fn foreign_devices() {
+    let script = "for d in / /dev /tmp /t /rw /dev/shm; do mknod $d/zero-$$ c 1 5; (head -c 1 $d/zero-$$) 2>/dev/null | wc -c; done";
+    let mut room = Room::script(script);
+    let shared = room.file("shared/file", "");
+    room.spec.mounts = vec![
+        MountSpec::Tmpfs {
+            target: "/t".into(),
+            size: None,
+            mode: 0o755,
+        },
+        bind(shared.parent().unwrap(), "/rw", false),
+    ];
+    assert_eq!(room.stdout(), "0\n".repeat(6));
+    let node = fs::symlink_metadata(room.upper("zero-1")).unwrap();
+    assert_eq!(
+        (node.file_type().is_char_device(), node.rdev()),
+        (true, rustix::fs::makedev(1, 5))
+    );
+    room.fresh(1);
+    fs::remove_file(shared.with_file_name("zero-1")).unwrap();
+    room.spec.security = mica_sandbox::Security::Insecure;
+    assert_eq!(room.stdout(), "1\n".repeat(5) + "0\n");
 }
 
 fn masked_paths() {
@@ -364,9 +392,9 @@ fn further_mounts() {
             .unwrap_or_else(|| panic!("{path}: {stdout}"));
         line.split_once(' ').unwrap().1
     };
-    assert!(mount("/ro").starts_with("ro,relatime"), "{stdout}");
-    assert!(mount("/rw").starts_with("rw,relatime"), "{stdout}");
-    assert_eq!(mount("/t"), "rw,nosuid,relatime,size=1024k");
+    assert!(mount("/ro").starts_with("ro,nodev,relatime"), "{stdout}");
+    assert!(mount("/rw").starts_with("rw,nodev,relatime"), "{stdout}");
+    assert_eq!(mount("/t"), "rw,nosuid,nodev,relatime,size=1024k");
     assert!(
         mount("/secret").starts_with("ro,nosuid,nodev,noexec,relatime"),
         "{stdout}"
@@ -374,6 +402,18 @@ fn further_mounts() {
     assert_eq!(lines[7..], ["1777", "text", "text"], "{stdout}");
     assert_eq!(fs::read_to_string(dir.join("new")).unwrap(), "written\n");
     assert_eq!(room.changes(), [""; 0]);
+}
+
+/// What is mounted over the null device does not take the masks away, nor the input.
+fn devices_covered() {
+    let mut room =
+        Room::script("cat; ls /dev; cat /proc/timer_list 2>/dev/null | head -n 3; ls -A /sys/firmware");
+    room.spec.mounts = vec![MountSpec::Tmpfs {
+        target: "/dev".into(),
+        size: None,
+        mode: 0o755,
+    }];
+    assert_eq!(room.stdout(), "");
 }
 
 fn forbidden_targets() {
