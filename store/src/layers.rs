@@ -5,7 +5,7 @@ pub(crate) mod views;
 
 use std::path::Path;
 
-use crate::packed::Packed;
+use mica_layer::Packed;
 use mica_oci::{Compression, ContentDigest, DiffId, Digest};
 use rusqlite::{Connection, OptionalExtension};
 

@@ -9,12 +9,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use mica_layer::Packed;
 use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP};
 use mica_oci::{
     CacheKey, ChainId, Compression, ContentDigest, Descriptor, DiffId, Digest, ImageId, Index, Manifest, Raw,
     Reference,
 };
-use mica_store::{CacheRecord, FAILPOINTS, Packed, Store};
+use mica_store::{CacheRecord, FAILPOINTS, Store};
 use support::{Entry, blob_files, config, gzip, layer, name, names, scratch_files, tar};
 
 const ROOT: &str = "MICA_CRASH_ROOT";
@@ -149,7 +150,13 @@ fn a_kill_at_any_point_loses_nothing_that_was_committed() {
 
 /// Runs the child until the n-th time it comes to a point; false if it ended before.
 fn killed(point: &str, count: usize) -> bool {
-    let folder = tempfile::tempdir().unwrap();
+    // a killed process loses nothing that it wrote, so memory will do, and syncing it is quick
+    let fast = Path::new("/dev/shm");
+    let folder = match fast.is_dir() {
+        true => tempfile::tempdir_in(fast),
+        false => tempfile::tempdir(),
+    };
+    let folder = folder.unwrap();
     let (root, log) = (folder.path().join("store"), folder.path().join("log"));
     let run = |failpoint: Option<String>| {
         let mut child = Command::new(std::env::current_exe().unwrap());

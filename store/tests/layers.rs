@@ -6,9 +6,12 @@ use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use mica_layer::{Finding, ImagePath, LayerView};
+use mica_layer::{
+    Change, Changes, Finding, ImagePath, Kind, LayerView, Meta, Mtime, Packed, Policy, Root, Source,
+    TimePolicy, TreeWriter, XattrPolicy, pack,
+};
 use mica_oci::{Compression, ContentDigest, DiffId, Digest};
-use mica_store::{Error, Packed, Store};
+use mica_store::{Error, Store};
 use support::{Entry, blob_files, config, gzip, layer, name, names, scratch_files, store, tar};
 
 fn text(view: &dyn LayerView, path: &str) -> String {
@@ -221,4 +224,92 @@ fn what_was_not_synced_does_not_survive_a_restart_of_the_machine() {
     assert!(store.image(&image.id).unwrap().is_some());
     assert_eq!(trees(folder.path()), 0);
     assert_eq!(text(&*store.view(&lease, &synced).unwrap(), "etc/passwd"), "root");
+}
+
+#[test]
+fn a_layer_that_is_only_a_tree_is_packed_again_byte_for_byte() {
+    let meta = |kind| Meta {
+        kind,
+        mtime: Mtime {
+            seconds: 1_700_000_000,
+            nanoseconds: 123_456_789,
+        },
+        ..Meta::directory(0o644, Mtime::default())
+    };
+    let mut changes = Changes::new();
+    let mut put = |path: &str, meta: Meta, source: Source| {
+        let change = Change::Node {
+            meta,
+            source,
+            link: None,
+            opaque: false,
+            content: None,
+        };
+        changes.insert(ImagePath::clamped(path.as_bytes()), change);
+    };
+    put("dir", meta(Kind::Directory), Source::Empty);
+    let bytes = Source::Content(mica_layer::Content::Bytes((*b"hello").into()));
+    put("dir/file", meta(Kind::File { size: 5 }), bytes);
+    changes.insert(ImagePath::clamped(b"gone"), Change::Whiteout);
+
+    for times in [TimePolicy::Seconds, TimePolicy::Nanoseconds] {
+        let policy = Policy {
+            xattrs: XattrPolicy::CapabilityOnly,
+            times,
+            clamp: None,
+        };
+        let (folder, store) = store();
+        let lease = store.lease();
+        let work = store.work(&lease).unwrap();
+        let dir = work.path().join("fs");
+        std::fs::create_dir(&dir).unwrap();
+        let mut tree = TreeWriter::new(Root::open(&dir).unwrap());
+        let mut expected = Vec::new();
+        let packed = pack(&changes, &policy, &mut expected, Some(&mut tree)).unwrap();
+        tree.finish().unwrap();
+        let added = store.add_layer_tree(&lease, &dir, &packed).unwrap();
+        assert_eq!(added.content, Some(packed.content));
+        drop(work);
+        let image = store
+            .commit_image(&lease, &config("a", &[added.diff_id]), None, &[name("a")])
+            .unwrap()
+            .image;
+        let index = || std::fs::read_to_string(folder.path().join("index.json")).unwrap();
+        // what lies as a tree only cannot be read in place
+        assert!(!index().contains("sha256"));
+        assert!(
+            std::fs::read_to_string(folder.path().join("mica/refs.json"))
+                .unwrap()
+                .contains(&image.id.to_string())
+        );
+
+        let blob = store.tar(&lease, &added.diff_id).unwrap();
+        assert_eq!(std::fs::read(blob.path()).unwrap(), expected);
+        assert!(index().contains(&image.manifest.digest.hex()));
+        let view = store.view(&lease, &added.diff_id).unwrap();
+        assert_eq!(text(&*view, "dir/file"), "hello");
+        assert_eq!(
+            view.find(&ImagePath::clamped(b"gone")).unwrap(),
+            Finding::Whiteout
+        );
+    }
+}
+
+#[test]
+fn a_tree_that_was_changed_is_not_packed() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let work = store.work(&lease).unwrap();
+    let dir = work.path().join("fs");
+    std::fs::create_dir(&dir).unwrap();
+    let packed = Packed {
+        diff_id: DiffId(Digest::of(b"something else")),
+        size: 14,
+        content: ContentDigest(Digest::of(b"x")),
+    };
+    store.add_layer_tree(&lease, &dir, &packed).unwrap();
+    assert!(matches!(
+        store.tar(&lease, &packed.diff_id),
+        Err(Error::Corrupt { .. })
+    ));
 }

@@ -3,10 +3,12 @@
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
-use mica_layer::{Root, TreeWriter, apply, decompress};
+use mica_layer::{
+    Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, decompress, pack,
+};
 use mica_oci::{DiffId, Digest, Hashing};
 
-use super::{Layer, Record, record};
+use super::{Layer, Record};
 use crate::blobs::Blob;
 use crate::disk;
 use crate::error::Error;
@@ -16,6 +18,14 @@ use crate::store::Store;
 
 /// How much is copied at once, in bytes.
 const BUFFER: usize = 256 << 10;
+
+/// The ways a layer may have been packed, the usual one first.
+const PACKINGS: [(XattrPolicy, TimePolicy); 4] = [
+    (XattrPolicy::CapabilityOnly, TimePolicy::Seconds),
+    (XattrPolicy::CapabilityOnly, TimePolicy::Nanoseconds),
+    (XattrPolicy::All, TimePolicy::Seconds),
+    (XattrPolicy::All, TimePolicy::Nanoseconds),
+];
 
 /// Copies all of `from` and gives the number of bytes.
 pub(crate) fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
@@ -157,9 +167,25 @@ impl Store {
         Ok(())
     }
 
-    fn pack_tree(&self, _lease: &Lease, layer: &Layer) -> Result<(), Error> {
+    /// Packs the layer's tree. How it was packed when it was made was not recorded, so the ways there are get tried, the usual
+    /// one first.
+    fn pack_tree(&self, lease: &Lease, layer: &Layer) -> Result<(), Error> {
         let diff_id = &layer.diff_id;
-        let _there = self.inner.database.read(|db| record(db, diff_id))?;
-        Err(Error::corrupt(diff_id, "its tree cannot be packed"))
+        let fail = || Error::layer("pack", *diff_id);
+        let changes = changes_of_tree(&self.inner.paths.tree(diff_id)).map_err(fail())?;
+        for (xattrs, times) in PACKINGS {
+            let policy = Policy {
+                xattrs,
+                times,
+                clamp: None,
+            };
+            let mut ingest = self.ingest(lease)?;
+            let packed = pack(&changes, &policy, &mut ingest, None).map_err(fail())?;
+            if packed.diff_id == *diff_id {
+                self.add_staged_tar(lease, ingest.stage()?, layer)?;
+                return Ok(());
+            }
+        }
+        Err(Error::corrupt(diff_id, "its tree gives another tar"))
     }
 }

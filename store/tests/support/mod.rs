@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
+use mica_layer::Packed;
 use mica_oci::config::{ImageConfig, RootFs};
 use mica_oci::{ContentDigest, DiffId, Digest, Raw, Reference};
-use mica_store::{Lease, Packed, Store};
+use mica_store::{Lease, Store};
 use tempfile::TempDir;
 
 /// An empty store.
