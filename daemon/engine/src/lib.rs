@@ -1,1 +1,31 @@
-//! The verbs: build, list, inspect, tag, remove, prune, save, load.
+//! The verbs: build, list, inspect, tag, remove, prune, save, load. Blocking; `bridge` joins them to sockets.
+
+mod adapters;
+mod bridge;
+mod build;
+mod engine;
+mod error;
+mod gc;
+mod glob;
+mod images;
+mod remove;
+mod resolve;
+mod select;
+mod system;
+mod transfer;
+
+pub use bridge::{
+    BodyReader, BodySender, CancelOnDrop, ChunkWriter, Chunks, Events, Unwanted, blocking, body, chunks,
+    events,
+};
+pub use build::{BuildOutcome, BuildRequest, NetworkMode, Ulimit};
+pub use engine::{Config, Engine};
+pub use error::{Error, Kind};
+pub use gc::{CacheSelection, PrunedCache};
+pub use images::Step;
+pub use mica_store::Image;
+pub use mica_store::archive::{LoadEvent, Loaded};
+pub use remove::{PrunedImages, Removal, RemoveOptions};
+pub use select::{LabelMatch, Listed, Selection};
+pub use system::{Info, Version, version};
+pub use transfer::Saving;

@@ -1,0 +1,69 @@
+//! The engine: one handle on the store through which everything is done.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mica_store::Store;
+
+use crate::error::Error;
+
+/// What the engine has to know from the start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The store's directory; made if it is not there.
+    pub root: PathBuf,
+    /// The program that is started with `mica_sandbox::HELPER_ARGUMENT` for every RUN.
+    pub helper: PathBuf,
+}
+
+/// Does everything that is done with images. Clones share one store.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    config: Config,
+    pruning: AtomicBool,
+}
+
+/// While it lives, no other prune begins.
+pub(crate) struct Pruning(Arc<Inner>);
+
+impl Engine {
+    /// Opens the store, which no other process may have open.
+    pub fn open(config: Config) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Inner {
+            store: Store::open(&config.root)?,
+            config,
+            pruning: AtomicBool::new(false),
+        })))
+    }
+
+    /// Where the store is.
+    pub fn root(&self) -> &Path {
+        &self.0.config.root
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Claims the right to prune images.
+    pub(crate) fn begin_pruning(&self) -> Result<Pruning, Error> {
+        if self.0.pruning.swap(true, Ordering::AcqRel) {
+            return Err(Error::PruneRunning);
+        }
+        Ok(Pruning(self.0.clone()))
+    }
+}
+
+impl Drop for Pruning {
+    fn drop(&mut self) {
+        self.0.pruning.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,165 @@
+//! Which images a list or a prune is about.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use mica_oci::{DiffId, ImageId, Reference};
+use mica_store::Image;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::glob;
+
+/// Asks for a label: that it is there, or that it has this value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelMatch {
+    /// The label.
+    pub key: String,
+    /// Its value; any if `None`.
+    pub value: Option<String>,
+}
+
+impl LabelMatch {
+    fn holds(&self, image: &Image) -> bool {
+        let labels = image.config.config.labels.as_ref();
+        match (labels.and_then(|labels| labels.get(&self.key)), &self.value) {
+            (Some(own), Some(value)) => own == value,
+            (own, _) => own.is_some(),
+        }
+    }
+}
+
+/// What the listed images have in common; everything that is set has to hold.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Untagged images that others are built on are listed too.
+    pub all: bool,
+    /// Only untagged images, or only tagged ones.
+    pub dangling: Option<bool>,
+    /// Labels the image must have, all of them.
+    pub labels: Vec<LabelMatch>,
+    /// Labels the image must not have, none of them.
+    pub without_labels: Vec<LabelMatch>,
+    /// Made before the oldest of these images.
+    pub before: Vec<String>,
+    /// Made after the newest of these images.
+    pub since: Vec<String>,
+    /// Made before this time.
+    pub until: Option<Timestamp>,
+    /// Shell patterns for names; one must match, and names that do not match are not shown.
+    pub references: Vec<String>,
+}
+
+/// One image of a list.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The image.
+    pub image: Image,
+    /// Its tags that were asked for.
+    pub tags: Vec<Reference>,
+    /// Its digest references that were asked for.
+    pub digests: Vec<Reference>,
+}
+
+impl Engine {
+    /// The images of a selection, newest first.
+    pub fn list(&self, selection: &Selection) -> Result<Vec<Listed>, Error> {
+        for pattern in &selection.references {
+            if glob::matches(pattern, "").is_none() {
+                return Err(Error::Pattern {
+                    pattern: pattern.clone(),
+                });
+            }
+        }
+        let before = self.created_of(&selection.before)?.into_iter().min();
+        let since = self.created_of(&selection.since)?.into_iter().max();
+        let images = self.store().images()?;
+        let parents: HashSet<ImageId> = images.iter().filter_map(|image| image.parent).collect();
+        let mut listed: Vec<Listed> = images
+            .into_iter()
+            .filter(|image| selection.admits(image, before, since))
+            .filter_map(|image| selection.show(image, &parents))
+            .collect();
+        listed.sort_by(|a, b| {
+            let key = |listed: &Listed| (std::cmp::Reverse(listed.image.created), listed.image.id);
+            key(a).cmp(&key(b))
+        });
+        Ok(listed)
+    }
+
+    /// For each of `listed`, the bytes of layers that other images of the store have too.
+    pub fn shared_sizes(&self, listed: &[Listed]) -> Result<Vec<u64>, Error> {
+        let mut users: HashMap<DiffId, usize> = HashMap::new();
+        for image in self.store().images()? {
+            let distinct: HashSet<DiffId> = image.config.rootfs.diff_ids.iter().copied().collect();
+            for diff_id in distinct {
+                *users.entry(diff_id).or_default() += 1;
+            }
+        }
+        let lease = self.store().lease();
+        let mut sizes = Vec::new();
+        for one in listed {
+            let mut shared = 0;
+            for diff_id in &one.image.config.rootfs.diff_ids {
+                if users.get(diff_id).is_some_and(|count| *count > 1) {
+                    shared += self.store().layer(&lease, diff_id)?.map_or(0, |layer| layer.size);
+                }
+            }
+            sizes.push(shared);
+        }
+        Ok(sizes)
+    }
+
+    fn created_of(&self, names: &[String]) -> Result<Vec<Timestamp>, Error> {
+        let mut times = Vec::new();
+        for name in names {
+            times.push(self.image(name)?.created.unwrap_or(Timestamp::MIN));
+        }
+        Ok(times)
+    }
+}
+
+impl Selection {
+    /// Whether the image itself is of the selection, its names aside.
+    pub(crate) fn admits(&self, image: &Image, before: Option<Timestamp>, since: Option<Timestamp>) -> bool {
+        let created = image.created.unwrap_or(Timestamp::MIN);
+        before.is_none_or(|limit| created < limit)
+            && since.is_none_or(|limit| created > limit)
+            && self.until.is_none_or(|limit| created <= limit)
+            && self.labels.iter().all(|label| label.holds(image))
+            && !self.without_labels.iter().any(|label| label.holds(image))
+    }
+
+    /// The image with the names that were asked for; `None` if it is not to be shown.
+    fn show(&self, image: Image, parents: &HashSet<ImageId>) -> Option<Listed> {
+        let wanted = image.references.iter().filter(|reference| self.names(reference));
+        let (digests, tags): (Vec<Reference>, Vec<Reference>) =
+            wanted.cloned().partition(|reference| reference.digest.is_some());
+        let shown = if tags.is_empty() && digests.is_empty() {
+            (self.all || !parents.contains(&image.id))
+                && self.dangling != Some(false)
+                && self.references.is_empty()
+        } else {
+            self.dangling != Some(true) || tags.is_empty()
+        };
+        shown.then_some(Listed { image, tags, digests })
+    }
+
+    fn names(&self, reference: &Reference) -> bool {
+        let forms = || {
+            let repository = &reference.repository;
+            [
+                reference.familiar(),
+                repository.familiar(),
+                reference.to_string(),
+                repository.to_string(),
+            ]
+        };
+        self.references.is_empty()
+            || self.references.iter().any(|pattern| {
+                forms()
+                    .iter()
+                    .any(|form| glob::matches(pattern, form) == Some(true))
+            })
+    }
+}
