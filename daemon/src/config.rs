@@ -1,0 +1,317 @@
+//! The settings: command line over settings file over defaults.
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+use serde::Deserialize;
+
+use crate::error::Error;
+
+/// The command line, with dockerd's names for what dockerd has too.
+#[derive(Debug, Parser)]
+#[command(
+    name = "micad",
+    version,
+    about = "Builds and keeps container images behind the Docker Engine API"
+)]
+pub(crate) struct Arguments {
+    /// Listen here: unix://PATH, or fd:// for sockets handed over by the service manager; may be repeated
+    #[arg(short = 'H', long = "host", value_name = "ADDRESS")]
+    hosts: Vec<String>,
+
+    /// Keep images, layers and the build cache here
+    #[arg(long, value_name = "DIR")]
+    data_root: Option<PathBuf>,
+
+    /// Read settings from this JSON file
+    #[arg(long, value_name = "FILE")]
+    config_file: Option<PathBuf>,
+
+    /// Leave after so many seconds without connections and work; 0 stays
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    idle_timeout: u64,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// What the service manager hands over.
+    Activation,
+}
+
+/// What is known of registries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Registries {
+    /// Where Docker Hub's images may come from too.
+    pub(crate) mirrors: Vec<String>,
+    /// Hosts and networks whose registries need no TLS.
+    pub(crate) insecure: Vec<String>,
+}
+
+/// The settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Where to listen; empty means the default address, or only the handed-over sockets if there are any.
+    pub(crate) addresses: Vec<Address>,
+    /// Where to listen if nothing else is said.
+    pub(crate) default_address: Option<PathBuf>,
+    /// Where the store is.
+    pub(crate) root: PathBuf,
+    /// How long to stay without anything to do; for ever if `None`.
+    pub(crate) idle: Option<Duration>,
+    /// What is known of registries.
+    pub(crate) registries: Registries,
+}
+
+/// The settings file. A key that is not known is an error: it would otherwise be a setting without effect.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct File {
+    hosts: Vec<String>,
+    data_root: Option<PathBuf>,
+    registry_mirrors: Vec<String>,
+    insecure_registries: Vec<String>,
+}
+
+/// The places this user's files are in.
+#[derive(Debug, Clone)]
+struct Places {
+    root: bool,
+    home: Option<PathBuf>,
+    runtime: Option<PathBuf>,
+    data: Option<PathBuf>,
+    config: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Puts the settings together.
+    pub(crate) fn read(arguments: Arguments) -> Result<Self, Error> {
+        Self::combine(arguments, &Places::of_this_user())
+    }
+
+    fn combine(arguments: Arguments, places: &Places) -> Result<Self, Error> {
+        let file = match &arguments.config_file {
+            Some(path) => read_file(path, true)?,
+            None => match places.config_file() {
+                Some(path) => read_file(&path, false)?,
+                None => File::default(),
+            },
+        };
+        let hosts = match arguments.hosts.is_empty() {
+            true => file.hosts,
+            false => arguments.hosts,
+        };
+        let root = arguments
+            .data_root
+            .or(file.data_root)
+            .or_else(|| places.data_root());
+        let Some(root) = root else {
+            return Err(setting(
+                "neither XDG_DATA_HOME nor HOME is set: say --data-root DIR",
+            ));
+        };
+        let root = std::path::absolute(&root).map_err(|source| Error::System {
+            action: "find out the working directory",
+            source,
+        })?;
+        Ok(Self {
+            addresses: hosts.iter().map(|host| address(host)).collect::<Result<_, _>>()?,
+            default_address: places.socket(),
+            root,
+            idle: Some(arguments.idle_timeout)
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
+            registries: Registries {
+                mirrors: file.registry_mirrors,
+                insecure: file.insecure_registries,
+            },
+        })
+    }
+}
+
+impl Places {
+    fn of_this_user() -> Self {
+        // the base directory specification: paths that are not absolute are to be ignored
+        let path = |name| {
+            env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        Self {
+            root: rustix::process::geteuid().is_root(),
+            home: path("HOME"),
+            runtime: path("XDG_RUNTIME_DIR"),
+            data: path("XDG_DATA_HOME"),
+            config: path("XDG_CONFIG_HOME"),
+        }
+    }
+
+    fn config_file(&self) -> Option<PathBuf> {
+        if self.root {
+            return Some(PathBuf::from("/etc/mica/daemon.json"));
+        }
+        let folder = self
+            .config
+            .clone()
+            .or_else(|| Some(self.home.as_ref()?.join(".config")))?;
+        Some(folder.join("mica/daemon.json"))
+    }
+
+    fn data_root(&self) -> Option<PathBuf> {
+        if self.root {
+            return Some(PathBuf::from("/var/lib/mica"));
+        }
+        let folder = self
+            .data
+            .clone()
+            .or_else(|| Some(self.home.as_ref()?.join(".local/share")))?;
+        Some(folder.join("mica"))
+    }
+
+    fn socket(&self) -> Option<PathBuf> {
+        if self.root {
+            return Some(PathBuf::from("/run/mica/mica.sock"));
+        }
+        Some(self.runtime.as_ref()?.join("mica/mica.sock"))
+    }
+}
+
+fn read_file(path: &Path, needed: bool) -> Result<File, Error> {
+    let bytes = match fs_err::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !needed => return Ok(File::default()),
+        Err(source) => return Err(Error::ReadConfig { source }),
+    };
+    serde_json::from_slice(&bytes).map_err(|source| Error::ParseConfig {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn address(host: &str) -> Result<Address, Error> {
+    match host.split_once("://") {
+        Some(("unix", path)) if path.starts_with('/') => Ok(Address::Unix(PathBuf::from(path))),
+        Some(("unix", path)) => Err(setting(&format!(
+            "the path of a socket must be absolute: unix:///{path}"
+        ))),
+        Some(("fd", _)) => Ok(Address::Activation),
+        Some((scheme, _)) => Err(setting(&format!(
+            "cannot listen on {host}: {scheme} is not supported, only unix:// and fd:// are"
+        ))),
+        None if host.starts_with('/') => Ok(Address::Unix(PathBuf::from(host))),
+        None => Err(setting(&format!("cannot listen on {host:?}: say unix:///PATH"))),
+    }
+}
+
+fn setting(reason: &str) -> Error {
+    Error::Setting {
+        reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(root: bool) -> Places {
+        Places {
+            root,
+            home: Some("/home/me".into()),
+            runtime: Some("/run/user/1000".into()),
+            data: None,
+            config: Some("/nonexistent".into()),
+        }
+    }
+
+    fn parse(words: &[&str]) -> Arguments {
+        Arguments::try_parse_from([&["micad"], words].concat()).unwrap()
+    }
+
+    #[test]
+    fn defaults_differ_between_root_and_others() {
+        let nowhere = ["--config-file", "/dev/null"];
+        assert!(
+            Settings::combine(parse(&nowhere), &places(true)).is_err(),
+            "an empty file is no JSON"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), "{}").unwrap();
+        let words = ["--config-file", file.path().to_str().unwrap()];
+        let settings = Settings::combine(parse(&words), &places(true)).unwrap();
+        assert_eq!(settings.root, Path::new("/var/lib/mica"));
+        assert_eq!(
+            settings.default_address.as_deref(),
+            Some(Path::new("/run/mica/mica.sock"))
+        );
+        assert_eq!(settings.idle, None);
+        let settings = Settings::combine(parse(&[]), &places(false)).unwrap();
+        assert_eq!(settings.root, Path::new("/home/me/.local/share/mica"));
+        assert_eq!(
+            settings.default_address.as_deref(),
+            Some(Path::new("/run/user/1000/mica/mica.sock"))
+        );
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(
+            file.path(),
+            r#"{"hosts":["unix:///a"],"data-root":"/b","registry-mirrors":["https://m"],"insecure-registries":["h:1"]}"#,
+        )
+        .unwrap();
+        let path = file.path().to_str().unwrap();
+        let settings = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap();
+        assert_eq!(settings.addresses, [Address::Unix("/a".into())]);
+        assert_eq!(settings.root, Path::new("/b"));
+        assert_eq!(settings.registries.mirrors, ["https://m"]);
+        let words = [
+            "--config-file",
+            path,
+            "-H",
+            "unix:///c",
+            "-H",
+            "fd://",
+            "--data-root",
+            "/d",
+            "--idle-timeout",
+            "7",
+        ];
+        let settings = Settings::combine(parse(&words), &places(true)).unwrap();
+        assert_eq!(
+            settings.addresses,
+            [Address::Unix("/c".into()), Address::Activation]
+        );
+        assert_eq!(settings.root, Path::new("/d"));
+        assert_eq!(settings.idle, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_key_without_effect_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), r#"{"hostz":[]}"#).unwrap();
+        let path = file.path().to_str().unwrap();
+        let error = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap_err();
+        assert!(
+            error.describe().contains("unknown field `hostz`"),
+            "{}",
+            error.describe()
+        );
+        assert!(error.is_usage());
+        let missing = ["--config-file", "/nonexistent/x"];
+        assert!(Settings::combine(parse(&missing), &places(true)).is_err());
+    }
+
+    #[test]
+    fn only_unix_sockets_are_listened_on() {
+        assert_eq!(address("/x").unwrap(), Address::Unix("/x".into()));
+        for host in ["tcp://0.0.0.0:2375", "unix://x", "x", "", "npipe://x"] {
+            assert!(address(host).is_err(), "{host}");
+        }
+    }
+}

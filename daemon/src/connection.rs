@@ -1,0 +1,143 @@
+//! A connection that notices when its client goes away, even while nobody reads or writes.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::UnixStream;
+
+/// How often a client that will send no more is looked after: it may still be reading.
+const HALF_CLOSED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Bytes of a connection, for the HTTP side.
+pub(crate) struct Shared(Arc<UnixStream>);
+
+/// The same connection, to watch its client.
+pub(crate) struct Watch(Arc<UnixStream>);
+
+/// Splits a connection into its bytes and the look at its client.
+pub(crate) fn share(stream: UnixStream) -> (Shared, Watch) {
+    let stream = Arc::new(stream);
+    (Shared(stream.clone()), Watch(stream))
+}
+
+impl Watch {
+    /// Waits until the client has closed the connection. One that only ends its own sending is still there.
+    pub(crate) async fn gone(&self) {
+        loop {
+            // of all interests this is the one that wakes for the client's end but not for bytes that wait to be read
+            match self.0.ready(Interest::PRIORITY).await {
+                Ok(ready) if ready.is_write_closed() || ready.is_error() => return,
+                Ok(_) => tokio::time::sleep(HALF_CLOSED_PAUSE).await,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl AsyncRead for Shared {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(context))?;
+            match self.0.try_read(buf.initialize_unfilled()) {
+                Ok(count) => {
+                    buf.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Shared {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(context))?;
+            match self.0.try_write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(context))?;
+            match self.0.try_write_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(
+            match rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Write) {
+                // the client was faster
+                Err(rustix::io::Errno::NOTCONN) | Ok(()) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::timeout;
+
+    const SOON: Duration = Duration::from_millis(300);
+    const LATER: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn a_client_that_leaves_is_noticed_while_bytes_wait() {
+        let (client, server) = UnixStream::pair().unwrap();
+        let (mut bytes, watch) = share(server);
+        client.writable().await.unwrap();
+        client.try_write(b"unread").unwrap();
+        assert!(
+            timeout(SOON, watch.gone()).await.is_err(),
+            "the client is still there"
+        );
+        drop(client);
+        timeout(LATER, watch.gone()).await.expect("the client is gone");
+        let mut text = String::new();
+        bytes.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "unread");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_only_stops_sending_is_still_there() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let (mut bytes, watch) = share(server);
+        client.shutdown().await.unwrap();
+        assert!(timeout(SOON, watch.gone()).await.is_err());
+        bytes.write_all(b"answer").await.unwrap();
+        let mut buffer = [0; 6];
+        client.read_exact(&mut buffer).await.unwrap();
+        drop(client);
+        timeout(LATER, watch.gone()).await.expect("the client is gone");
+    }
+}

@@ -1,0 +1,212 @@
+//! The sockets the daemon listens on: its own, or those the service manager hands over (sd_listen_fds(3)).
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use listenfd::ListenFd;
+use rustix::fs::Mode;
+
+use crate::config::{Address, Settings};
+use crate::error::Error;
+
+/// Who may use the socket beside its owner: this group, if there is one.
+const GROUP: &str = "mica";
+/// Owner and group may connect.
+const SOCKET_MODE: u32 = 0o660;
+
+/// A socket that is listened on.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// The socket.
+    pub(crate) socket: UnixListener,
+    own: Option<OwnSocket>,
+}
+
+/// A socket file the daemon made and takes away again.
+#[derive(Debug)]
+struct OwnSocket {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Listener {
+    /// Takes the socket file away, if it is still this daemon's.
+    pub(crate) fn close(&mut self) {
+        let Some(own) = self.own.take() else { return };
+        let still_own = fs_err::symlink_metadata(&own.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == own.identity);
+        if still_own && let Err(error) = fs_err::remove_file(&own.path) {
+            crate::say(&format!("{error}"));
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Takes over what the service manager has opened. To be called before any thread starts: it changes the environment.
+pub(crate) fn take_handed_over() -> ListenFd {
+    ListenFd::from_env()
+}
+
+/// Opens all sockets the settings ask for.
+pub(crate) fn open(settings: &Settings, mut handed_over: ListenFd) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    for at in 0..handed_over.len() {
+        let socket = handed_over
+            .take_unix_listener(at)
+            .map_err(|source| Error::System {
+                action: "use a socket of the service manager",
+                source,
+            })?;
+        listeners.extend(socket.map(|socket| Listener { socket, own: None }));
+    }
+    let mut paths = Vec::new();
+    for address in &settings.addresses {
+        match address {
+            Address::Unix(path) => paths.push(path.clone()),
+            Address::Activation if listeners.is_empty() => {
+                return Err(Error::Setting {
+                    reason: "fd:// was asked for, but no service manager handed over a socket".to_owned(),
+                });
+            }
+            Address::Activation => {}
+        }
+    }
+    if listeners.is_empty() && paths.is_empty() {
+        paths.push(settings.default_address.clone().ok_or_else(|| Error::Setting {
+            reason: "XDG_RUNTIME_DIR is not set: say --host unix://PATH".to_owned(),
+        })?);
+    }
+    for path in paths {
+        listeners.push(bind(&path)?);
+    }
+    Ok(listeners)
+}
+
+fn bind(path: &Path) -> Result<Listener, Error> {
+    let failed = |action| {
+        move |source| Error::Socket {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    if let Some(folder) = path.parent() {
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o755).create(folder);
+        made.map_err(failed("make the folder of"))?;
+    }
+    clear(path)?;
+    // the socket must at no moment be open to everybody
+    let before = rustix::process::umask(Mode::from_raw_mode(0o777 & !SOCKET_MODE));
+    let bound = UnixListener::bind(path);
+    rustix::process::umask(before);
+    let socket = bound.map_err(failed("listen on"))?;
+    let metadata = fs_err::symlink_metadata(path).map_err(failed("look at"))?;
+    let listener = Listener {
+        socket,
+        own: Some(OwnSocket {
+            path: path.to_owned(),
+            identity: (metadata.dev(), metadata.ino()),
+        }),
+    };
+    if let Some(group) = group_id(GROUP) {
+        // someone who is not root and not in the group keeps the socket to himself
+        match chown(path, None, Some(group)) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(failed("give to its group")(error));
+            }
+            _ => {}
+        }
+    }
+    fs_err::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(failed("set the mode of"))?;
+    Ok(listener)
+}
+
+/// Takes away the socket of a daemon that is no more; refuses if somebody answers.
+fn clear(path: &Path) -> Result<(), Error> {
+    match fs_err::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(Error::NoSocket {
+                path: path.to_owned(),
+            });
+        }
+        // what cannot be looked at cannot be listened on: binding says why
+        _ => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(Error::Occupied {
+            path: path.to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs_err::remove_file(path).map_err(|source| Error::Socket {
+                action: "replace",
+                path: path.to_owned(),
+                source,
+            })
+        }
+        Err(source) => Err(Error::Socket {
+            action: "see whether somebody answers at",
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// The number of a group of this machine, group(5).
+fn group_id(name: &str) -> Option<u32> {
+    let groups = fs_err::read_to_string("/etc/group").ok()?;
+    find_group(&groups, name)
+}
+
+fn find_group(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_found() {
+        let groups = "root:x:0:\nmica:x:991:me\nmicado:x:7:\n";
+        assert_eq!(find_group(groups, "mica"), Some(991));
+        assert_eq!(find_group(groups, "mic"), None);
+        assert_eq!(find_group("mica:x:no:", "mica"), None);
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_respected() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/x.sock");
+        let first = bind(&path).unwrap();
+        assert_eq!(
+            fs_err::metadata(&path).unwrap().permissions().mode() & 0o777,
+            SOCKET_MODE
+        );
+        assert!(matches!(bind(&path), Err(Error::Occupied { .. })));
+        drop(first);
+        assert!(!path.exists());
+        // a daemon that was killed leaves its file
+        drop(UnixListener::bind(&path).unwrap());
+        let second = bind(&path).unwrap();
+        fs_err::remove_file(&path).unwrap();
+        let third = bind(&path).unwrap();
+        drop(second);
+        assert!(path.exists(), "only its own file is taken away");
+        drop(third);
+        fs_err::write(&path, "x").unwrap();
+        assert!(matches!(bind(&path), Err(Error::NoSocket { .. })));
+    }
+}

@@ -1,0 +1,183 @@
+//! The table of doors: which method and path lead where.
+
+use hyper::Method;
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Route {
+    Ping,
+    Options,
+    Version,
+    Info,
+    Images,
+    ImageInspect(String),
+    ImageHistory(String),
+    ImageTag(String),
+    ImageRemove(String),
+    ImageSave(String),
+    ImagesSave,
+    ImagesLoad,
+    ImagesPrune,
+    Build,
+    BuildPrune,
+    BuildCancel,
+    Containers,
+    NoContainer(String),
+    ContainerCreate,
+    ContainersPrune,
+    Networks,
+    NoNetwork(String),
+    NetworksPrune,
+    Volumes,
+    NoVolume(String),
+    VolumesPrune,
+    Plugins,
+    NoPlugin(String),
+    Commit,
+    Swarm,
+    NotYet(&'static str),
+    NotHere(&'static str),
+}
+
+/// Finds the way. `path` is decoded and has no version in front. Names of images may have slashes in them.
+pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let segments: Vec<&str> = path.split('/').collect();
+    let name = |segments: &[&str]| segments.join("/");
+    Some(match (method.as_str(), &segments[..]) {
+        ("OPTIONS", _) => Route::Options,
+        ("GET" | "HEAD", ["_ping"]) => Route::Ping,
+        ("GET", ["version"]) => Route::Version,
+        ("GET", ["info"]) => Route::Info,
+
+        ("GET", ["images", "json"]) => Route::Images,
+        ("GET", ["images", "get"]) => Route::ImagesSave,
+        ("GET", ["images", "search"]) => Route::NotYet("searching a registry"),
+        ("GET", ["images", of @ .., "json"]) => Route::ImageInspect(name(of)),
+        ("GET", ["images", of @ .., "history"]) => Route::ImageHistory(name(of)),
+        ("GET", ["images", of @ .., "get"]) => Route::ImageSave(name(of)),
+        ("POST", ["images", "load"]) => Route::ImagesLoad,
+        ("POST", ["images", "prune"]) => Route::ImagesPrune,
+        ("POST", ["images", "create"]) => Route::NotYet("pulling and importing images"),
+        ("POST", ["images", of @ .., "tag"]) if !of.is_empty() => Route::ImageTag(name(of)),
+        ("POST", ["images", _, .., "push"]) => Route::NotYet("pushing images"),
+        ("DELETE", ["images", of @ ..]) if !of.is_empty() => Route::ImageRemove(name(of)),
+
+        ("POST", ["build"]) => Route::Build,
+        ("POST", ["build", "prune"]) => Route::BuildPrune,
+        ("POST", ["build", "cancel"]) => Route::BuildCancel,
+        ("POST", ["session"]) | ("POST" | "GET", ["grpc"]) => Route::NotYet("the BuildKit protocol"),
+        ("POST", ["auth"]) => Route::NotYet("logging in to a registry"),
+        ("GET", ["distribution", _, .., "json"]) => Route::NotYet("asking a registry about an image"),
+        ("GET", ["system", "df"]) => Route::NotYet("showing disk usage"),
+        ("GET", ["events"]) => Route::NotYet("the stream of events"),
+
+        ("GET", ["containers", "json"]) => Route::Containers,
+        ("POST", ["containers", "create"]) => Route::ContainerCreate,
+        ("POST", ["containers", "prune"]) => Route::ContainersPrune,
+        ("GET" | "HEAD" | "POST" | "PUT" | "DELETE", ["containers", of, ..]) if !of.is_empty() => {
+            Route::NoContainer(of.to_string())
+        }
+        // committing is about a container, and whichever it is, it is not here
+        ("POST", ["commit"]) => Route::Commit,
+        ("GET", ["networks"]) => Route::Networks,
+        ("POST", ["networks", "prune"]) => Route::NetworksPrune,
+        ("POST", ["networks", "create"]) => {
+            Route::NotHere("micad does not run containers, so it has no networks")
+        }
+        ("GET" | "DELETE" | "POST", ["networks", of, ..]) if !of.is_empty() => {
+            Route::NoNetwork(of.to_string())
+        }
+        ("GET", ["volumes"]) => Route::Volumes,
+        ("POST", ["volumes", "prune"]) => Route::VolumesPrune,
+        ("POST", ["volumes", "create"]) => {
+            Route::NotHere("micad does not run containers, so it has no volumes")
+        }
+        ("GET" | "DELETE" | "PUT", ["volumes", of]) if !of.is_empty() => Route::NoVolume(of.to_string()),
+        ("GET", ["plugins"]) => Route::Plugins,
+        ("GET", ["plugins", of @ .., "json"]) if !of.is_empty() => Route::NoPlugin(name(of)),
+        ("POST", ["exec", _, ..]) | ("GET", ["exec", _, "json"]) => {
+            Route::NotHere("micad does not run containers")
+        }
+        (
+            _,
+            [
+                "swarm" | "services" | "nodes" | "tasks" | "secrets" | "configs",
+                ..,
+            ],
+        ) => Route::Swarm,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(method: &str, path: &str) -> Option<Route> {
+        route(&method.parse().unwrap(), path)
+    }
+
+    #[test]
+    fn every_door_leads_somewhere() {
+        for (method, path, expected) in [
+            ("GET", "/_ping", Route::Ping),
+            ("HEAD", "/_ping", Route::Ping),
+            ("OPTIONS", "*", Route::Options),
+            ("GET", "/version", Route::Version),
+            ("GET", "/images/json", Route::Images),
+            (
+                "GET",
+                "/images/busybox/json",
+                Route::ImageInspect("busybox".into()),
+            ),
+            (
+                "GET",
+                "/images/localhost:5000/a/b:c@sha256:00/json",
+                Route::ImageInspect("localhost:5000/a/b:c@sha256:00".into()),
+            ),
+            ("GET", "/images/json/json", Route::ImageInspect("json".into())),
+            ("GET", "/images//json", Route::ImageInspect("".into())),
+            ("GET", "/images/a//b/json", Route::ImageInspect("a//b".into())),
+            ("GET", "/images/a/history", Route::ImageHistory("a".into())),
+            ("GET", "/images/get", Route::ImagesSave),
+            ("GET", "/images/a/get", Route::ImageSave("a".into())),
+            ("POST", "/images/a/b/tag", Route::ImageTag("a/b".into())),
+            ("DELETE", "/images/a/b:c", Route::ImageRemove("a/b:c".into())),
+            ("DELETE", "/images/json", Route::ImageRemove("json".into())),
+            ("DELETE", "/images/", Route::ImageRemove("".into())),
+            ("POST", "/build", Route::Build),
+            ("POST", "/build/prune", Route::BuildPrune),
+            ("GET", "/containers/json", Route::Containers),
+            ("GET", "/containers/x/json", Route::NoContainer("x".into())),
+            ("DELETE", "/containers/x", Route::NoContainer("x".into())),
+            ("POST", "/containers/create", Route::ContainerCreate),
+            ("GET", "/services", Route::Swarm),
+            ("GET", "/plugins/a/b:c/json", Route::NoPlugin("a/b:c".into())),
+        ] {
+            assert_eq!(at(method, path), Some(expected), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn there_is_no_door_for_the_wrong_method_or_path() {
+        for (method, path) in [
+            ("POST", "/_ping"),
+            ("HEAD", "/version"),
+            ("POST", "/images/json"),
+            ("GET", "/images/a"),
+            ("GET", "/images"),
+            ("DELETE", "/images"),
+            ("GET", "/build"),
+            ("GET", "/"),
+            ("GET", ""),
+            ("GET", "//images/json"),
+            ("GET", "/images/json/"),
+            ("PATCH", "/images/a/tag"),
+            ("GET", "/nonsense"),
+            ("GET", "/containers//json"),
+        ] {
+            assert_eq!(at(method, path), None, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What is done behind each door; no logic of its own, only words of HTTP for the engine's.
+
+mod build;
+mod build_query;
+mod containers;
+mod images;
+mod inspect;
+mod system;
+mod transfer;
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+
+use crate::activity::Busy;
+use crate::daemon::Daemon;
+use crate::router::{Route, route};
+use crate::wire::query::{Query, decode};
+use crate::wire::reply::{Failure, Reply, empty};
+use crate::wire::upload::Upload;
+use crate::wire::version::ApiVersion;
+
+/// A request whose door was found.
+pub(crate) struct Call {
+    daemon: Arc<Daemon>,
+    method: Method,
+    version: ApiVersion,
+    query: Query,
+    upload: Upload,
+    busy: Busy,
+}
+
+/// Finds the door and opens it.
+pub(crate) async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> Result<Reply, Failure> {
+    let (head, body) = request.into_parts();
+    let busy = daemon.activity.begin();
+    let upload = Upload::new(body, busy.clone());
+    let (version, path) = ApiVersion::strip(head.uri.path());
+    let route = route(&head.method, &decode(path)?).ok_or_else(Failure::no_route)?;
+    let call = Call {
+        daemon,
+        method: head.method,
+        version: version.map_or(Ok(ApiVersion::highest()), ApiVersion::check)?,
+        query: Query::parse(head.uri.query().unwrap_or_default())?,
+        upload,
+        busy,
+    };
+    open(route, call).await
+}
+
+async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
+    match route {
+        Route::Options => Ok(empty(StatusCode::OK)),
+        Route::Ping => Ok(system::ping(&call)),
+        Route::Version => system::version(&call),
+        Route::Info => system::info(call).await,
+        Route::Images => images::list(call).await,
+        Route::ImageInspect(name) => inspect::inspect(call, name).await,
+        Route::ImageHistory(name) => inspect::history(call, name).await,
+        Route::ImageTag(name) => images::tag(call, name).await,
+        Route::ImageRemove(name) => images::remove(call, name).await,
+        Route::ImagesPrune => images::prune(call).await,
+        Route::ImageSave(name) => transfer::save(call, vec![name]).await,
+        Route::ImagesSave => {
+            let names = call.query.all("names").map(str::to_owned).collect();
+            transfer::save(call, names).await
+        }
+        Route::ImagesLoad => transfer::load(call).await,
+        Route::Build => build::build(call).await,
+        Route::BuildPrune => build::prune(call).await,
+        Route::BuildCancel => build::cancel(&call),
+        Route::NotYet(what) => Err(Failure::unsupported(format!(
+            "{what} is not supported yet by micad"
+        ))),
+        Route::NotHere(why) => Err(Failure::unsupported(why)),
+        Route::Commit => {
+            let container = call.query.get("container").unwrap_or_default().to_owned();
+            containers::answer(&Route::NoContainer(container))
+        }
+        other => containers::answer(&other),
+    }
+}

@@ -1,0 +1,196 @@
+//! Building images as the classic builder's clients ask for it, and pruning the build cache.
+
+use std::io;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use jiff::Timestamp;
+use mica_api::BuildPruneReport;
+use mica_engine::{BuildOutcome, CacheSelection, CancelOnDrop, Error, Events, blocking, events};
+use mica_task::{Cancel, Event};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::daemon::Registered;
+use crate::routes::Call;
+use crate::routes::build_query::{request, style};
+use crate::wire::filter::Filters;
+use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, json, pieces};
+use crate::wire::stream::ClassicStream;
+use crate::wire::time;
+
+/// How many pieces of the stream wait for a slow client.
+const WAITING: usize = 8;
+
+const PRUNE_FILTERS: [&str; 9] = [
+    "until",
+    "unused-for",
+    "id",
+    "parent",
+    "type",
+    "description",
+    "inuse",
+    "shared",
+    "private",
+];
+
+type Ending = oneshot::Receiver<Result<BuildOutcome, Error>>;
+
+/// `POST /build`. What fails before anything was told is answered with a status; from then on the stream tells everything.
+pub(crate) async fn build(call: Call) -> Result<Reply, Failure> {
+    let request = request(&call.query)?;
+    let cancel = Cancel::new();
+    let registered = call.daemon.builds.begin(call.query.filled("buildid"), &cancel);
+    let mut stream = ClassicStream::new(style(&call.query), registered.number());
+    // a client that goes away drops this, wherever it is by then
+    let guard = CancelOnDrop::new(cancel.clone());
+    let (reporter, mut told) = events();
+    let (end, mut ending) = oneshot::channel();
+    let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
+    let context = cancel.guard(call.upload.into_reader());
+    tokio::spawn(async move {
+        let built = blocking(move || {
+            let built = engine.build(request, Box::new(context), reporter, cancel);
+            drop(busy);
+            built
+        });
+        // nobody may be left who wants to know
+        let _ = end.send(built.await);
+    });
+    // the reporter goes with the work, so the end of the events is the end of the work
+    let Some(first) = told.recv().await else {
+        return match result(&mut ending).await {
+            Ok(outcome) => Ok(whole_stream(
+                stream.finish(&outcome.image, &outcome.unused_args),
+                guard,
+            )),
+            Err(error) => Err(error.into()),
+        };
+    };
+    let (sender, receiver) = mpsc::channel(WAITING);
+    tokio::spawn(tell(stream, first, told, ending, sender, registered));
+    Ok(pieces(JSON, Pieces::new(receiver, guard)))
+}
+
+fn whole_stream(lines: Bytes, guard: CancelOnDrop) -> Reply {
+    let (sender, receiver) = mpsc::channel(1);
+    // there is room for one
+    let _ = sender.try_send(Ok(lines));
+    pieces(JSON, Pieces::new(receiver, guard))
+}
+
+async fn result(ending: &mut Ending) -> Result<BuildOutcome, Error> {
+    ending.await.unwrap_or(Err(Error::Worker))
+}
+
+/// Turns events into lines until the build ends, then tells how it ended.
+async fn tell(
+    mut stream: ClassicStream,
+    first: Event,
+    mut told: Events,
+    mut ending: Ending,
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    registered: Registered,
+) {
+    let mut next = Some(first);
+    while let Some(event) = next {
+        let lines = stream.event(event);
+        if !lines.is_empty() && sender.send(Ok(lines)).await.is_err() {
+            // the client is gone: events vanish from here on
+            break;
+        }
+        next = told.recv().await;
+    }
+    drop(told);
+    let last = match result(&mut ending).await {
+        Ok(outcome) => stream.finish(&outcome.image, &outcome.unused_args),
+        Err(error) => stream.fail(&error.describe(), error.exit_code()),
+    };
+    drop(registered);
+    // a client that is gone does not wait for the end
+    let _ = sender.send(Ok(last)).await;
+}
+
+/// `POST /build/cancel`
+pub(crate) fn cancel(call: &Call) -> Result<Reply, Failure> {
+    let Some(id) = call.query.filled("id") else {
+        return Err(Failure::invalid("build ID not provided"));
+    };
+    call.daemon.builds.cancel(id);
+    Ok(empty(StatusCode::OK))
+}
+
+/// `POST /build/prune`
+pub(crate) async fn prune(call: Call) -> Result<Reply, Failure> {
+    let selection = cache_selection(&call)?;
+    let engine = call.daemon.engine.clone();
+    let busy = call.busy.clone();
+    let pruned = blocking(move || {
+        let pruned = engine.prune_cache(&selection);
+        drop(busy);
+        pruned
+    })
+    .await?;
+    let report = BuildPruneReport {
+        caches_deleted: pruned.keys.iter().map(|key| key.digest().hex()).collect(),
+        space_reclaimed: pruned.bytes,
+    };
+    json(StatusCode::OK, &report)
+}
+
+fn cache_selection(call: &Call) -> Result<CacheSelection, Failure> {
+    let query = &call.query;
+    let filters = Filters::of(query, &PRUNE_FILTERS)?;
+    let bytes = |name: &str| -> Result<Option<u64>, Failure> {
+        let number = query.number(name)?;
+        // 0 and less mean: no limit
+        Ok(number
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .filter(|bytes| *bytes > 0))
+    };
+    let keep = [
+        bytes("keep-storage")?,
+        bytes("reserved-space")?,
+        bytes("max-used-space")?,
+    ];
+    if !filters.values("parent").is_empty() {
+        // records stand alone here: none has a parent by ID
+        return Ok(CacheSelection {
+            types: vec![String::new()],
+            ..CacheSelection::default()
+        });
+    }
+    let shared = match filters.truth("private")? {
+        Some(private) => Some(!private),
+        None => filters.truth("shared")?,
+    };
+    Ok(CacheSelection {
+        all: query.flag("all", false),
+        unused_since: unused_since(&filters)?,
+        ids: filters.values("id").to_vec(),
+        descriptions: filters.values("description").to_vec(),
+        types: filters.values("type").to_vec(),
+        in_use: filters.truth("inuse")?,
+        shared,
+        keep_bytes: keep.into_iter().flatten().max(),
+        free_bytes: bytes("min-free-space")?,
+    })
+}
+
+/// `until` is the older name of `unused-for`; both are durations.
+fn unused_since(filters: &Filters) -> Result<Option<Timestamp>, Failure> {
+    for key in ["unused-for", "until"] {
+        match filters.values(key) {
+            [] => {}
+            [text] => {
+                let since = time::duration(text).and_then(|age| Timestamp::now().checked_sub(age).ok());
+                return since.map(Some).ok_or_else(|| {
+                    Failure::invalid(format!(
+                        "invalid filter '{key}=[{text}]': expected a duration such as 24h"
+                    ))
+                });
+            }
+            _ => return Err(Failure::invalid(format!("more than one {key} filter specified"))),
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,297 @@
+//! The query of `POST /build` as a request to the engine.
+
+use std::net::IpAddr;
+
+use mica_engine::{BuildRequest, NetworkMode, Ulimit};
+use mica_oci::Reference;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::wire::query::Query;
+use crate::wire::reply::Failure;
+use crate::wire::stream::Style;
+
+/// What is accepted and has no effect.
+const IGNORED: [&str; 9] = [
+    "memory",
+    "memswap",
+    "cpushares",
+    "cpuperiod",
+    "cpuquota",
+    "cpusetcpus",
+    "cpusetmems",
+    "cgroupparent",
+    "cachefrom",
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WireUlimit {
+    name: String,
+    #[serde(default)]
+    soft: i64,
+    #[serde(default)]
+    hard: i64,
+}
+
+/// What is to be built.
+pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
+    refuse_unsupported(query)?;
+    let shm_size = query.number("shmsize")?.filter(|size| *size != 0);
+    let shm_size = shm_size
+        .map(|size| u64::try_from(size).map_err(|_| Failure::invalid("SHM size can not be less than 0")))
+        .transpose()?;
+    let platform = query
+        .filled("platform")
+        .map(|text| text.parse().map_err(|error| Failure::invalid(format!("{error}"))))
+        .transpose()?;
+    Ok(BuildRequest {
+        dockerfile: query.filled("dockerfile").unwrap_or("Dockerfile").to_owned(),
+        tags: tags(query)?,
+        target: query.filled("target").map(str::to_owned),
+        build_args: build_args(query)?,
+        labels: labels(query)?,
+        no_cache: query.flag("nocache", false),
+        pull: query.flag("pull", false),
+        network: network(query.get("networkmode").unwrap_or_default())?,
+        extra_hosts: query
+            .all("extrahosts")
+            .filter(|host| !host.is_empty())
+            .map(extra_host)
+            .collect::<Result<_, _>>()?,
+        ulimits: ulimits(query)?,
+        shm_size,
+        platform,
+        // clients of this API have left out what is to be ignored
+        filter_context: false,
+    })
+}
+
+/// How the build is told.
+pub(crate) fn style(query: &Query) -> Style {
+    let set = |name: &&str| {
+        let value = query.get(name).unwrap_or_default().trim();
+        !matches!(value, "" | "0" | "null" | "[]" | "{}")
+    };
+    let warning = |name: &str| format!("{name} has no effect here and was ignored");
+    Style {
+        quiet: query.flag("q", false),
+        remove: query.flag("rm", true),
+        force_remove: query.flag("forcerm", false),
+        warnings: IGNORED
+            .iter()
+            .filter(|name| set(name))
+            .map(|name| warning(name))
+            .collect(),
+    }
+}
+
+fn refuse_unsupported(query: &Query) -> Result<(), Failure> {
+    match query.get("version").unwrap_or_default() {
+        "" | "1" => {}
+        "2" => {
+            return Err(Failure::invalid(
+                "building with BuildKit (version=2) is not supported: use version=1",
+            ));
+        }
+        other => {
+            return Err(Failure::invalid(format!(
+                "invalid version {other:?} of the build API: use 1"
+            )));
+        }
+    }
+    if query.filled("remote").is_some() {
+        return Err(Failure::unsupported(
+            "building from a remote context is not supported yet: send the context as a tar",
+        ));
+    }
+    if query
+        .all("securityopt")
+        .any(|option| !matches!(option, "" | "null" | "[]"))
+    {
+        return Err(Failure::invalid(
+            "the daemon does not support setting security options on build",
+        ));
+    }
+    if query.flag("squash", false) {
+        return Err(Failure::invalid(
+            "squash is only supported with experimental mode",
+        ));
+    }
+    match query.get("isolation").unwrap_or_default() {
+        "" | "default" => Ok(()),
+        other => Err(Failure::invalid(format!("unsupported isolation: {other:?}"))),
+    }
+}
+
+fn tags(query: &Query) -> Result<Vec<Reference>, Failure> {
+    let mut tags: Vec<Reference> = Vec::new();
+    for text in query.all("t").filter(|text| !text.is_empty()) {
+        let tag: Reference = text
+            .parse()
+            .map_err(|error| Failure::invalid(format!("{error}")))?;
+        if tag.digest.is_some() {
+            return Err(Failure::invalid("build tag cannot contain a digest"));
+        }
+        let tag = tag.or_latest();
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(tags)
+}
+
+fn build_args(query: &Query) -> Result<Vec<(String, Option<String>)>, Failure> {
+    let map: Map<String, Value> = query.json("buildargs")?;
+    let pair = |(name, value)| match value {
+        Value::String(value) => Ok((name, Some(value))),
+        Value::Null => Ok((name, None)),
+        _ => Err(Failure::invalid(format!(
+            "invalid value for buildargs: {name} is no text"
+        ))),
+    };
+    map.into_iter().map(pair).collect()
+}
+
+fn labels(query: &Query) -> Result<Vec<(String, String)>, Failure> {
+    let map: Map<String, Value> = query.json("labels")?;
+    let pair = |(name, value)| match value {
+        Value::String(value) => Ok((name, value)),
+        _ => Err(Failure::invalid(format!(
+            "invalid value for labels: {name} is no text"
+        ))),
+    };
+    map.into_iter().map(pair).collect()
+}
+
+fn network(mode: &str) -> Result<NetworkMode, Failure> {
+    match mode {
+        "" | "default" | "bridge" => Ok(NetworkMode::Default),
+        "host" => Ok(NetworkMode::Host),
+        "none" => Ok(NetworkMode::None),
+        other => Err(Failure::invalid(format!(
+            "network mode {other:?} is not supported: use default, host or none"
+        ))),
+    }
+}
+
+fn extra_host(text: &str) -> Result<(String, String), Failure> {
+    let bad = |reason: &str| Failure::invalid(format!("bad format for add-host: {text:?}: {reason}"));
+    let (host, address) = text.split_once([':', '=']).ok_or_else(|| bad("say HOST:IP"))?;
+    if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(bad("the host is no name"));
+    }
+    let bare = address
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(address);
+    match bare.parse::<IpAddr>() {
+        Ok(address) => Ok((host.to_owned(), address.to_string())),
+        Err(_) if address == "host-gateway" => Err(bad("host-gateway is not supported here")),
+        Err(_) => Err(bad("invalid IP address")),
+    }
+}
+
+fn ulimits(query: &Query) -> Result<Vec<Ulimit>, Failure> {
+    let wire: Vec<WireUlimit> = query.json("ulimits")?;
+    let limit = |wire: WireUlimit| match wire.name.is_empty() {
+        true => Err(Failure::invalid(
+            "invalid value for ulimits: a limit without a name",
+        )),
+        false => Ok(Ulimit {
+            name: wire.name,
+            soft: wire.soft,
+            hard: wire.hard,
+        }),
+    };
+    wire.into_iter().map(limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<BuildRequest, Failure> {
+        request(&Query::parse(text).unwrap())
+    }
+
+    #[test]
+    fn what_docker_sends_by_default_is_the_default() {
+        let text = "buildargs=%7B%7D&cachefrom=%5B%5D&cgroupparent=&cpuperiod=0&cpuquota=0&cpusetcpus=&cpusetmems=\
+                    &cpushares=0&dockerfile=Dockerfile&labels=%7B%7D&memory=0&memswap=0&networkmode=default&rm=1\
+                    &shmsize=0&t=a&t=a%3Alatest&t=b%2Fc%3A1&target=&ulimits=%5B%5D&version=1";
+        let request = read(text).unwrap();
+        let tags: Vec<String> = request.tags.iter().map(Reference::familiar).collect();
+        assert_eq!(tags, ["a:latest", "b/c:1"]);
+        assert!(request.build_args.is_empty() && request.target.is_none() && !request.no_cache);
+        let style = style(&Query::parse(text).unwrap());
+        assert!(
+            style.warnings.is_empty() && style.remove && !style.quiet,
+            "{style:?}"
+        );
+    }
+
+    #[test]
+    fn everything_set_arrives() {
+        let request = read(
+            "dockerfile=a%2Fb&buildargs=%7B%22A%22%3A%22b%22%2C%22C%22%3Anull%7D&labels=%7B%22l%22%3A%22v%22%7D\
+             &nocache=true&pull=1&networkmode=none&extrahosts=h%3A1.2.3.4&extrahosts=i%3A%3A%3A1&shmsize=1024\
+             &ulimits=%5B%7B%22Name%22%3A%22nofile%22%2C%22Soft%22%3A1%2C%22Hard%22%3A-1%7D%5D&platform=linux%2Farm64&target=x",
+        )
+        .unwrap();
+        assert_eq!(request.dockerfile, "a/b");
+        assert_eq!(
+            request.build_args,
+            [("A".into(), Some("b".into())), ("C".into(), None)]
+        );
+        assert_eq!(request.labels, [("l".into(), "v".into())]);
+        assert!(request.no_cache && request.pull && request.network == NetworkMode::None);
+        assert_eq!(
+            request.extra_hosts,
+            [("h".into(), "1.2.3.4".into()), ("i".into(), "::1".into())]
+        );
+        assert_eq!((request.ulimits[0].soft, request.ulimits[0].hard), (1, -1));
+        assert_eq!(request.shm_size, Some(1024));
+        assert_eq!(request.platform.unwrap().to_string(), "linux/arm64");
+        assert_eq!(request.target.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_said() {
+        for (text, part) in [
+            ("version=2", "version=2"),
+            ("version=3", "invalid version"),
+            ("remote=https%3A%2F%2Fx", "remote context"),
+            ("securityopt=seccomp", "security options"),
+            ("squash=1", "squash"),
+            ("isolation=hyperv", "isolation"),
+            ("networkmode=container%3Ax", "network mode"),
+            ("t=A", "must be lowercase"),
+            (
+                "t=a%40sha256%3Ae3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                "cannot contain a digest",
+            ),
+            ("platform=plan9", "unknown operating system or architecture"),
+            ("extrahosts=h", "HOST:IP"),
+            ("extrahosts=h%3Ax", "invalid IP"),
+            ("extrahosts=a%0Ab%3A1.2.3.4", "no name"),
+            ("buildargs=x", "buildargs"),
+            ("buildargs=%7B%22a%22%3A1%7D", "buildargs"),
+            ("labels=%5B%5D", "labels"),
+            ("ulimits=%5B%7B%7D%5D", "ulimits"),
+            ("shmsize=-1", "SHM"),
+            ("shmsize=x", "shmsize"),
+        ] {
+            let failure = read(text).unwrap_err();
+            assert!(failure.message().contains(part), "{text}: {}", failure.message());
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told() {
+        let style = style(&Query::parse("memory=1000&cachefrom=%5B%22a%22%5D&q=1&rm=0&forcerm=1").unwrap());
+        assert_eq!(style.warnings.len(), 2);
+        assert!(style.warnings[0].starts_with("memory "));
+        assert!(style.quiet && !style.remove && style.force_remove);
+    }
+}

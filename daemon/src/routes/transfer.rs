@@ -1,0 +1,188 @@
+//! Images into a tar for the client, and out of the client's tar.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use mica_api::{Message, ProgressDetail};
+use mica_engine::{CancelOnDrop, Error, LoadEvent, Loaded, blocking, chunks};
+use mica_oci::Platform;
+use mica_task::Cancel;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use crate::routes::Call;
+use crate::routes::images::signed;
+use crate::wire::query::Query;
+use crate::wire::reply::{Failure, JSON, Pieces, Reply, TAR, pieces};
+use crate::wire::stream::line;
+use crate::wire::version::ApiVersion;
+
+/// How many lines or chunks wait for a slow client.
+const WAITING: usize = 8;
+
+/// The `platform` of a query, an OCI platform in JSON.
+pub(crate) fn platform(query: &Query) -> Result<Option<Platform>, Failure> {
+    #[derive(Deserialize)]
+    struct Wanted {
+        os: String,
+        architecture: String,
+        #[serde(default)]
+        variant: String,
+    }
+    let Some(text) = query.filled("platform") else {
+        return Ok(None);
+    };
+    let malformed =
+        |reason: &dyn std::fmt::Display| Failure::invalid(format!("failed to parse platform: {reason}"));
+    let wanted: Wanted = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    let mut text = format!("{}/{}", wanted.os, wanted.architecture);
+    if !wanted.variant.is_empty() {
+        text.push('/');
+        text.push_str(&wanted.variant);
+    }
+    text.parse().map(Some).map_err(|error| malformed(&error))
+}
+
+/// `GET /images/get` and `GET /images/{name}/get`
+pub(crate) async fn save(call: Call, names: Vec<String>) -> Result<Reply, Failure> {
+    if names.is_empty() {
+        return Err(Failure::invalid("no image names given"));
+    }
+    let wanted = match call.version >= ApiVersion::v1(48) {
+        true => platform(&call.query)?,
+        false => None,
+    };
+    let engine = call.daemon.engine.clone();
+    let saving = blocking({
+        let engine = engine.clone();
+        move || engine.prepare_save(&names, wanted.as_ref())
+    })
+    .await?;
+    let cancel = Cancel::new();
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let (mut writer, mut written) = chunks();
+    let (busy, stop) = (call.busy.clone(), cancel.clone());
+    let work = blocking(move || {
+        let saved = engine.save(&saving, &mut stop.guard(&mut writer));
+        let flushed = writer.flush();
+        drop(busy);
+        saved.and(flushed.map_err(|source| Error::Io {
+            action: "send the archive",
+            source,
+        }))
+    });
+    tokio::spawn(async move {
+        let forward = async {
+            while let Some(chunk) = written.recv().await {
+                if sender.send(Ok(chunk)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let (ended, ()) = tokio::join!(work, forward);
+        if let Err(error) = ended {
+            if !cancelled_by_client(&error, &sender) {
+                crate::say(&format!("cannot save images: {}", error.describe()));
+            }
+            // the client must not take the part it has for the whole
+            let _ = sender.send(Err(io::Error::other(error.describe()))).await;
+        }
+    });
+    Ok(pieces(TAR, Pieces::new(receiver, CancelOnDrop::new(cancel))))
+}
+
+fn cancelled_by_client(error: &Error, sender: &mpsc::Sender<io::Result<Bytes>>) -> bool {
+    sender.is_closed() || error.kind() == mica_engine::Kind::Cancelled
+}
+
+/// `POST /images/load`
+pub(crate) async fn load(call: Call) -> Result<Reply, Failure> {
+    let quiet = call.query.flag("quiet", true);
+    if call.version >= ApiVersion::v1(48) {
+        // an archive is loaded whole; the parameter is only checked
+        platform(&call.query)?;
+    }
+    let engine = call.daemon.engine.clone();
+    let cancel = Cancel::new();
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let (progress, busy) = (sender.clone(), call.busy.clone());
+    let input = cancel.guard(call.upload.into_reader());
+    let work = blocking(move || {
+        let mut moved = Vec::new();
+        let loaded = engine.load(Box::new(input), &mut |event| match event {
+            LoadEvent::Layer {
+                diff_id,
+                current,
+                total,
+            } if !quiet => {
+                let message = layer_progress(diff_id.digest().short(), current, total);
+                // a client that reads nothing until all is sent must not hold its own sending up
+                let _ = progress.try_send(Ok(line(&message)));
+            }
+            LoadEvent::Layer { .. } => {}
+            LoadEvent::Moved { reference, previous } => moved.push(format!(
+                "The image {} already exists, renaming the old one with ID {previous} to empty string\n",
+                reference.familiar()
+            )),
+        });
+        drop((progress, busy));
+        loaded.map(|loaded| (loaded, moved))
+    });
+    tokio::spawn(async move {
+        let lines = match work.await {
+            Ok((loaded, moved)) => moved
+                .into_iter()
+                .chain(loaded.iter().flat_map(names))
+                .map(Message::stream)
+                .collect(),
+            Err(error) => vec![Message::failure(error.describe(), None)],
+        };
+        for message in lines {
+            if sender.send(Ok(line(&message))).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(pieces(JSON, Pieces::new(receiver, CancelOnDrop::new(cancel))))
+}
+
+fn layer_progress(id: String, current: u64, total: u64) -> Message {
+    Message {
+        status: Some("Loading layer".to_owned()),
+        id: Some(id),
+        progress_detail: Some(ProgressDetail {
+            current: Some(signed(current)),
+            total: Some(signed(total)),
+            ..ProgressDetail::default()
+        }),
+        ..Message::default()
+    }
+}
+
+fn names(loaded: &Loaded) -> Vec<String> {
+    if loaded.references.is_empty() {
+        return vec![format!("Loaded image ID: {}\n", loaded.image)];
+    }
+    let name = |reference: &mica_oci::Reference| format!("Loaded image: {}\n", reference.familiar());
+    loaded.references.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_are_read_from_json() {
+        let read = |text: &str| platform(&Query::parse(&format!("platform={text}")).unwrap());
+        assert_eq!(read("").unwrap(), None);
+        let json = "%7B%22os%22:%22linux%22,%22architecture%22:%22arm%22,%22variant%22:%22v6%22%7D";
+        assert_eq!(read(json).unwrap().unwrap().to_string(), "linux/arm/v6");
+        for bad in [
+            "linux/amd64",
+            "%7B%7D",
+            "%7B%22os%22:%22x%22,%22architecture%22:%22y%22%7D",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The daemon's life: open the store and the sockets, serve, leave in good order.
+
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use mica_engine::{Config, Engine};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::activity::Activity;
+use crate::config::Settings;
+use crate::daemon::{Builds, Daemon};
+use crate::error::Error;
+use crate::listen::{self, Listener};
+use crate::notify::notify;
+use crate::serve::serve;
+
+/// How long answers may take once the daemon is told to leave.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until it is told to leave or has had nothing to do for long enough.
+pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Error> {
+    let helper = std::env::current_exe().map_err(system("find this program's own file"))?;
+    // the store first: whoever has it is the one daemon that may answer
+    let engine = Engine::open(Config {
+        root: settings.root.clone(),
+        helper,
+    })
+    .map_err(Error::Engine)?;
+    let listeners = listen::open(settings, handed_over)?;
+    let daemon = Arc::new(Daemon {
+        engine,
+        registries: settings.registries.clone(),
+        activity: Activity::new(),
+        builds: Builds::default(),
+    });
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("start the runtime"))?;
+    let ended = runtime.block_on(live(daemon, listeners, settings.idle));
+    // work that did not end in time is left behind: the store survives any end of the program
+    runtime.shutdown_background();
+    ended
+}
+
+async fn live(daemon: Arc<Daemon>, listeners: Vec<Listener>, idle: Option<Duration>) -> Result<(), Error> {
+    let mut signals = Signals::new()?;
+    let (stop, stopped) = watch::channel(false);
+    let mut serving = tokio::spawn(serve(daemon.clone(), listeners, stopped));
+    notify(&format!("READY=1\nMAINPID={}", process::id()));
+    let idling = async {
+        match idle {
+            Some(time) => daemon.activity.quiet_for(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = signals.next() => {}
+        () = idling => {}
+        ended = &mut serving => {
+            return ended.map_err(std::io::Error::other).flatten().map_err(system("serve"));
+        }
+    }
+    notify("STOPPING=1");
+    // all receivers gone means that nobody serves any more
+    let _ = stop.send(true);
+    daemon.builds.stop();
+    let farewell = async {
+        let _ = serving.await;
+        daemon.activity.quiet().await;
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(FAREWELL, farewell) => {}
+        () = signals.next() => {}
+    }
+    Ok(())
+}
+
+/// The signals that ask the daemon to leave.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(system("listen for signals"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn system(action: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |source| Error::System { action, source }
+}

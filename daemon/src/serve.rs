@@ -1,0 +1,129 @@
+//! Accepts connections and answers requests until told to stop.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{HeaderName, HeaderValue, SERVER};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use mica_api::API_VERSION;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::connection::share;
+use crate::daemon::Daemon;
+use crate::listen::Listener;
+use crate::routes;
+use crate::wire::reply::Reply;
+
+/// How long the head of a request may take, and an idle connection may stay (moby's ReadHeaderTimeout).
+const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// The longest head of a request in bytes. Clients send the credentials of all their registries in it.
+const HEAD_LIMIT: usize = 512 << 10;
+/// The most headers of a request.
+const HEADERS_LIMIT: usize = 128;
+/// The most connections at one time; others wait in the socket's queue.
+const CONNECTIONS_LIMIT: usize = 1024;
+/// How long to wait when the system has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Says when to stop; clones say the same.
+pub(crate) type Stop = watch::Receiver<bool>;
+
+/// Accepts connections on all sockets until told to stop. Socket files are gone when this returns; connections that were accepted
+/// go on and end by themselves.
+pub(crate) async fn serve(daemon: Arc<Daemon>, listeners: Vec<Listener>, stop: Stop) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
+    let mut sockets = JoinSet::new();
+    for listener in listeners {
+        listener.socket.set_nonblocking(true)?;
+        let socket = UnixListener::from_std(listener.socket.try_clone()?)?;
+        let (daemon, places, mut stop) = (daemon.clone(), places.clone(), stop.clone());
+        sockets.spawn(async move {
+            let mut listener = listener;
+            let told = stop.clone();
+            tokio::select! {
+                () = accept(&daemon, &socket, &places, &told) => {}
+                // the sender is gone only when the program ends
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+            listener.close();
+        });
+    }
+    while sockets.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn accept(daemon: &Arc<Daemon>, socket: &UnixListener, places: &Arc<Semaphore>, stop: &Stop) {
+    loop {
+        let place = places.clone().acquire_owned().await;
+        match socket.accept().await {
+            Ok((stream, _)) => {
+                let (daemon, stop) = (daemon.clone(), stop.clone());
+                let busy = daemon.activity.begin();
+                tokio::spawn(async move {
+                    talk(daemon, stream, stop).await;
+                    drop((busy, place));
+                });
+            }
+            Err(error) => {
+                crate::say(&format!("cannot accept a connection: {error}"));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers the requests of one connection. When the client goes away everything that is done for it is dropped, and with it told to
+/// stop.
+async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
+    let (bytes, client) = share(stream);
+    let answer = service_fn(|request| answer(daemon.clone(), request));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_LIMIT)
+            .max_headers(HEADERS_LIMIT)
+            // a client that has sent all it has to say may still wait for the answer; whether it does, the watch knows
+            .half_close(true)
+            .serve_connection(TokioIo::new(bytes), answer)
+    );
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            // an error is the client's: garbage, or a connection that broke
+            _ = connection.as_mut() => return,
+            () = client.gone() => return,
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> Result<Reply, Infallible> {
+    let mut reply = match routes::dispatch(daemon, request).await {
+        Ok(reply) => reply,
+        Err(failure) => failure.reply(),
+    };
+    let headers = reply.headers_mut();
+    let fixed = |name| HeaderName::from_static(name);
+    headers.insert(fixed("api-version"), HeaderValue::from_static(API_VERSION));
+    headers.insert(fixed("docker-experimental"), HeaderValue::from_static("false"));
+    headers.insert(fixed("ostype"), HeaderValue::from_static("linux"));
+    headers.insert(
+        SERVER,
+        HeaderValue::from_static(concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux)")),
+    );
+    Ok(reply)
+}

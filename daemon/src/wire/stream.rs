@@ -1,0 +1,417 @@
+//! Events of a build as the lines of docker's classic builder (engine API contract, section 5).
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use mica_api::Message;
+use mica_oci::{Digest, ImageId, Reference};
+use mica_task::{Event, StepId, Stream};
+
+/// The most bytes of a quiet build's output that are kept for the case that it fails; the last ones stay.
+const QUIET_LIMIT: usize = 1 << 20;
+
+/// One line of a stream: the object and CR LF.
+pub(crate) fn line(message: &Message) -> Bytes {
+    let mut bytes = serde_json::to_vec(message)
+        // a message has no map keys but texts and no number that JSON lacks
+        .unwrap_or_else(|error| format!("{{\"error\":\"cannot write a message: {error}\"}}").into_bytes());
+    bytes.extend_from_slice(b"\r\n");
+    bytes.into()
+}
+
+/// What is said of a build, and how.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Style {
+    /// Only the image's ID, or if it fails everything.
+    pub(crate) quiet: bool,
+    /// Says that a step's container was removed when the step is done.
+    pub(crate) remove: bool,
+    /// Says so even when the step failed.
+    pub(crate) force_remove: bool,
+    /// Said before the first step.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Turns the events of a build into lines.
+pub(crate) struct ClassicStream {
+    style: Style,
+    begun: bool,
+    containers: HashMap<StepId, String>,
+    names: HashMap<StepId, String>,
+    unfinished: HashMap<(StepId, bool), Vec<u8>>,
+    seed: u64,
+    built: Option<ImageId>,
+    tagged: Vec<Reference>,
+    held: Held,
+}
+
+/// The output of a quiet build, the oldest lines dropped when there is too much.
+#[derive(Default)]
+struct Held {
+    lines: VecDeque<Bytes>,
+    bytes: usize,
+    dropped: bool,
+}
+
+impl ClassicStream {
+    /// A stream in which nothing was said yet. `seed` makes the synthetic container IDs of different builds differ.
+    pub(crate) fn new(style: Style, seed: u64) -> Self {
+        Self {
+            style,
+            begun: false,
+            containers: HashMap::new(),
+            names: HashMap::new(),
+            unfinished: HashMap::new(),
+            seed,
+            built: None,
+            tagged: Vec::new(),
+            held: Held::default(),
+        }
+    }
+
+    /// The lines for an event; empty where there is nothing to say, or nothing yet.
+    pub(crate) fn event(&mut self, event: Event) -> Bytes {
+        let mut texts = Vec::new();
+        if !self.begun {
+            self.begun = true;
+            let warnings = std::mem::take(&mut self.style.warnings);
+            texts.extend(warnings.into_iter().map(|text| format!("[Warning] {text}\n")));
+        }
+        self.say(event, &mut texts);
+        self.emit(texts.into_iter().map(Message::stream))
+    }
+
+    fn say(&mut self, event: Event, texts: &mut Vec<String>) {
+        match event {
+            Event::Started { step, position, name } => {
+                if let Some((number, count)) = position {
+                    texts.push(format!("Step {number}/{count} : {name}\n"));
+                }
+                self.names.insert(step, name);
+            }
+            Event::Executing { step, container } => {
+                if container {
+                    let id = self.container(step);
+                    texts.push(format!(" ---> Running in {id}\n"));
+                    self.containers.insert(step, id);
+                }
+            }
+            Event::Log { step, stream, bytes } => texts.extend(self.log(step, stream, &bytes)),
+            Event::Progress { .. } => {}
+            Event::Triggers { count: 1 } => texts.push("# Executing 1 build trigger\n".to_owned()),
+            Event::Triggers { count } => texts.push(format!("# Executing {count} build triggers\n")),
+            Event::Warning { text, .. } => texts.push(format!(" ---> [Warning] {text}\n")),
+            Event::Done { step, cached, state } => {
+                texts.extend(self.flush(step));
+                self.done(step, cached, &state, texts);
+            }
+            Event::Failed { step } => {
+                texts.extend(self.flush(step));
+                if let Some(id) = self.containers.remove(&step).filter(|_| self.style.force_remove) {
+                    texts.push(format!(" ---> Removed intermediate container {id}\n"));
+                }
+            }
+            Event::Built { image } => self.built = Some(image),
+            Event::Tagged { reference } => self.tagged.push(reference),
+        }
+    }
+
+    fn done(&mut self, step: StepId, cached: bool, state: &str, texts: &mut Vec<String>) {
+        let name = self.names.remove(&step).unwrap_or_default();
+        let word = name.split_ascii_whitespace().next().unwrap_or_default();
+        let container = self.containers.remove(&step);
+        // a base image is there or not: docker never calls it cached
+        if cached && !word.eq_ignore_ascii_case("FROM") {
+            texts.push(" ---> Using cache\n".to_owned());
+        } else if let Some(id) = container.filter(|_| self.style.remove || self.style.force_remove) {
+            texts.push(format!(" ---> Removed intermediate container {id}\n"));
+        }
+        texts.push(format!(" ---> {state}\n"));
+    }
+
+    /// The last lines: what was built and how it is called.
+    pub(crate) fn finish(&mut self, image: &ImageId, unused_args: &[String]) -> Bytes {
+        let image = self.built.unwrap_or(*image);
+        if self.style.quiet {
+            return line(&Message::stream(format!("{image}\n")));
+        }
+        let mut lines = Vec::new();
+        lines.push(Message::image(image.to_string()));
+        if !unused_args.is_empty() {
+            lines.push(Message::stream(format!(
+                "[Warning] One or more build-args [{}] were not consumed\n",
+                unused_args.join(" ")
+            )));
+        }
+        lines.push(Message::stream(format!(
+            "Successfully built {}\n",
+            image.digest().short()
+        )));
+        for reference in std::mem::take(&mut self.tagged) {
+            lines.push(Message::stream(format!(
+                "Successfully tagged {}\n",
+                reference.familiar()
+            )));
+        }
+        self.emit(lines.into_iter())
+    }
+
+    /// The last lines of a build that failed.
+    pub(crate) fn fail(&mut self, message: &str, code: Option<i32>) -> Bytes {
+        let mut bytes = Vec::new();
+        if self.held.dropped {
+            let note = format!("[the output before the last {QUIET_LIMIT} bytes was not kept]\n");
+            bytes.extend_from_slice(&line(&Message::stream(note)));
+        }
+        for held in std::mem::take(&mut self.held).lines {
+            bytes.extend_from_slice(&held);
+        }
+        bytes.extend_from_slice(&line(&Message::failure(message, code.map(i64::from))));
+        bytes.into()
+    }
+
+    fn emit(&mut self, messages: impl Iterator<Item = Message>) -> Bytes {
+        let mut bytes = Vec::new();
+        for message in messages {
+            bytes.extend_from_slice(&line(&message));
+        }
+        if !self.style.quiet {
+            return bytes.into();
+        }
+        if !bytes.is_empty() {
+            self.held.push(bytes.into());
+        }
+        Bytes::new()
+    }
+
+    /// An ID such as docker gives containers; there is no container, but clients count these lines.
+    fn container(&self, step: StepId) -> String {
+        Digest::of(format!("{} {step}", self.seed).as_bytes()).short()
+    }
+
+    /// Output as text. A character that came in halves waits for its other half.
+    fn log(&mut self, step: StepId, stream: Stream, bytes: &[u8]) -> Option<String> {
+        let waiting = self
+            .unfinished
+            .entry((step, stream == Stream::Stderr))
+            .or_default();
+        waiting.extend_from_slice(bytes);
+        let whole = waiting.len() - unfinished_character(waiting);
+        let rest = waiting.split_off(whole);
+        let text = String::from_utf8_lossy(waiting).into_owned();
+        *waiting = rest;
+        (!text.is_empty()).then(|| dress(stream, &text))
+    }
+
+    /// The halves whose other half never came.
+    fn flush(&mut self, step: StepId) -> Vec<String> {
+        let mut texts = Vec::new();
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let waiting = self.unfinished.remove(&(step, stream == Stream::Stderr));
+            if let Some(bytes) = waiting.filter(|bytes| !bytes.is_empty()) {
+                texts.push(dress(stream, &String::from_utf8_lossy(&bytes)));
+            }
+        }
+        texts
+    }
+}
+
+impl Held {
+    fn push(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.lines.push_back(bytes);
+        while self.bytes > QUIET_LIMIT && self.lines.len() > 1 {
+            self.bytes -= self.lines.pop_front().map_or(0, |line| line.len());
+            self.dropped = true;
+        }
+    }
+}
+
+/// What is written to standard error is red, its line end inside.
+fn dress(stream: Stream, text: &str) -> String {
+    match stream {
+        Stream::Stdout => text.to_owned(),
+        Stream::Stderr => format!("\u{1b}[91m{text}\u{1b}[0m"),
+    }
+}
+
+/// How many bytes at the end begin a UTF-8 character that is not complete.
+fn unfinished_character(bytes: &[u8]) -> usize {
+    for back in 1..=bytes.len().min(3) {
+        let byte = bytes[bytes.len() - back];
+        let length = match byte {
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf7 => 4,
+            0x80..=0xbf => continue,
+            _ => return 0,
+        };
+        return if length > back { back } else { 0 };
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8]) -> Vec<String> {
+        let text = std::str::from_utf8(bytes).unwrap();
+        text.split_terminator("\r\n").map(str::to_owned).collect()
+    }
+
+    fn started(step: StepId, name: &str) -> Event {
+        Event::Started {
+            step,
+            position: Some((step, 3)),
+            name: name.into(),
+        }
+    }
+
+    fn done(step: StepId, cached: bool) -> Event {
+        Event::Done {
+            step,
+            cached,
+            state: "0123456789ab".into(),
+        }
+    }
+
+    fn log(step: StepId, stream: Stream, bytes: &[u8]) -> Event {
+        Event::Log {
+            step,
+            stream,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    fn style() -> Style {
+        Style {
+            remove: true,
+            ..Style::default()
+        }
+    }
+
+    #[test]
+    fn a_build_reads_as_docker_s() {
+        let image = ImageId(Digest::of(b""));
+        let mut stream = ClassicStream::new(style(), 1);
+        let mut out = Vec::new();
+        for event in [
+            started(1, "FROM busybox"),
+            done(1, true),
+            started(2, "RUN echo hi"),
+            Event::Executing {
+                step: 2,
+                container: true,
+            },
+            log(2, Stream::Stdout, b"hi\n"),
+            log(2, Stream::Stderr, b"oh\n"),
+            done(2, false),
+            started(3, "COPY a b"),
+            Event::Executing {
+                step: 3,
+                container: false,
+            },
+            done(3, true),
+            Event::Built { image },
+            Event::Tagged {
+                reference: "x:1".parse().unwrap(),
+            },
+        ] {
+            out.extend(text(&stream.event(event)));
+        }
+        out.extend(text(&stream.finish(&image, &["A".into(), "B".into()])));
+        let id = stream.container(2);
+        assert_eq!(
+            out,
+            [
+                r#"{"stream":"Step 1/3 : FROM busybox\n"}"#.to_owned(),
+                r#"{"stream":" ---> 0123456789ab\n"}"#.to_owned(),
+                r#"{"stream":"Step 2/3 : RUN echo hi\n"}"#.to_owned(),
+                format!(r#"{{"stream":" ---> Running in {id}\n"}}"#),
+                r#"{"stream":"hi\n"}"#.to_owned(),
+                r#"{"stream":"\u001b[91moh\n\u001b[0m"}"#.to_owned(),
+                format!(r#"{{"stream":" ---> Removed intermediate container {id}\n"}}"#),
+                r#"{"stream":" ---> 0123456789ab\n"}"#.to_owned(),
+                r#"{"stream":"Step 3/3 : COPY a b\n"}"#.to_owned(),
+                r#"{"stream":" ---> Using cache\n"}"#.to_owned(),
+                r#"{"stream":" ---> 0123456789ab\n"}"#.to_owned(),
+                format!(r#"{{"aux":{{"ID":"{image}"}}}}"#),
+                r#"{"stream":"[Warning] One or more build-args [A B] were not consumed\n"}"#.to_owned(),
+                r#"{"stream":"Successfully built e3b0c44298fc\n"}"#.to_owned(),
+                r#"{"stream":"Successfully tagged x:1\n"}"#.to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failure_is_the_last_line() {
+        let mut stream = ClassicStream::new(style(), 1);
+        stream.event(started(1, "RUN false"));
+        stream.event(Event::Executing {
+            step: 1,
+            container: true,
+        });
+        assert!(
+            stream.event(Event::Failed { step: 1 }).is_empty(),
+            "only forcerm removes then"
+        );
+        assert_eq!(
+            text(&stream.fail("no", Some(7))),
+            [r#"{"errorDetail":{"code":7,"message":"no"},"error":"no"}"#]
+        );
+    }
+
+    #[test]
+    fn a_quiet_build_says_its_image_or_everything() {
+        let quiet = Style {
+            quiet: true,
+            warnings: vec!["memory is ignored".into()],
+            ..Style::default()
+        };
+        let image = ImageId(Digest::of(b""));
+        let mut stream = ClassicStream::new(quiet.clone(), 1);
+        assert!(stream.event(started(1, "RUN x")).is_empty());
+        assert_eq!(
+            text(&stream.finish(&image, &[])),
+            [format!(r#"{{"stream":"{image}\n"}}"#)]
+        );
+
+        let mut stream = ClassicStream::new(quiet, 1);
+        stream.event(started(1, "RUN x"));
+        let out = text(&stream.fail("no", None));
+        assert_eq!(out.len(), 3, "{out:?}");
+        assert!(out[0].contains("[Warning] memory is ignored"));
+    }
+
+    #[test]
+    fn a_quiet_build_keeps_only_the_last_output() {
+        let quiet = Style {
+            quiet: true,
+            ..Style::default()
+        };
+        let mut stream = ClassicStream::new(quiet, 1);
+        for _ in 0..100 {
+            stream.event(log(1, Stream::Stdout, &[b'x'; 64 << 10]));
+        }
+        let out = stream.fail("no", None);
+        assert!(out.len() < QUIET_LIMIT + (128 << 10), "{}", out.len());
+        assert!(text(&out)[0].contains("was not kept"));
+    }
+
+    #[test]
+    fn characters_in_halves_are_put_together() {
+        let mut stream = ClassicStream::new(style(), 1);
+        let bytes = "aé€😀".as_bytes();
+        let mut out = String::new();
+        for byte in bytes {
+            for line in text(&stream.event(log(1, Stream::Stdout, &[*byte]))) {
+                let message: Message = serde_json::from_str(&line).unwrap();
+                out.push_str(&message.stream.unwrap());
+            }
+        }
+        assert_eq!(out, "aé€😀");
+        assert!(stream.event(log(1, Stream::Stdout, &[0xe2, 0x82])).is_empty());
+        assert!(text(&stream.event(done(1, false)))[0].contains('\u{fffd}'));
+    }
+}

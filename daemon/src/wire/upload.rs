@@ -1,0 +1,81 @@
+//! The body of a request: read on a thread, and never left half read.
+
+use std::io;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use mica_engine::{BodyReader, body};
+
+use crate::activity::Busy;
+
+/// How long the rest of an unwanted body may pause before the connection is closed.
+const DRAIN_PAUSE: Duration = Duration::from_secs(10);
+
+/// How much of an unwanted body is read away: enough for any build context, not endless.
+const DRAIN_LIMIT: u64 = 64 << 30;
+
+/// The body of a request. What of it is not read when it goes away is read and dropped in the background: a client that is
+/// still sending would otherwise see a broken connection instead of the answer.
+pub(crate) struct Upload {
+    body: Option<Incoming>,
+    busy: Busy,
+}
+
+impl Upload {
+    /// Takes in the body; `busy` tells that there is work while it is read.
+    pub(crate) fn new(body: Incoming, busy: Busy) -> Self {
+        Self {
+            body: Some(body).filter(|body| !body.is_end_stream()),
+            busy,
+        }
+    }
+
+    /// Moves the body, as it arrives, to a reader for a thread. The reader fails if the connection breaks.
+    pub(crate) fn into_reader(mut self) -> BodyReader {
+        let (sender, reader) = body();
+        tokio::spawn(async move {
+            loop {
+                let Some(incoming) = self.body.as_mut() else {
+                    return sender.finish().await;
+                };
+                match incoming.frame().await {
+                    Some(Ok(frame)) => {
+                        let Ok(bytes) = frame.into_data() else { continue };
+                        // when nobody reads any more, dropping `self` takes care of the rest
+                        if sender.send(bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(Err(error)) => return sender.fail(io::Error::other(error)).await,
+                    None => return sender.finish().await,
+                }
+            }
+        });
+        reader
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take() else { return };
+        let busy = self.busy.clone();
+        // outside a runtime, at the very end of the program, there is no connection either
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                drain(body).await;
+                drop(busy);
+            });
+        }
+    }
+}
+
+async fn drain(mut body: Incoming) {
+    let mut read = 0;
+    while read < DRAIN_LIMIT {
+        match tokio::time::timeout(DRAIN_PAUSE, body.frame()).await {
+            Ok(Some(Ok(frame))) => read += frame.data_ref().map_or(0, |bytes| bytes.len() as u64),
+            _ => return,
+        }
+    }
+}
