@@ -6,7 +6,7 @@ use mica_oci::{History, ImageConfig};
 use crate::state::State;
 
 /// The config of a finished stage. `epoch` (SOURCE_DATE_EPOCH, in seconds) caps every time of a step built here.
-pub fn assemble(
+pub(crate) fn assemble(
     state: &State,
     labels: &[(String, String)],
     inherited: usize,

@@ -23,14 +23,14 @@ const FALLBACK_NAME: &str = "dockerfile";
 const IGNORE_FILE: &str = ".dockerignore";
 
 /// A build context in the store's scratch space; gone when this is dropped.
-pub struct Context {
+pub(crate) struct Context {
     view: Arc<dyn LayerView>,
     _work: WorkDir,
 }
 
 impl Context {
     /// Receives a context: a tar in any compression. No bytes at all are an empty context.
-    pub fn receive(
+    pub(crate) fn receive(
         input: impl Read + 'static,
         store: &Store,
         lease: &Lease,
@@ -51,13 +51,13 @@ impl Context {
         };
         let index = spool(tar, &file, options).map_err(|e| failed(e, cancel))?;
         Ok(Self {
-            view: Arc::new(TarView::new(Arc::new(file), Arc::new(index))),
+            view: Arc::new(TarView::new(Arc::new(file), Arc::new(index), 0)),
             _work: work,
         })
     }
 
     /// Reads the Dockerfile `name`; gives its real name too.
-    pub fn dockerfile(&self, name: &str) -> Result<(String, Vec<u8>), Error> {
+    pub(crate) fn dockerfile(&self, name: &str) -> Result<(String, Vec<u8>), Error> {
         let name = if name.is_empty() { DEFAULT_NAME } else { name };
         if let Some(bytes) = self.read(name)? {
             return Ok((name.to_owned(), bytes));
@@ -74,7 +74,7 @@ impl Context {
 
     /// The files that COPY and ADD may take. Where the client already left out what its ignore file names, only the
     /// Dockerfile and the ignore file itself remain to be left out: clients always send those two.
-    pub fn tree(&self, dockerfile: &str, filter: bool) -> Result<Tree, Error> {
+    pub(crate) fn tree(&self, dockerfile: &str, filter: bool) -> Result<Tree, Error> {
         let own = format!("{dockerfile}{IGNORE_FILE}");
         let (file, bytes) = match self.read(&own)? {
             Some(bytes) => (own, Some(bytes)),

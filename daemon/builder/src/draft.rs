@@ -1,6 +1,6 @@
 //! A layer in the making: changes on top of the layers below, looked at as one tree.
 
-use mica_layer::{Change, Changes, ImagePath, Kind, LinkKey, Meta, Source, Stack};
+use mica_layer::{Change, Changes, ImagePath, Kind, LinkKey, Meta, Mtime, Source, Stack};
 use mica_oci::Digest;
 
 use crate::error::StepError;
@@ -9,13 +9,14 @@ use crate::error::StepError;
 const LINK_LIMIT: usize = 255;
 
 /// The changes of a new layer on top of the layers below it.
-pub struct Draft<'a> {
+pub(crate) struct Draft<'a> {
     below: &'a Stack,
     changes: Changes,
+    now: Mtime,
 }
 
 /// What a new file is made of.
-pub struct NewFile {
+pub(crate) struct NewFile {
     /// All but its bytes.
     pub meta: Meta,
     /// Its bytes.
@@ -28,7 +29,7 @@ pub struct NewFile {
 
 impl NewFile {
     /// A file without bytes, or a directory.
-    pub fn bare(meta: Meta) -> Self {
+    pub(crate) fn bare(meta: Meta) -> Self {
         Self {
             meta,
             source: Source::Empty,
@@ -38,27 +39,23 @@ impl NewFile {
     }
 }
 
-/// Names that start with this cannot be files of a layer: they say that a file of the layers below is gone (OCI image
-/// spec, "Whiteouts").
-const WHITEOUT_PREFIX: &[u8] = b".wh.";
-const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
-
 impl<'a> Draft<'a> {
-    /// No changes yet on top of `below`.
-    pub fn new(below: &'a Stack) -> Self {
+    /// No changes yet on top of `below`. A directory that gets a new entry is as old as `now`.
+    pub(crate) fn new(below: &'a Stack, now: Mtime) -> Self {
         Self {
             below,
             changes: Changes::new(),
+            now,
         }
     }
 
     /// The changes made.
-    pub fn into_changes(self) -> Changes {
+    pub(crate) fn into_changes(self) -> Changes {
         self.changes
     }
 
     /// What is at `path`, links not followed.
-    pub fn lookup(&self, path: &ImagePath) -> Result<Option<Meta>, StepError> {
+    pub(crate) fn lookup(&self, path: &ImagePath) -> Result<Option<Meta>, StepError> {
         match self.changes.get(path) {
             Some(Change::Node { meta, .. }) => return Ok(Some(meta.clone())),
             Some(Change::Whiteout) => return Ok(None),
@@ -79,7 +76,12 @@ impl<'a> Draft<'a> {
 
     /// Where `path`, taken from `root` down, really leads: symbolic links are followed inside `root`, also dangling ones.
     /// The last component is followed only if `follow_last`.
-    pub fn resolve(&self, root: &ImagePath, path: &[u8], follow_last: bool) -> Result<ImagePath, StepError> {
+    pub(crate) fn resolve(
+        &self,
+        root: &ImagePath,
+        path: &[u8],
+        follow_last: bool,
+    ) -> Result<ImagePath, StepError> {
         let mut at = root.clone();
         let mut links = 0;
         let mut open: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
@@ -112,36 +114,45 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes the directory `path` and those above it, as far as they are missing; `path` must not lead through links.
-    /// Gives whether `path` itself was made.
-    pub fn make_directories(&mut self, path: &ImagePath, new: &Meta) -> Result<bool, StepError> {
-        let mut made = false;
+    pub(crate) fn make_directories(&mut self, path: &ImagePath, new: &Meta) -> Result<(), StepError> {
         for directory in path.ancestors().chain((!path.is_root()).then(|| path.clone())) {
-            made = match self.lookup(&directory)? {
-                Some(meta) if meta.is_directory() => false,
-                Some(_) => {
-                    return Err(StepError::Invalid(format!(
-                        "cannot create directory {directory}: it exists and is none"
-                    )));
-                }
-                None => {
-                    self.insert(&directory, NewFile::bare(new.clone()), false)?;
-                    true
-                }
-            };
+            self.make_directory(&directory, new)?;
         }
-        Ok(made)
+        Ok(())
+    }
+
+    /// Makes the directories of a path as it is written, one component after the other: links are followed, and what
+    /// `..` leaves again is made too. Gives where it leads.
+    pub(crate) fn make_path(&mut self, path: &[u8], new: &Meta) -> Result<ImagePath, StepError> {
+        let mut at = ImagePath::root();
+        for name in components(path) {
+            let next = [at.as_bytes(), name].join(&b'/');
+            at = self.resolve(&ImagePath::root(), &next, true)?;
+            self.make_directories(&at, new)?;
+        }
+        Ok(at)
+    }
+
+    fn make_directory(&mut self, path: &ImagePath, new: &Meta) -> Result<(), StepError> {
+        match self.lookup(path)? {
+            Some(meta) if meta.is_directory() => Ok(()),
+            Some(_) => Err(StepError::Invalid(format!(
+                "cannot create directory {path}: it exists and is none"
+            ))),
+            None => self.insert(path, NewFile::bare(new.clone()), false),
+        }
+    }
+
+    /// Changes what was put at `path`, if anything was.
+    pub(crate) fn amend(&mut self, path: &ImagePath, change: impl FnOnce(&mut Meta)) {
+        if let Some(Change::Node { meta, .. }) = self.changes.get_mut(path) {
+            change(meta);
+        }
     }
 
     /// Puts a file or directory at `path`, whose parent must be there. What is at `path` is replaced, except that a
     /// directory put on a directory keeps its contents.
-    pub fn put(&mut self, path: &ImagePath, file: NewFile) -> Result<(), StepError> {
-        let name = path.file_name().unwrap_or_default();
-        if let Some(gone) = name
-            .strip_prefix(WHITEOUT_PREFIX)
-            .filter(|_| !file.meta.is_directory())
-        {
-            return self.put_whiteout(path, name == OPAQUE_MARKER, gone);
-        }
+    pub(crate) fn put(&mut self, path: &ImagePath, file: NewFile) -> Result<(), StepError> {
         let before = self.lookup(path)?;
         let directory = file.meta.is_directory();
         let mut opaque = false;
@@ -161,7 +172,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes `path` one more name of the regular file `target`.
-    pub fn link(&mut self, path: &ImagePath, target: &ImagePath, key: LinkKey) -> Result<(), StepError> {
+    pub(crate) fn link(
+        &mut self,
+        path: &ImagePath,
+        target: &ImagePath,
+        key: LinkKey,
+    ) -> Result<(), StepError> {
         let missing = || {
             StepError::Invalid(format!(
                 "{path}: the target of the hard link, {target}, is not there"
@@ -206,22 +222,6 @@ impl<'a> Draft<'a> {
         self.put(path, file)
     }
 
-    fn put_whiteout(&mut self, path: &ImagePath, opaque: bool, gone: &[u8]) -> Result<(), StepError> {
-        let Some(parent) = path.parent() else {
-            return Ok(());
-        };
-        if opaque {
-            if let (false, Some(meta)) = (parent.is_root(), self.lookup(&parent)?) {
-                self.insert(&parent, NewFile::bare(meta), true)?;
-            }
-        } else if !gone.is_empty() {
-            self.drop_below(&parent.join(gone));
-            self.insert_parents(path)?;
-            self.changes.insert(parent.join(gone), Change::Whiteout);
-        }
-        Ok(())
-    }
-
     fn drop_below(&mut self, path: &ImagePath) {
         let gone: Vec<_> = self
             .changes
@@ -235,6 +235,12 @@ impl<'a> Draft<'a> {
 
     fn insert(&mut self, path: &ImagePath, file: NewFile, opaque: bool) -> Result<(), StepError> {
         self.insert_parents(path)?;
+        // a directory that was here before keeps its place; all else is a new entry of the directory above
+        let renewed = file.meta.is_directory() && self.lookup(path)?.is_some_and(|meta| meta.is_directory());
+        if let (false, Some(parent)) = (renewed, path.parent()) {
+            let now = self.now;
+            self.amend(&parent, |meta| meta.mtime = now);
+        }
         let NewFile {
             meta,
             source,

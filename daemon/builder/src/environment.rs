@@ -2,14 +2,14 @@
 
 /// Variables in the order they were first set; a new value takes the old one's place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Environment(Vec<(String, String)>);
+pub(crate) struct Environment(Vec<(String, String)>);
 
 /// What a process gets if the image says nothing of it.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Environment {
     /// Reads `NAME=value` texts; a text without `=` is a name with an empty value.
-    pub fn of(texts: &[String]) -> Self {
+    pub(crate) fn of(texts: &[String]) -> Self {
         let mut environment = Self::default();
         for text in texts {
             let (name, value) = text.split_once('=').unwrap_or((text, ""));
@@ -19,7 +19,7 @@ impl Environment {
     }
 
     /// The value of `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(n, _)| n == name)
@@ -27,7 +27,7 @@ impl Environment {
     }
 
     /// Gives `name` a value.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         match self.0.iter_mut().find(|(n, _)| n == name) {
             Some((_, old)) => value.clone_into(old),
             None => self.0.push((name.to_owned(), value.to_owned())),
@@ -35,7 +35,7 @@ impl Environment {
     }
 
     /// `NAME=value` texts in order.
-    pub fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         self.0
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
@@ -43,7 +43,7 @@ impl Environment {
     }
 
     /// Looks names up for expansion.
-    pub fn lookup(&self) -> impl Fn(&str) -> Option<String> + '_ {
+    pub(crate) fn lookup(&self) -> impl Fn(&str) -> Option<String> + '_ {
         |name| self.get(name).map(str::to_owned)
     }
 }

@@ -6,11 +6,11 @@ use mica_oci::{CacheKey, ChainId, Hasher};
 const VERSION: &[u8] = b"mica step 1";
 
 /// Collects the inputs of a step.
-pub struct KeyWriter(Hasher);
+pub(crate) struct KeyWriter(Hasher);
 
 impl KeyWriter {
     /// A step of some kind on top of `parent`.
-    pub fn new(kind: &str, parent: &ChainId) -> Self {
+    pub(crate) fn new(kind: &str, parent: &ChainId) -> Self {
         let mut hasher = Hasher::new();
         hasher.field(VERSION);
         hasher.field(kind.as_bytes());
@@ -20,14 +20,14 @@ impl KeyWriter {
 
     /// Adds one input.
     #[must_use]
-    pub fn field(mut self, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn field(mut self, value: impl AsRef<[u8]>) -> Self {
         self.0.field(value.as_ref());
         self
     }
 
     /// Adds an input that may be absent.
     #[must_use]
-    pub fn option(self, value: Option<impl AsRef<[u8]>>) -> Self {
+    pub(crate) fn option(self, value: Option<impl AsRef<[u8]>>) -> Self {
         match value {
             Some(value) => self.field(b"some").field(value),
             None => self.field(b"none"),
@@ -36,13 +36,13 @@ impl KeyWriter {
 
     /// Adds a list of inputs.
     #[must_use]
-    pub fn list<T: AsRef<[u8]>>(self, values: impl ExactSizeIterator<Item = T>) -> Self {
+    pub(crate) fn list<T: AsRef<[u8]>>(self, values: impl ExactSizeIterator<Item = T>) -> Self {
         let start = self.field(values.len().to_le_bytes());
         values.fold(start, |key, value| key.field(value))
     }
 
     /// The key.
-    pub fn finish(self) -> CacheKey {
+    pub(crate) fn finish(self) -> CacheKey {
         CacheKey(self.0.finish())
     }
 }

@@ -14,7 +14,7 @@ use mica_task::Cancel;
 use crate::error::StepError;
 
 /// Makes layers in the store for one build.
-pub struct Layers<'a> {
+pub(crate) struct Layers<'a> {
     /// Where they go.
     pub store: &'a Store,
     /// What holds them until the image does.
@@ -29,7 +29,7 @@ pub struct Layers<'a> {
 
 /// What a new layer is wanted as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// A tar: nothing runs on it.
     Tar,
     /// A tree: a RUN is going to work on it.
@@ -38,7 +38,7 @@ pub enum Form {
 
 impl Layers<'_> {
     /// The layer an earlier step with one of `keys` made.
-    pub fn find(&self, keys: &[CacheKey]) -> Result<Option<CacheRecord>, StepError> {
+    pub(crate) fn find(&self, keys: &[CacheKey]) -> Result<Option<CacheRecord>, StepError> {
         for key in keys {
             if let Some(record) = self.store.cached(self.lease, key)? {
                 return Ok(Some(record));
@@ -48,7 +48,7 @@ impl Layers<'_> {
     }
 
     /// The layers as one tree.
-    pub fn stack(&self, layers: &[DiffId]) -> Result<Stack, StepError> {
+    pub(crate) fn stack(&self, layers: &[DiffId]) -> Result<Stack, StepError> {
         let views = layers
             .iter()
             .map(|layer| self.store.view(self.lease, layer))
@@ -57,7 +57,7 @@ impl Layers<'_> {
     }
 
     /// Makes a layer of `changes` on `parent`.
-    pub fn make(
+    pub(crate) fn make(
         &self,
         parent: &ChainId,
         changes: &Changes,
@@ -88,7 +88,7 @@ impl Layers<'_> {
     }
 
     /// Makes a layer of what a process left in the upper directory of an overlay.
-    pub fn take_upper(
+    pub(crate) fn take_upper(
         &self,
         parent: &ChainId,
         upper: &Path,
@@ -105,7 +105,7 @@ impl Layers<'_> {
     }
 
     /// Remembers that `record` is what steps with these keys make.
-    pub fn remember(&self, keys: &[CacheKey], record: &CacheRecord) -> Result<(), StepError> {
+    pub(crate) fn remember(&self, keys: &[CacheKey], record: &CacheRecord) -> Result<(), StepError> {
         for key in keys {
             self.store.remember(self.lease, key, record)?;
         }
@@ -113,7 +113,7 @@ impl Layers<'_> {
     }
 
     /// Scratch space of the build.
-    pub fn work(&self) -> Result<WorkDir, StepError> {
+    pub(crate) fn work(&self) -> Result<WorkDir, StepError> {
         Ok(self.store.work(self.lease)?)
     }
 

@@ -4,7 +4,7 @@ use crate::error::StepError;
 
 /// A change of permission bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// These bits.
     Octal(u32),
     /// Clauses such as `u+x`, one after the other.
@@ -13,7 +13,7 @@ pub enum Mode {
 
 /// One clause of a symbolic mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clause {
+pub(crate) struct Clause {
     /// Bits of the classes it is about: of `0o7777`.
     who: u32,
     operator: char,
@@ -22,7 +22,7 @@ pub struct Clause {
 
 impl Mode {
     /// Reads the value of `--chmod`.
-    pub fn parse(text: &str) -> Result<Self, StepError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, StepError> {
         let invalid = || {
             StepError::Invalid(format!(
                 "invalid --chmod {text:?}: expected octal digits up to 7777, or clauses such as u+x,go-w"
@@ -43,7 +43,7 @@ impl Mode {
     }
 
     /// The bits that directories made on the way get; symbolic modes leave those alone.
-    pub fn for_new_directories(&self) -> Option<u32> {
+    pub(crate) fn for_new_directories(&self) -> Option<u32> {
         match self {
             Self::Octal(bits) => Some(*bits),
             Self::Symbolic(_) => None,
@@ -51,7 +51,7 @@ impl Mode {
     }
 
     /// What `bits` of a file become.
-    pub fn apply(&self, bits: u32, directory: bool) -> u32 {
+    pub(crate) fn apply(&self, bits: u32, directory: bool) -> u32 {
         match self {
             Self::Octal(new) => *new,
             Self::Symbolic(clauses) => clauses

@@ -1,8 +1,8 @@
 //! What each instruction does.
 
-pub mod add;
-pub mod config;
-pub mod copy;
-pub mod run;
-pub mod transfer;
-pub mod workdir;
+pub(crate) mod add;
+pub(crate) mod config;
+pub(crate) mod copy;
+pub(crate) mod run;
+pub(crate) mod transfer;
+pub(crate) mod workdir;

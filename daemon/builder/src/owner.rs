@@ -11,7 +11,7 @@ const FILE_LIMIT: u64 = 16 << 20;
 
 /// A user and a group by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// User.
     pub uid: u32,
     /// Group.
@@ -20,7 +20,7 @@ pub struct Owner {
 
 /// What to do with a name that the image does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
+pub(crate) enum Names {
     /// Unknown names are 0, as BuildKit takes them.
     In,
     /// There is no image to look names up in: any name but `root` is an error.
@@ -29,7 +29,7 @@ pub enum Names {
 
 /// Reads `user[:group]` of `--chown` or USER: numbers as they are, a number alone is user and group, a name alone brings
 /// its group, `:group` leaves the user 0.
-pub fn parse_owner(text: &str, image: &Stack, names: Names) -> Result<Owner, StepError> {
+pub(crate) fn parse_owner(text: &str, image: &Stack, names: Names) -> Result<Owner, StepError> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|g| !g.is_empty())),
         None => (text, None),

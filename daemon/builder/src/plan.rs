@@ -11,7 +11,7 @@ use crate::options::Options;
 
 /// What a stage starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Base {
+pub(crate) enum Base {
     /// Nothing.
     Scratch,
     /// An earlier stage, by number.
@@ -27,7 +27,7 @@ pub enum Base {
 
 /// What `--from` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum From {
+pub(crate) enum From {
     /// An earlier stage, by number.
     Stage(usize),
     /// An image.
@@ -36,7 +36,7 @@ pub enum From {
 
 /// The stages of a build that are needed, in an order in which each comes after what it needs.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The stages' numbers in the Dockerfile, ascending; the last is the target.
     pub order: Vec<usize>,
     /// What every stage is based on, by number; stages that are not needed have what could be found out.
@@ -54,7 +54,7 @@ pub struct Plan {
 
 impl Plan {
     /// Plans the build of `dockerfile`. Fails on what can never work, such as a stage copying from itself.
-    pub fn new(dockerfile: &Dockerfile, options: &Options) -> Result<Self, Error> {
+    pub(crate) fn new(dockerfile: &Dockerfile, options: &Options) -> Result<Self, Error> {
         let platform = options.platform.clone().unwrap_or_else(Platform::host);
         let names: Vec<_> = dockerfile
             .stages
@@ -98,19 +98,19 @@ impl Plan {
     }
 
     /// The number of the stage that is built.
-    pub fn target(&self) -> usize {
+    pub(crate) fn target(&self) -> usize {
         self.order.last().copied().unwrap_or_default()
     }
 
     /// Whether a RUN works on what `instruction` of `stage` leaves, so that it is wanted as a tree.
-    pub fn is_run_on(&self, stage: usize, instruction: usize) -> bool {
+    pub(crate) fn is_run_on(&self, stage: usize, instruction: usize) -> bool {
         self.runs_after
             .get(&stage)
             .is_some_and(|last| instruction <= *last)
     }
 
     /// What `--from=name` means in stage `here`.
-    pub fn from(&self, name: &str, here: usize) -> Result<From, StepError> {
+    pub(crate) fn from(&self, name: &str, here: usize) -> Result<From, StepError> {
         let lower = name.to_ascii_lowercase();
         let named = |number: &usize| self.names[*number].as_deref() == Some(&lower);
         if let Some(stage) = (0..here).rev().find(named) {

@@ -1,7 +1,7 @@
 //! Texts of image histories as Go's fmt package writes them, which is what docker's history shows.
 
 /// A string in Go's `%q` form (strconv.Quote).
-pub fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
@@ -27,7 +27,7 @@ pub fn quote(text: &str) -> String {
 }
 
 /// A list of strings in Go's `%q` form: `["a" "b"]`.
-pub fn quote_list(words: &[String]) -> String {
+pub(crate) fn quote_list(words: &[String]) -> String {
     format!(
         "[{}]",
         words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
@@ -35,7 +35,7 @@ pub fn quote_list(words: &[String]) -> String {
 }
 
 /// Nanoseconds in the form of Go's time.Duration: `1h2m3.5s`, `10ms`, `0s`.
-pub fn duration(nanoseconds: i64) -> String {
+pub(crate) fn duration(nanoseconds: i64) -> String {
     let sign = if nanoseconds < 0 { "-" } else { "" };
     let n = nanoseconds.unsigned_abs();
     let fraction = |value: u64, unit: u64, name: &str| {

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::plan::Plan;
 
 /// Refuses what stages of the plan ask for and nobody can do yet.
-pub fn refuse_unsupported(dockerfile: &Dockerfile, plan: &Plan) -> Result<(), Error> {
+pub(crate) fn refuse_unsupported(dockerfile: &Dockerfile, plan: &Plan) -> Result<(), Error> {
     for stage in plan.order.iter().map(|number| &dockerfile.stages[*number]) {
         for located in &stage.instructions {
             if let Some(what) = unsupported(located) {

@@ -12,7 +12,7 @@ use mica_task::Cancel;
 use crate::error::StepError;
 
 /// A tree to copy from.
-pub struct Tree {
+pub(crate) struct Tree {
     /// The files.
     pub stack: Stack,
     /// How errors call it: `build context or excluded by .dockerignore`, `stage "x"`.
@@ -23,7 +23,7 @@ pub struct Tree {
 
 /// One path that a source argument names.
 #[derive(Debug, Clone)]
-pub struct Selected {
+pub(crate) struct Selected {
     /// The name it keeps, as the argument spells it; empty for the root.
     pub name: Vec<u8>,
     /// Where it is, links followed.
@@ -34,7 +34,7 @@ pub struct Selected {
 
 impl Tree {
     /// Finds what `argument` names: one path, or with a pattern any number of them in lexical order.
-    pub fn select(&self, argument: &str, verb: &'static str) -> Result<Vec<Selected>, StepError> {
+    pub(crate) fn select(&self, argument: &str, verb: &'static str) -> Result<Vec<Selected>, StepError> {
         let written = ImagePath::clamped(argument.as_bytes());
         if !has_wildcard(argument) {
             let path = self.stack.resolve(&written, true)?;
@@ -104,7 +104,7 @@ impl Tree {
 
     /// Shows `visit` the selected path and all below it, parents first, each with its path relative to the selection;
     /// what `excludes` names is left out.
-    pub fn visit(
+    pub(crate) fn visit(
         &self,
         selected: &Selected,
         excludes: &Excludes,
@@ -141,7 +141,7 @@ impl Tree {
 
     /// A digest of all that is selected: names, types, modes, owners, sizes, link targets, devices, attributes and
     /// bytes; neither times nor inode numbers (dockerfile contract 13.2).
-    pub fn digest(
+    pub(crate) fn digest(
         &self,
         selected: &[Selected],
         excludes: &Excludes,
@@ -211,7 +211,7 @@ impl Tree {
     }
 
     /// The attributes that are copied. A client cannot send file capabilities: owners are forced after they are set.
-    pub fn carried_xattrs(&self, xattrs: &Xattrs) -> Xattrs {
+    pub(crate) fn carried_xattrs(&self, xattrs: &Xattrs) -> Xattrs {
         let carried = |name: &[u8]| match name {
             CAPABILITY_XATTR => !self.is_context,
             name => !name.starts_with(b"security.") && !name.starts_with(b"system."),
@@ -237,11 +237,11 @@ fn hash_content(content: &Content) -> Result<Digest, StepError> {
 }
 
 /// What `--exclude` leaves out.
-pub struct Excludes(Option<IgnorePatterns>);
+pub(crate) struct Excludes(Option<IgnorePatterns>);
 
 impl Excludes {
     /// Reads the values of all `--exclude` flags.
-    pub fn parse(patterns: &[String]) -> Result<Self, StepError> {
+    pub(crate) fn parse(patterns: &[String]) -> Result<Self, StepError> {
         if patterns.is_empty() {
             return Ok(Self(None));
         }

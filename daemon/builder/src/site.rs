@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::ports::Executor;
 
 /// Where a step is carried out.
-pub struct Site<'a> {
+pub(crate) struct Site<'a> {
     /// What the build needs.
     pub plan: &'a Plan,
     /// What words can refer to.
@@ -28,7 +28,7 @@ pub struct Site<'a> {
 
 /// Where an instruction stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub(crate) struct Place {
     /// The stage's number.
     pub stage: usize,
     /// Its number in the stage; triggers come before all.
@@ -39,7 +39,7 @@ pub struct Place {
 
 /// What a step that makes a layer came to.
 #[derive(Debug, Clone, Copy)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The layer.
     pub layer: DiffId,
     /// When it was made.
@@ -50,7 +50,7 @@ pub struct Outcome {
 
 impl Site<'_> {
     /// Finds the layer of a step under one of `keys` (unless `fresh`), or makes and remembers it.
-    pub fn layer(
+    pub(crate) fn layer(
         &self,
         keys: &[CacheKey],
         fresh: bool,
@@ -74,7 +74,7 @@ impl Site<'_> {
     }
 
     /// Tells that no earlier result serves; `container` as in [`Event::Executing`].
-    pub fn executing(&self, place: Place, container: bool) {
+    pub(crate) fn executing(&self, place: Place, container: bool) {
         self.reporter.report(Event::Executing {
             step: place.step,
             container,
@@ -82,7 +82,7 @@ impl Site<'_> {
     }
 
     /// The form in which the layer made at `place` is wanted.
-    pub fn form(&self, place: Place) -> Form {
+    pub(crate) fn form(&self, place: Place) -> Form {
         if self.plan.is_run_on(place.stage, place.instruction) {
             Form::Tree
         } else {
@@ -91,7 +91,7 @@ impl Site<'_> {
     }
 
     /// The time of files made here: now, or SOURCE_DATE_EPOCH.
-    pub fn now(&self) -> Mtime {
+    pub(crate) fn now(&self) -> Mtime {
         let seconds = self.layers.epoch.unwrap_or_else(|| Timestamp::now().as_second());
         Mtime {
             seconds,

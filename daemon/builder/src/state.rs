@@ -8,7 +8,7 @@ use crate::ports::BaseImage;
 
 /// What a stage is after some of its instructions. History entries of instructions that made no layer have no time yet.
 #[derive(Debug, Clone)]
-pub struct State {
+pub(crate) struct State {
     /// What the image would be.
     pub image: ImageConfig,
     /// Its layers, lowest first.
@@ -26,7 +26,7 @@ const COMMENT: &str = "buildkit.dockerfile.v0";
 
 impl State {
     /// `FROM scratch`.
-    pub fn scratch(platform: &Platform) -> Self {
+    pub(crate) fn scratch(platform: &Platform) -> Self {
         let mut image = ImageConfig {
             architecture: platform.architecture.clone(),
             os: platform.os.clone(),
@@ -44,7 +44,7 @@ impl State {
     }
 
     /// `FROM` an image.
-    pub fn of(base: BaseImage) -> Self {
+    pub(crate) fn of(base: BaseImage) -> Self {
         let mut image = base.config;
         image.rootfs.diff_ids.clone_from(&base.layers);
         pad_history(&mut image, base.layers.len());
@@ -59,7 +59,7 @@ impl State {
     }
 
     /// `FROM` an earlier stage: all of it, its ARGs included, but not that it had a CMD.
-    pub fn on(stage: &Self) -> Self {
+    pub(crate) fn on(stage: &Self) -> Self {
         Self {
             has_cmd: false,
             ..stage.clone()
@@ -74,7 +74,7 @@ impl State {
     }
 
     /// Sets a variable of the image.
-    pub fn set_env(&mut self, name: &str, value: &str) {
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
         let mut texts = Environment::of(self.image.config.env.as_deref().unwrap_or_default());
         texts.set(name, value);
         self.image.config.env = Some(texts.texts());
@@ -82,12 +82,12 @@ impl State {
     }
 
     /// What the layers are, as one identity.
-    pub fn chain(&self) -> ChainId {
+    pub(crate) fn chain(&self) -> ChainId {
         ChainId::of(&self.layers)
     }
 
     /// The shell of shell forms.
-    pub fn shell(&self) -> Vec<String> {
+    pub(crate) fn shell(&self) -> Vec<String> {
         match &self.image.config.shell {
             Some(shell) if !shell.is_empty() => shell.clone(),
             _ => vec!["/bin/sh".into(), "-c".into()],
@@ -95,7 +95,7 @@ impl State {
     }
 
     /// The working directory, `/` where the image names none.
-    pub fn cwd(&self) -> &str {
+    pub(crate) fn cwd(&self) -> &str {
         match self.image.config.working_dir.as_str() {
             "" => "/",
             cwd => cwd,
@@ -103,7 +103,7 @@ impl State {
     }
 
     /// Notes an instruction that made no layer.
-    pub fn note(&mut self, created_by: String) {
+    pub(crate) fn note(&mut self, created_by: String) {
         self.image.history.push(History {
             created_by,
             comment: COMMENT.into(),
@@ -113,7 +113,7 @@ impl State {
     }
 
     /// Notes an instruction that made a layer, and when.
-    pub fn note_layer(&mut self, created_by: String, layer: DiffId, created: Timestamp) {
+    pub(crate) fn note_layer(&mut self, created_by: String, layer: DiffId, created: Timestamp) {
         self.layers.push(layer);
         self.image.rootfs.diff_ids.push(layer);
         self.image.history.push(History {

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use mica_dockerfile::{Dockerfile, Instruction, Located, expand_word, parse_trigger};
-use mica_oci::{Digest, Platform, PlatformError};
+use mica_dockerfile::{Dockerfile, Instruction, Located, parse_trigger};
+use mica_oci::{Digest, Platform};
 use mica_task::{Event, StepId};
 
 use crate::error::{Error, StepError};
@@ -18,7 +18,7 @@ use crate::site::{Outcome, Place, Site};
 use crate::state::State;
 
 /// A build on its way through its stages.
-pub struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     dockerfile: &'a Dockerfile,
     context: &'a Tree,
     images: &'a dyn Images,
@@ -30,7 +30,7 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Nothing done yet.
-    pub fn new(
+    pub(crate) fn new(
         dockerfile: &'a Dockerfile,
         context: &'a Tree,
         images: &'a dyn Images,
@@ -48,7 +48,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Carries out all stages of the plan; gives what the target is, and how many of its history entries it inherited.
-    pub fn run(&self) -> Result<(Rc<State>, usize), Error> {
+    pub(crate) fn run(&self) -> Result<(Rc<State>, usize), Error> {
         for line in &self.dockerfile.globals {
             let step = self.start(&line.source, true);
             self.done(step, false, String::new());
@@ -129,26 +129,13 @@ impl<'a> Walk<'a> {
 
     fn base(&self, stage: usize) -> Result<State, StepError> {
         Ok(match &self.site.plan.bases[stage] {
-            Base::Scratch => State::scratch(&self.scratch_platform(stage)?),
+            Base::Scratch => State::scratch(&self.site.plan.platform),
             Base::Stage(below) => State::on(self.finished(*below)?.as_ref()),
             Base::Image { name, platform } => {
                 let platform = platform.as_ref().or(self.site.scope.options.platform.as_ref());
                 State::of(self.image(name, platform)?)
             }
         })
-    }
-
-    fn scratch_platform(&self, stage: usize) -> Result<Platform, StepError> {
-        let Some(text) = &self.dockerfile.stages[stage].from.platform else {
-            return Ok(self.site.plan.platform.clone());
-        };
-        let text = expand_word(
-            text,
-            self.dockerfile.directives.escape,
-            &self.site.plan.globals.lookup(),
-        )?;
-        text.parse()
-            .map_err(|e: PlatformError| StepError::Invalid(e.to_string()))
     }
 
     /// A stage the plan put before this one. One that only a trigger names is carried out now.

@@ -4,7 +4,9 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use fs_err::File;
-use mica_layer::{Content, ImagePath, Kind, LinkKey, Meta, Source, TarEntry, TarReader, decompress, is_tar};
+use mica_layer::{
+    Content, ImagePath, Kind, LinkKey, Meta, Mtime, Source, TarEntry, TarReader, decompress, is_tar,
+};
 
 use crate::draft::NewFile;
 use crate::error::StepError;
@@ -14,7 +16,7 @@ use crate::ops::copy::{Copier, Placement};
 const HEADER: u64 = 512;
 
 /// A tar that lies uncompressed in a file.
-pub struct Archive {
+pub(crate) struct Archive {
     file: Arc<File>,
     offset: u64,
     len: u64,
@@ -22,7 +24,7 @@ pub struct Archive {
 
 impl Archive {
     /// Looks whether `content` is a tar; a compressed one is written out to `spool` first.
-    pub fn find(
+    pub(crate) fn find(
         content: &Content,
         spool: impl FnOnce() -> Result<File, StepError>,
         guard: impl FnOnce(Box<dyn Read>) -> Box<dyn Read>,
@@ -55,24 +57,42 @@ impl Archive {
     }
 
     /// Puts all entries below the destination, which becomes a directory.
-    pub fn unpack(&self, copier: &mut Copier<'_, '_>) -> Result<(), StepError> {
+    pub(crate) fn unpack(&self, copier: &mut Copier<'_, '_>) -> Result<(), StepError> {
         let placement = copier.placement;
         let root = copier.draft.resolve(&ImagePath::root(), &placement.dest, true)?;
-        copier.draft.make_directories(&root, &placement.new_directory())?;
+        // --chmod is not for archives
+        let owner = placement.owner.unwrap_or_default();
+        let directory = Meta {
+            uid: owner.uid,
+            gid: owner.gid,
+            ..Meta::directory(0o755, placement.now)
+        };
+        copier.draft.make_directories(&root, &directory)?;
         let content = Content::Range {
             file: self.file.clone(),
             offset: self.offset,
             len: self.len,
         };
         let mut tar = TarReader::new(content.reader());
+        let mut times = Vec::new();
         while let Some(entry) = tar.next_entry()? {
             copier.cancel.check()?;
-            self.put(&root, entry, copier)?;
+            self.put(&root, entry, copier, &mut times)?;
+        }
+        // new entries made their directories younger
+        for (path, mtime) in times {
+            copier.draft.amend(&path, |meta| meta.mtime = mtime);
         }
         Ok(())
     }
 
-    fn put(&self, root: &ImagePath, entry: TarEntry, copier: &mut Copier<'_, '_>) -> Result<(), StepError> {
+    fn put(
+        &self,
+        root: &ImagePath,
+        entry: TarEntry,
+        copier: &mut Copier<'_, '_>,
+        times: &mut Vec<(ImagePath, Mtime)>,
+    ) -> Result<(), StepError> {
         let written = inside(&entry.path)?;
         let Some(name) = written.file_name() else {
             return Ok(());
@@ -84,17 +104,29 @@ impl Archive {
             .draft
             .make_directories(&parent, &Meta::directory(0o755, copier.placement.now))?;
         let path = parent.join(name);
+        let source = self.source(&entry);
+        let meta = owned(entry.meta, copier.placement);
         if let Some(target) = &entry.hardlink {
             let target = copier.draft.resolve(root, inside(target)?.as_bytes(), false)?;
             copier.links += 1;
-            return copier.draft.link(&path, &target, LinkKey::Offset(copier.links));
+            copier.draft.link(&path, &target, LinkKey::Offset(copier.links))?;
+            // the link's own header speaks of the one file both names have
+            for path in [&target, &path] {
+                copier.draft.amend(path, |old| {
+                    let kind = old.kind.clone();
+                    *old = Meta { kind, ..meta.clone() };
+                });
+            }
+            return Ok(());
         }
-        let source = self.source(&entry);
+        if meta.is_directory() {
+            times.push((path.clone(), meta.mtime));
+        }
         copier.draft.put(
             &path,
             NewFile {
                 source,
-                ..NewFile::bare(owned(entry.meta, copier.placement))
+                ..NewFile::bare(meta)
             },
         )
     }

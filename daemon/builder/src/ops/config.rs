@@ -15,7 +15,7 @@ use crate::quote::{duration, quote_list};
 use crate::state::State;
 
 /// What the instructions of a stage can look up beside the stage itself.
-pub struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     /// Global ARGs and automatic ones.
     pub globals: &'a Environment,
     /// What the build was asked for.
@@ -26,7 +26,7 @@ pub struct Scope<'a> {
 
 impl Scope<'_> {
     /// Expands a word to one value.
-    pub fn word(&self, state: &State, word: &str) -> Result<String, StepError> {
+    pub(crate) fn word(&self, state: &State, word: &str) -> Result<String, StepError> {
         Ok(expand_word(word, self.escape, &state.env.lookup())?)
     }
 
@@ -43,7 +43,11 @@ impl Scope<'_> {
 }
 
 /// Carries out an instruction that makes no layer. Must not be called with one that does.
-pub fn apply(instruction: &Instruction, state: &mut State, scope: &Scope<'_>) -> Result<(), StepError> {
+pub(crate) fn apply(
+    instruction: &Instruction,
+    state: &mut State,
+    scope: &Scope<'_>,
+) -> Result<(), StepError> {
     match instruction {
         Instruction::Arg(args) => arg(args, state, scope),
         Instruction::Env(pairs) => env(pairs, state, scope),
@@ -110,7 +114,7 @@ pub fn apply(instruction: &Instruction, state: &mut State, scope: &Scope<'_>) ->
 }
 
 /// The argument list of a command: exec form as it is, shell form with the shell before it.
-pub fn with_shell(command: &Command, state: &State) -> Vec<String> {
+pub(crate) fn with_shell(command: &Command, state: &State) -> Vec<String> {
     match command {
         Command::Exec(argv) => argv.clone(),
         Command::Shell(text) => state.shell().into_iter().chain([text.clone()]).collect(),

@@ -14,7 +14,7 @@ use crate::owner::Owner;
 use crate::selection::{Excludes, Selected, Tree};
 
 /// Where files go, and what becomes of their owners and modes.
-pub struct Placement {
+pub(crate) struct Placement {
     /// Destination in the image, absolute, links not followed.
     pub dest: Vec<u8>,
     /// Whether the destination is a directory by its spelling.
@@ -29,7 +29,7 @@ pub struct Placement {
 
 impl Placement {
     /// Reads a destination as written: relative to `cwd`, `.`, an empty text and a trailing slash mean a directory.
-    pub fn new(dest: &str, cwd: &str, owner: Option<Owner>, mode: Option<Mode>, now: Mtime) -> Self {
+    pub(crate) fn new(dest: &str, cwd: &str, owner: Option<Owner>, mode: Option<Mode>, now: Mtime) -> Self {
         let into_directory = matches!(dest, "" | ".") || dest.ends_with('/') || dest.ends_with("/.");
         let dest = if dest.starts_with('/') {
             dest.to_owned()
@@ -46,7 +46,7 @@ impl Placement {
     }
 
     /// A directory as it is made where one is missing.
-    pub fn new_directory(&self) -> Meta {
+    pub(crate) fn new_directory(&self) -> Meta {
         let mode = self
             .mode
             .as_ref()
@@ -73,7 +73,7 @@ impl Placement {
 }
 
 /// Puts files where a COPY or ADD wants them.
-pub struct Copier<'a, 'b> {
+pub(crate) struct Copier<'a, 'b> {
     /// Where to.
     pub draft: &'a mut Draft<'b>,
     /// How.
@@ -86,7 +86,7 @@ pub struct Copier<'a, 'b> {
 
 impl Copier<'_, '_> {
     /// Makes the directories a source needs and gives where the destination leads.
-    pub fn prepare(&mut self) -> Result<ImagePath, StepError> {
+    pub(crate) fn prepare(&mut self) -> Result<ImagePath, StepError> {
         let dest = self
             .draft
             .resolve(&ImagePath::root(), &self.placement.dest, true)?;
@@ -103,28 +103,47 @@ impl Copier<'_, '_> {
     }
 
     /// Copies one selected path: a directory's contents, or a file.
-    pub fn copy(&mut self, tree: &Tree, selected: &Selected, excludes: &Excludes) -> Result<(), StepError> {
+    pub(crate) fn copy(
+        &mut self,
+        tree: &Tree,
+        selected: &Selected,
+        excludes: &Excludes,
+    ) -> Result<(), StepError> {
         let dest = self.prepare()?;
         if !selected.found.node.meta.is_directory() {
             let target = self.file_target(&dest, &selected.name)?;
-            let mut copied = false;
             return tree.visit(selected, excludes, self.cancel, &mut |_, path, found| {
-                debug_assert!(!std::mem::replace(&mut copied, true));
                 self.put(tree, &target, path, found, None)
             });
         }
+        // BuildKit makes the directory itself as it makes any other that is missing: only its time is the source's
+        self.draft
+            .make_directories(&dest, &self.placement.new_directory())?;
         let mut links = BTreeMap::new();
+        let mut times = Vec::new();
         tree.visit(selected, excludes, self.cancel, &mut |relative, path, found| {
-            if relative.is_root() {
-                self.put_top(tree, &dest, path, found)
-            } else {
-                self.put_below(tree, &dest.join_path(relative), path, found, &mut links)
+            let target = dest.join_path(relative);
+            if !relative.is_root() {
+                self.put_below(tree, &target, path, found, &mut links)?;
+            } else if !dest.is_root() {
+                let kept = self.draft.lookup(&dest)?.filter(Meta::is_directory);
+                self.draft
+                    .put(&dest, NewFile::bare(kept.ok_or_else(|| not_a_directory(&dest))?))?;
             }
-        })
+            if found.node.meta.is_directory() {
+                times.push((target, self.time_of(tree, path, found)));
+            }
+            Ok(())
+        })?;
+        // new entries made their directories younger
+        for (path, mtime) in times {
+            self.draft.amend(&path, |meta| meta.mtime = mtime);
+        }
+        Ok(())
     }
 
     /// Makes a file of bytes at hand, such as a here-document.
-    pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StepError> {
+    pub(crate) fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StepError> {
         let dest = self.prepare()?;
         let target = self.file_target(&dest, name.as_bytes())?;
         let meta = Meta {
@@ -167,23 +186,6 @@ impl Copier<'_, '_> {
             )));
         }
         Ok(target)
-    }
-
-    /// The directory whose contents are copied: a destination that exists keeps all but its time.
-    fn put_top(
-        &mut self,
-        tree: &Tree,
-        dest: &ImagePath,
-        path: &ImagePath,
-        found: &Found,
-    ) -> Result<(), StepError> {
-        let mtime = self.time_of(tree, path, found);
-        match self.draft.lookup(dest)? {
-            Some(_) if dest.is_root() => Ok(()),
-            Some(meta) if meta.is_directory() => self.draft.put(dest, NewFile::bare(Meta { mtime, ..meta })),
-            Some(_) => Err(not_a_directory(dest)),
-            None => self.put(tree, dest, path, found, None),
-        }
     }
 
     fn put_below(

@@ -26,7 +26,7 @@ const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"
 
 /// A RUN with everything it depends on known.
 #[derive(Debug)]
-pub struct Invocation {
+pub(crate) struct Invocation {
     /// Program and arguments.
     pub argv: Vec<String>,
     /// The script a `#!` here-document becomes: its name in /dev/pipes and its text.
@@ -41,7 +41,7 @@ pub struct Invocation {
 
 impl Invocation {
     /// Works out what `run` means on top of `state`.
-    pub fn new(run: &Run, state: &State, options: &Options) -> Result<Self, StepError> {
+    pub(crate) fn new(run: &Run, state: &State, options: &Options) -> Result<Self, StepError> {
         if run.security == Some(SecurityMode::Insecure) {
             return Err(StepError::Invalid("security.insecure is not allowed".into()));
         }
@@ -80,12 +80,18 @@ impl Invocation {
     }
 
     /// `NAME=value` for the process.
-    pub fn env(&self) -> Vec<String> {
+    pub(crate) fn env(&self) -> Vec<String> {
         self.env.texts().into_iter().chain(self.proxies.texts()).collect()
     }
 
     /// The step's key. Proxies, addresses of extra hosts and the content of resolv.conf are no part of it.
-    pub fn key(&self, state: &State, options: &Options, platform: &Platform, epoch: Option<i64>) -> CacheKey {
+    pub(crate) fn key(
+        &self,
+        state: &State,
+        options: &Options,
+        platform: &Platform,
+        epoch: Option<i64>,
+    ) -> CacheKey {
         let hosts = options.extra_hosts.iter().map(|(name, _)| name);
         let ulimits = options
             .ulimits
@@ -110,7 +116,7 @@ impl Invocation {
     }
 
     /// The history line: `RUN [|N a=1 b=2 ]ARGV # buildkit`.
-    pub fn created_by(&self, state: &State) -> String {
+    pub(crate) fn created_by(&self, state: &State) -> String {
         let mut args = Environment::default();
         for (name, value) in &state.args {
             let value = state.env.get(name).or(value.as_deref()).unwrap_or_default();
@@ -149,7 +155,12 @@ fn proxies(options: &Options, env: &Environment) -> Environment {
 }
 
 /// Carries out a RUN. Gives the layer and the history line.
-pub fn step(run: &Run, state: &State, site: &Site<'_>, place: Place) -> Result<(Outcome, String), StepError> {
+pub(crate) fn step(
+    run: &Run,
+    state: &State,
+    site: &Site<'_>,
+    place: Place,
+) -> Result<(Outcome, String), StepError> {
     let invocation = Invocation::new(run, state, site.scope.options)?;
     let key = invocation.key(state, site.scope.options, &site.plan.platform, site.layers.epoch);
     let created_by = invocation.created_by(state);

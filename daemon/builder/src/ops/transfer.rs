@@ -21,7 +21,7 @@ use crate::site::{Outcome, Place, Site};
 use crate::state::State;
 
 /// A tree of an image or stage with the layers it is made of.
-pub struct SourceTree {
+pub(crate) struct SourceTree {
     /// Its files.
     pub tree: Tree,
     /// Its layers, lowest first.
@@ -29,7 +29,7 @@ pub struct SourceTree {
 }
 
 /// What COPY and ADD have in common.
-pub struct Transfer<'a> {
+pub(crate) struct Transfer<'a> {
     verb: &'static str,
     sources: &'a [String],
     heredocs: &'a [Heredoc],
@@ -55,7 +55,7 @@ struct Words {
 
 impl<'a> Transfer<'a> {
     /// What a COPY says.
-    pub fn of_copy(copy: &'a Copy) -> Self {
+    pub(crate) fn of_copy(copy: &'a Copy) -> Self {
         Self {
             verb: "COPY",
             sources: &copy.sources,
@@ -71,7 +71,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// What an ADD says.
-    pub fn of_add(add: &'a Add) -> Self {
+    pub(crate) fn of_add(add: &'a Add) -> Self {
         Self {
             verb: "ADD",
             sources: &add.sources,
@@ -143,7 +143,7 @@ impl Words {
 }
 
 /// Carries out a COPY or ADD from `source`, or from `context` where there is none. Gives the layer and the history line.
-pub fn step(
+pub(crate) fn step(
     transfer: &Transfer<'_>,
     source: Option<&SourceTree>,
     context: &Tree,
@@ -210,7 +210,7 @@ pub fn step(
             .map(|text| parse_owner(text, &below, names))
             .transpose()?;
         let placement = Placement::new(&words.dest, state.cwd(), owner, mode, site.now());
-        let mut draft = Draft::new(if transfer.link { &nothing } else { &below });
+        let mut draft = Draft::new(if transfer.link { &nothing } else { &below }, site.now());
         let mut copier = Copier {
             draft: &mut draft,
             placement: &placement,

@@ -10,7 +10,7 @@ use crate::site::{Outcome, Place, Site};
 use crate::state::State;
 
 /// Carries out a WORKDIR. Gives the layer, unless it names the root, and the history line.
-pub fn step(
+pub(crate) fn step(
     path: &str,
     state: &mut State,
     site: &Site<'_>,
@@ -37,8 +37,7 @@ pub fn step(
     let outcome = site.layer(&[key], false, || {
         site.executing(place, true);
         let below = site.layers.stack(&state.layers)?;
-        let mut draft = Draft::new(&below);
-        let directory = draft.resolve(&ImagePath::root(), state.cwd().as_bytes(), true)?;
+        let mut draft = Draft::new(&below, site.now());
         let user = state.image.config.user.as_str();
         let owner = if user.is_empty() {
             Owner::default()
@@ -50,7 +49,7 @@ pub fn step(
             gid: owner.gid,
             ..Meta::directory(0o755, site.now())
         };
-        draft.make_directories(&directory, &meta)?;
+        draft.make_path(state.cwd().as_bytes(), &meta)?;
         site.layers.make(
             &state.chain(),
             &draft.into_changes(),

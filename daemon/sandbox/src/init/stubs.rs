@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, futimens, mkdir,
-    mknodat, open, openat2, stat, statat, unlinkat, utimensat,
+    mknodat, open, openat2, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -18,7 +18,8 @@ const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
 /// Sees to it that a mount can be put on `target`, and gives its path without symbolic links. What
-/// had to be made is added to `made`; the directory it was made in keeps its times.
+/// had to be made is added to `made`. The directory it was made in is younger for it, as with BuildKit; where that is
+/// all that happened to it, it is not part of the layer.
 pub(crate) fn make_target(target: &Path, dir: bool, made: &mut Vec<Stub>) -> Result<PathBuf, Failure> {
     let place = walk::find(target)?;
     let path = place.path();
@@ -33,7 +34,6 @@ pub(crate) fn make_target(target: &Path, dir: bool, made: &mut Vec<Stub>) -> Res
     let Some((last, parents)) = place.missing.split_last() else {
         return Ok(path);
     };
-    let before = stat(&place.existing).at(step)?;
     let mut at = place.existing.clone();
     for name in parents {
         at.push(name);
@@ -50,7 +50,6 @@ pub(crate) fn make_target(target: &Path, dir: bool, made: &mut Vec<Stub>) -> Res
         mknodat(CWD, &at, FileType::RegularFile, Mode::from_raw_mode(FILE_MODE), 0).at(step)?;
     }
     made.push(Stub { path: at, dir });
-    utimensat(CWD, &place.existing, &times(&before), AtFlags::empty()).at(step)?;
     Ok(path)
 }
 

@@ -86,7 +86,11 @@ fn resolve(user: &str, accounts: &[Account], groups: &[Group]) -> Result<Identit
         let member = |group: &&Group| group.members.contains(&account.name);
         extra = groups.iter().filter(member).map(|group| group.gid).collect();
     }
-    for id in extra.iter().chain([&uid, &gid]) {
+    // As containerd does: the group itself is always one of them, the first.
+    if !extra.contains(&gid) {
+        extra.insert(0, gid);
+    }
+    for id in extra.iter().chain([&uid]) {
         if *id > MAX_ID {
             return Err(format!("uids and gids must be in range 0-{MAX_ID}"));
         }
@@ -202,20 +206,20 @@ mod tests {
     fn every_form_of_user() {
         let (accounts, groups) = files();
         let table: [(&str, u32, u32, &[u32], &str); 14] = [
-            ("", 0, 0, &[10], "/root"),
-            ("0", 0, 0, &[10], "/root"),
-            ("root", 0, 0, &[10], "/root"),
-            ("0:0", 0, 0, &[], "/root"),
-            ("ann", 1000, 1001, &[10, 6], "/home/ann"),
-            ("1000", 1000, 1001, &[10, 6], "/home/ann"),
-            ("1000:1001", 1000, 1001, &[], "/home/ann"),
-            ("ann:disk", 1000, 6, &[], "/home/ann"),
-            ("ann:55", 1000, 55, &[], "/home/ann"),
-            ("1234", 1234, 0, &[], "/"),
-            ("1234:4321", 1234, 4321, &[], "/"),
-            ("7", 7, 0, &[], "/"),
-            ("bob", 1002, 5, &[6], "/"),
-            (":disk", 0, 6, &[], "/root"),
+            ("", 0, 0, &[0, 10], "/root"),
+            ("0", 0, 0, &[0, 10], "/root"),
+            ("root", 0, 0, &[0, 10], "/root"),
+            ("0:0", 0, 0, &[0], "/root"),
+            ("ann", 1000, 1001, &[1001, 10, 6], "/home/ann"),
+            ("1000", 1000, 1001, &[1001, 10, 6], "/home/ann"),
+            ("1000:1001", 1000, 1001, &[1001], "/home/ann"),
+            ("ann:disk", 1000, 6, &[6], "/home/ann"),
+            ("ann:55", 1000, 55, &[55], "/home/ann"),
+            ("1234", 1234, 0, &[0], "/"),
+            ("1234:4321", 1234, 4321, &[4321], "/"),
+            ("7", 7, 0, &[0], "/"),
+            ("bob", 1002, 5, &[5, 6], "/"),
+            (":disk", 0, 6, &[6], "/root"),
         ];
         for (user, uid, gid, extra, home) in table {
             let expected = Identity {

@@ -286,7 +286,7 @@ fn set_mtime(path: &Path, time: SystemTime) {
 }
 
 fn stubs_do_not_stay() {
-    let mut room = with_files("stat -c %Y /etc /opt; cat /etc/hosts /deep/er/file /opt/new/file");
+    let mut room = with_files("touch -d @1000000000 /opt; cat /etc/hosts /deep/er/file /opt/new/file");
     room.layer("layer", |layer| {
         for dir in ["etc", "opt"] {
             fs::create_dir(layer.join(dir)).unwrap();
@@ -302,19 +302,10 @@ fn stubs_do_not_stay() {
         size: None,
         mode: 0o755,
     });
-    assert_eq!(
-        room.stdout(),
-        "1000000000\n1000000000\n127.0.0.1\tlocalhost\nsecret\nsecret\n"
-    );
-    // The directories they were made in have been copied up, and are as they were.
+    assert_eq!(room.stdout(), "127.0.0.1\tlocalhost\nsecret\nsecret\n");
     assert_eq!(room.changes(), ["etc", "opt"]);
-    for dir in ["etc", "opt"] {
-        assert_eq!(
-            fs::metadata(room.upper(dir)).unwrap().modified().unwrap(),
-            long_ago(),
-            "{dir}"
-        );
-    }
+    // Taking them out again does not make a directory any younger than the process left it.
+    assert_eq!(fs::metadata(room.upper("opt")).unwrap().mtime(), 1_000_000_000);
 }
 
 fn stubs_in_use_stay() {
