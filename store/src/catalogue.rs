@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use mica_oci::media::OCI_INDEX;
 use mica_oci::{Descriptor, Digest, ImageId, Index, MediaType};
@@ -21,8 +20,8 @@ pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Annotation with the whole name, as containerd and docker write it.
 pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 
-/// A change is waited for while writing takes no longer than this; beyond it, many changes share one writing.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// A change waits for its writing while there are no more images than this; beyond it, many changes share one writing.
+const USUAL: usize = 500;
 
 /// Writes the derived files after changes, on a thread of its own.
 pub(crate) struct Catalogue {
@@ -42,8 +41,8 @@ struct State {
     wanted: u64,
     /// Changes that are in the files.
     written: u64,
-    /// How long the last writing took.
-    cost: Duration,
+    /// How many images there were at the last writing.
+    images: usize,
     trouble: Option<String>,
     ends: bool,
 }
@@ -69,7 +68,7 @@ impl Catalogue {
         state.wanted += 1;
         let mine = state.wanted;
         self.shared.changed.notify_all();
-        while state.written < mine && state.cost <= PATIENCE && !state.ends {
+        while state.written < mine && state.images <= USUAL && !state.ends {
             state = self
                 .shared
                 .changed
@@ -96,7 +95,7 @@ impl Drop for Catalogue {
 }
 
 impl Shared {
-    fn run(&self, write: impl Fn() -> Result<(), Error>) {
+    fn run(&self, write: impl Fn() -> Result<usize, Error>) {
         let mut state = lock(&self.state);
         loop {
             while state.written == state.wanted {
@@ -107,12 +106,16 @@ impl Shared {
             }
             let now = state.wanted;
             drop(state);
-            let start = Instant::now();
             let result = write();
             state = lock(&self.state);
-            state.cost = start.elapsed();
             state.written = now;
-            state.trouble = result.err().map(|error| chain(&error));
+            state.trouble = match result {
+                Ok(images) => {
+                    state.images = images;
+                    None
+                }
+                Err(error) => Some(chain(&error)),
+            };
             self.changed.notify_all();
         }
     }
@@ -150,8 +153,10 @@ struct Refs {
     images: Vec<ImageLine>,
 }
 
-fn write(paths: &Paths, database: &Database) -> Result<(), Error> {
+/// Writes both files and gives the number of images.
+fn write(paths: &Paths, database: &Database) -> Result<usize, Error> {
     let images = database.read(images)?;
+    let count = images.len();
     let index = Index {
         schema_version: 2,
         media_type: Some(MediaType::new(OCI_INDEX)),
@@ -167,7 +172,8 @@ fn write(paths: &Paths, database: &Database) -> Result<(), Error> {
         images,
     };
     save(paths.index(), &index)?;
-    save(paths.refs(), &refs)
+    save(paths.refs(), &refs)?;
+    Ok(count)
 }
 
 fn save(path: std::path::PathBuf, document: &impl Serialize) -> Result<(), Error> {

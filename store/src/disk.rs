@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{self as fs, File, OpenOptions};
 
-/// The names that [`failpoint`] is called with.
+/// The names that `failpoint` is called with.
 #[cfg(debug_assertions)]
 pub const FAILPOINTS: &[&str] = &[
     "file.written",

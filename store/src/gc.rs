@@ -1,6 +1,8 @@
 //! What may be deleted: whatever no image, no cache record and no lease keeps.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use mica_oci::{ChainId, DiffId, Digest, ImageId};
@@ -191,35 +193,28 @@ impl Store {
 
     /// Adds the files that no row names.
     fn find_strays(&self, db: &Connection, freed: &mut Freed) -> Result<(), Error> {
-        let paths = &self.inner.paths;
+        let (paths, pins) = (&self.inner.paths, &self.inner.pins);
+        let already: HashSet<PathBuf> = freed.files.iter().cloned().collect();
+        let mut add = |path: PathBuf, bytes: u64| {
+            if !already.contains(&path) {
+                freed.files.push(path);
+                freed.bytes += bytes;
+            }
+        };
+        let blobs = digests(db, NAMED_BLOBS)?;
         for name in names(&paths.blobs())? {
-            let known = name.to_str().and_then(|hex| Digest::from_hex(hex).ok());
             let path = paths.blobs().join(&name);
-            match known {
-                _ if freed.files.contains(&path) => {}
-                Some(digest) => self.free_blob(db, &digest, freed)?,
-                None => freed.files.push(path),
+            if !digest_of(&name).is_some_and(|digest| blobs.contains(&digest) || pins.holds(&digest)) {
+                let meta = fs::symlink_metadata(&path).map_err(Error::io("look into the store"))?;
+                add(path, meta.len());
             }
         }
+        let trees = digests(db, "SELECT diff_id FROM layers WHERE tree > 0")?;
         for name in names(&paths.trees())? {
-            let known = name
-                .to_str()
-                .and_then(|hex| Digest::from_hex(hex).ok())
-                .map(DiffId);
-            let kept = match &known {
-                Some(diff_id) => {
-                    self.inner.pins.holds_layer(diff_id)
-                        || rows::any(
-                            db,
-                            "SELECT 1 FROM layers WHERE diff_id = ?1 AND tree > 0",
-                            diff_id.digest(),
-                        )?
-                }
-                None => false,
-            };
-            let path = paths.trees().join(&name);
-            if !kept && !freed.files.contains(&path) {
-                freed.files.push(path);
+            if !digest_of(&name)
+                .is_some_and(|digest| trees.contains(&digest) || pins.holds_layer(&digest.into()))
+            {
+                add(paths.trees().join(&name), 0);
             }
         }
         Ok(())
@@ -297,7 +292,21 @@ fn is_named(db: &Connection, digest: &Digest) -> Result<bool, Error> {
     Ok(false)
 }
 
-fn names(folder: &std::path::Path) -> Result<Vec<std::ffi::OsString>, Error> {
+/// What any row names as a blob.
+const NAMED_BLOBS: &str = "SELECT diff_id FROM layers WHERE tar > 0 UNION ALL SELECT digest FROM layer_blobs
+    UNION ALL SELECT id FROM images UNION ALL SELECT manifest FROM images";
+
+fn digests(db: &Connection, query: &str) -> Result<HashSet<Digest>, Error> {
+    let mut query = db.prepare_cached(query)?;
+    let found = query.query_map([], |row| rows::digest(row, 0))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+fn digest_of(name: &OsStr) -> Option<Digest> {
+    Digest::from_hex(name.to_str()?).ok()
+}
+
+fn names(folder: &Path) -> Result<Vec<OsString>, Error> {
     fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
         .map_err(Error::io("look into the store"))

@@ -4,6 +4,7 @@ pub mod archive;
 mod blobs;
 mod cache;
 mod catalogue;
+mod commit;
 mod configs;
 mod database;
 mod disk;
@@ -25,12 +26,13 @@ mod work;
 
 pub use blobs::Blob;
 pub use cache::{CacheEntry, CacheRecord, Pruned};
+pub use commit::Committed;
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use disk::FAILPOINTS;
 pub use error::Error;
 pub use gc::{Removed, Usage};
-pub use images::{Committed, Image};
+pub use images::Image;
 pub use ingest::Ingest;
 pub use layers::Layer;
 pub use lease::Lease;

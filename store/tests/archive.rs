@@ -1,4 +1,6 @@
 //! Saving and loading images.
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -33,8 +35,10 @@ fn save_all(store: &Store, ids: &[ImageId]) -> Vec<u8> {
     out
 }
 
+type Files = BTreeMap<String, Vec<u8>>;
+
 /// The files of a tar, with modes and times of all entries.
-fn files(bytes: &[u8]) -> (BTreeMap<String, Vec<u8>>, Vec<(String, u32, i64)>) {
+fn files(bytes: &[u8]) -> (Files, Vec<(String, u32, i64)>) {
     let mut tar = TarReader::new(bytes);
     let (mut files, mut entries) = (BTreeMap::new(), Vec::new());
     while let Some(entry) = tar.next_entry().unwrap() {

@@ -1,4 +1,6 @@
 //! What each method of the store promises.
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

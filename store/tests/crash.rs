@@ -1,6 +1,8 @@
 //! A process killed at any point of any write leaves a store that opens, in which every image that was committed is whole and
 //! nothing lies around. The kill is real: the test starts itself as a child that aborts at the named point.
 #![cfg(debug_assertions)]
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -16,7 +18,7 @@ use mica_oci::{
     Reference,
 };
 use mica_store::{CacheRecord, FAILPOINTS, Store};
-use support::{Entry, blob_files, config, gzip, layer, name, names, scratch_files, tar};
+use support::{Entry, blob_files, config, fast_folder, gzip, layer, name, names, scratch_files, tar};
 
 const ROOT: &str = "MICA_CRASH_ROOT";
 const LOG: &str = "MICA_CRASH_LOG";
@@ -150,13 +152,8 @@ fn a_kill_at_any_point_loses_nothing_that_was_committed() {
 
 /// Runs the child until the n-th time it comes to a point; false if it ended before.
 fn killed(point: &str, count: usize) -> bool {
-    // a killed process loses nothing that it wrote, so memory will do, and syncing it is quick
-    let fast = Path::new("/dev/shm");
-    let folder = match fast.is_dir() {
-        true => tempfile::tempdir_in(fast),
-        false => tempfile::tempdir(),
-    };
-    let folder = folder.unwrap();
+    // a killed process loses nothing that it wrote, so memory will do
+    let folder = fast_folder();
     let (root, log) = (folder.path().join("store"), folder.path().join("log"));
     let run = |failpoint: Option<String>| {
         let mut child = Command::new(std::env::current_exe().unwrap());

@@ -1,4 +1,6 @@
 //! The forms of layers, made from each other.
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,6 @@
 //! Loading and saving take little memory, however large the layers are. A process of its own, so that nothing else counts.
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,6 @@
 //! What things take in a large store and in the usual small one. Times are printed, not asserted: they depend on the machine.
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -6,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mica_oci::{CacheKey, ChainId, ContentDigest, Digest, ImageId};
 use mica_store::{CacheRecord, Store};
-use support::{Entry, config, layer, name, store, tar};
+use support::{Entry, config, fast_folder, layer, name, store, tar};
 
 fn each(times: u32, mut work: impl FnMut(u32)) -> Duration {
     let start = Instant::now();
@@ -16,7 +18,8 @@ fn each(times: u32, mut work: impl FnMut(u32)) -> Duration {
 
 #[test]
 fn ten_thousand_tags_are_listed_and_found() {
-    let (folder, store) = store();
+    let folder = fast_folder();
+    let store = Store::open(folder.path()).unwrap();
     let lease = store.lease();
     let diff_id = layer(&store, &lease, &tar(&[Entry::File("f", b"f")]));
     let ids: Vec<ImageId> = (0..1000)

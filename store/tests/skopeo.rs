@@ -1,4 +1,6 @@
 //! Other programs read the store in place, and the archives of theirs are read here. Left out where skopeo is not installed.
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

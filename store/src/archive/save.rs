@@ -75,7 +75,7 @@ fn select<'a>(
         let held = store.hold_image(lease, &image.id)?;
         held.ok_or(Error::MissingImage { image: image.id })?;
         let layers = store.pin_layers(lease, &image.config.rootfs.diff_ids)?;
-        let manifest = crate::images::plain_manifest(&image.config, &layers)?;
+        let manifest = crate::commit::plain_manifest(&image.config, &layers)?;
         Ok(Selected {
             image,
             tags: tags
@@ -173,7 +173,7 @@ fn items(images: &[Selected<'_>]) -> Vec<Item> {
 
 fn index(images: &[Selected<'_>]) -> Index {
     let descriptors = |image: &Selected<'_>| {
-        let own = crate::images::describe(&image.manifest);
+        let own = crate::commit::describe(&image.manifest);
         let named = |tag: &&Reference| {
             let mut descriptor: Descriptor = own.clone();
             descriptor.annotations.insert(IMAGE_NAME.into(), tag.to_string());

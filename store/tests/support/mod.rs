@@ -1,5 +1,6 @@
 //! What the tests of the store share.
-#![allow(dead_code)]
+// each test file uses some of it; only functions marked as tests may unwrap by themselves
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -16,6 +17,16 @@ pub(crate) fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     (folder, store)
+}
+
+/// A folder in memory where there is one: for tests that sync so often that a slow disk is all they would measure.
+pub(crate) fn fast_folder() -> TempDir {
+    let fast = Path::new("/dev/shm");
+    let folder = match fast.is_dir() {
+        true => tempfile::tempdir_in(fast),
+        false => tempfile::tempdir(),
+    };
+    folder.unwrap()
 }
 
 /// A reference.

@@ -1,0 +1,319 @@
+//! Committing images: bytes first, then one transaction that makes the image and its names visible.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use mica_oci::config::ImageConfig;
+use mica_oci::media::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
+use mica_oci::{Descriptor, DiffId, Digest, ImageId, Manifest, MediaType, Raw, Reference};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::blobs::Blob;
+use crate::database::Durability;
+use crate::disk;
+use crate::error::Error;
+use crate::images::{Image, find_record};
+use crate::ingest::Staged;
+use crate::layers::Layer;
+use crate::lease::Lease;
+use crate::locks::share;
+use crate::store::Store;
+use crate::{rows, tags};
+
+/// What came of committing an image.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The image.
+    pub image: Image,
+    /// The tags that led to another image before, and to which.
+    pub moved: Vec<(Reference, ImageId)>,
+}
+
+impl Store {
+    /// Makes an image and its tags visible, all at once and durably. Its layers must be in the store. Without a manifest, the
+    /// one the image has already is kept, or one that names the uncompressed tars is made. Nothing is written if all is there.
+    pub fn commit_image(
+        &self,
+        lease: &Lease,
+        config: &Raw<ImageConfig>,
+        manifest: Option<&Raw<Manifest>>,
+        tags: &[Reference],
+    ) -> Result<Committed, Error> {
+        let id = ImageId(config.digest());
+        let mut names: Vec<Reference> = tags.iter().map(tags::kept).collect();
+        names.sort();
+        names.dedup();
+        if let Some(image) = self.committed(lease, &id, manifest, &names)? {
+            return Ok(Committed {
+                image,
+                moved: Vec::new(),
+            });
+        }
+        let moved = loop {
+            let record = self.prepare(lease, id, config, manifest)?;
+            let _gate = share(&self.inner.gate);
+            match self
+                .inner
+                .database
+                .write(Durability::Full, |db| write(db, &record, &names))
+            {
+                // removed a moment ago; its bytes are kept by the lease
+                Err(Error::MissingImage { .. }) => {}
+                result => break result?,
+            }
+        };
+        self.inner.configs.put(&Arc::new(config.clone()));
+        self.inner.catalogue.changed();
+        let image = self.image(&id)?.ok_or(Error::MissingImage { image: id })?;
+        Ok(Committed { image, moved })
+    }
+
+    /// The image, if all that is to be committed is there.
+    fn committed(
+        &self,
+        lease: &Lease,
+        id: &ImageId,
+        manifest: Option<&Raw<Manifest>>,
+        names: &[Reference],
+    ) -> Result<Option<Image>, Error> {
+        let Some(image) = self.hold_image(lease, id)? else {
+            return Ok(None);
+        };
+        let same = manifest.is_none_or(|manifest| manifest.digest() == image.manifest.digest)
+            && names
+                .iter()
+                .all(|name| image.references.binary_search(name).is_ok());
+        Ok(same.then_some(image))
+    }
+
+    /// Makes durable all that the image's row will name.
+    fn prepare(
+        &self,
+        lease: &Lease,
+        id: ImageId,
+        config: &Raw<ImageConfig>,
+        manifest: Option<&Raw<Manifest>>,
+    ) -> Result<Prepared, Error> {
+        let diff_ids = &config.rootfs.diff_ids;
+        let layers = self.pin_layers(lease, diff_ids)?;
+        let known = self.inner.database.read(|db| find_record(db, &id))?;
+        let (manifest, blobs, written) = match (manifest, known) {
+            (None, Some(known)) => (known.manifest, None, None),
+            (Some(manifest), _) => (
+                describe(manifest),
+                Some(layer_blobs(&id, diff_ids, manifest)?),
+                Some(manifest.bytes().to_vec()),
+            ),
+            (None, None) => {
+                let made = plain_manifest(config, &layers)?;
+                let blobs = diff_ids.iter().map(|diff_id| *diff_id.digest()).collect();
+                (describe(&made), Some(blobs), Some(made.bytes().to_vec()))
+            }
+        };
+        let mut staged = Vec::new();
+        if let Some(bytes) = written {
+            staged.push(self.stage_bytes(lease, config.bytes())?);
+            staged.push(self.stage_bytes(lease, &bytes)?);
+        }
+        let durable = self.make_durable(lease, staged, &layers)?;
+        Ok(Prepared {
+            id,
+            manifest,
+            layers: blobs.map(|blobs| diff_ids.iter().copied().zip(blobs).collect()),
+            size: layers.iter().map(|layer| layer.size).sum(),
+            durable,
+        })
+    }
+
+    fn stage_bytes(&self, lease: &Lease, bytes: &[u8]) -> Result<Staged, Error> {
+        let mut ingest = self.ingest(lease)?;
+        ingest.write_all(bytes).map_err(Error::io("write a blob"))?;
+        ingest.stage()
+    }
+
+    /// Publishes the documents and makes them and the layers durable with as few syncs as will do.
+    fn make_durable(
+        &self,
+        lease: &Lease,
+        documents: Vec<Staged>,
+        layers: &[Forms],
+    ) -> Result<Durable, Error> {
+        let loose: Vec<&Forms> = layers.iter().filter(|layer| !layer.is_durable()).collect();
+        let paths = &self.inner.paths;
+        let mut blobs: Vec<Blob> = Vec::new();
+        if documents.is_empty() && loose.is_empty() {
+            return Ok(Durable::default());
+        }
+        if loose.iter().any(|layer| layer.tar == 0) {
+            for document in documents {
+                document.publish(lease)?;
+            }
+            disk::sync_all(paths.root()).map_err(Error::io("sync the store"))?;
+            return Ok(Durable {
+                tars: loose.iter().filter(|l| l.tar > 0).map(|l| l.diff_id).collect(),
+                trees: loose.iter().filter(|l| l.tree > 0).map(|l| l.diff_id).collect(),
+            });
+        }
+        for document in documents {
+            blobs.push(document.publish(lease)?.0);
+        }
+        for blob in &blobs {
+            disk::sync_file(blob.path()).map_err(Error::io("sync a blob"))?;
+        }
+        for layer in &loose {
+            disk::sync_file(&paths.blob(layer.diff_id.digest())).map_err(Error::io("sync a layer"))?;
+        }
+        disk::sync_folder(&paths.blobs()).map_err(Error::io("sync the blobs"))?;
+        Ok(Durable {
+            tars: loose.iter().map(|layer| layer.diff_id).collect(),
+            trees: Vec::new(),
+        })
+    }
+
+    /// The forms of an image's layers, all of which must be there; kept by the lease.
+    pub(crate) fn pin_layers(&self, lease: &Lease, diff_ids: &[DiffId]) -> Result<Vec<Forms>, Error> {
+        let _gate = share(&self.inner.gate);
+        self.inner.database.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT size, tar, tree, EXISTS (SELECT 1 FROM layer_blobs b WHERE b.diff_id = l.diff_id)
+                 FROM layers l WHERE diff_id = ?1",
+            )?;
+            diff_ids
+                .iter()
+                .map(|diff_id| {
+                    lease.pin_layer(diff_id);
+                    let forms = query.query_row([diff_id.digest().as_raw()], |row| {
+                        Ok(Forms {
+                            diff_id: *diff_id,
+                            size: rows::bytes(row, 0)?,
+                            tar: row.get(1)?,
+                            tree: row.get(2)?,
+                            blob: row.get(3)?,
+                        })
+                    });
+                    forms.optional()?.ok_or(Error::MissingLayer { diff_id: *diff_id })
+                })
+                .collect()
+        })
+    }
+}
+
+/// In which forms a layer lies: 0 not, 1 yes, 2 yes and durable. Compressed blobs always are durable.
+pub(crate) struct Forms {
+    diff_id: DiffId,
+    size: u64,
+    tar: u8,
+    tree: u8,
+    blob: bool,
+}
+
+impl Forms {
+    pub(crate) fn layer(&self) -> Layer {
+        Layer {
+            diff_id: self.diff_id,
+            size: self.size,
+            content: None,
+        }
+    }
+
+    fn is_durable(&self) -> bool {
+        self.blob || self.tar == 2 || self.tree == 2
+    }
+}
+
+/// The forms that became durable.
+#[derive(Default)]
+struct Durable {
+    tars: Vec<DiffId>,
+    trees: Vec<DiffId>,
+}
+
+/// An image whose bytes are durable and whose row is not written.
+struct Prepared {
+    id: ImageId,
+    manifest: Descriptor,
+    /// Each layer with the blob its manifest names; `None` if the image's row stays as it is.
+    layers: Option<Vec<(DiffId, Digest)>>,
+    size: u64,
+    durable: Durable,
+}
+
+fn write(db: &Connection, image: &Prepared, names: &[Reference]) -> Result<Vec<(Reference, ImageId)>, Error> {
+    let id = image.id.digest().as_raw();
+    if let Some(layers) = &image.layers {
+        db.prepare_cached(
+            "INSERT INTO images (id, manifest, manifest_type, manifest_size, size) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET manifest = ?2, manifest_type = ?3, manifest_size = ?4",
+        )?
+        .execute((
+            id,
+            image.manifest.digest.as_raw(),
+            image.manifest.media_type.as_str(),
+            rows::length(image.manifest.size),
+            rows::length(image.size),
+        ))?;
+        db.prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
+            .execute([id])?;
+        let mut insert = db.prepare_cached(
+            "INSERT INTO image_layers (image, position, diff_id, blob) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for (position, (diff_id, blob)) in (0_i64..).zip(layers) {
+            insert.execute((id, position, diff_id.digest().as_raw(), blob.as_raw()))?;
+        }
+    } else if !rows::any(db, "SELECT 1 FROM images WHERE id = ?1", image.id.digest())? {
+        return Err(Error::MissingImage { image: image.id });
+    }
+    for tar in &image.durable.tars {
+        db.prepare_cached("UPDATE layers SET tar = 2 WHERE diff_id = ?1 AND tar > 0")?
+            .execute([tar.digest().as_raw()])?;
+    }
+    for tree in &image.durable.trees {
+        db.prepare_cached("UPDATE layers SET tree = 2 WHERE diff_id = ?1 AND tree > 0")?
+            .execute([tree.digest().as_raw()])?;
+    }
+    let mut moved = Vec::new();
+    for name in names {
+        match tags::point(db, name, &image.id)? {
+            Some(previous) if previous != image.id => moved.push((name.clone(), previous)),
+            _ => {}
+        }
+    }
+    Ok(moved)
+}
+
+/// The manifest of an image that came without one: it names the uncompressed tars.
+pub(crate) fn plain_manifest(config: &Raw<ImageConfig>, layers: &[Forms]) -> Result<Raw<Manifest>, Error> {
+    let descriptors = layers
+        .iter()
+        .map(|layer| Descriptor::new(OCI_LAYER, *layer.diff_id.digest(), layer.size))
+        .collect();
+    let own = Descriptor::new(OCI_CONFIG, config.digest(), config.bytes().len() as u64);
+    Raw::of(Manifest::new(own, descriptors)).map_err(|source| Error::Document {
+        what: format!("the manifest of image {}", config.digest()),
+        source,
+    })
+}
+
+pub(crate) fn describe(manifest: &Raw<Manifest>) -> Descriptor {
+    let media_type = manifest
+        .media_type
+        .clone()
+        .unwrap_or_else(|| MediaType::new(OCI_MANIFEST));
+    Descriptor::new(media_type, manifest.digest(), manifest.bytes().len() as u64)
+}
+
+/// The blobs a manifest names, one for each layer of the config it must name.
+fn layer_blobs(id: &ImageId, diff_ids: &[DiffId], manifest: &Raw<Manifest>) -> Result<Vec<Digest>, Error> {
+    let refuse = |reason: String| Error::Manifest { image: *id, reason };
+    if manifest.config.digest != *id.digest() {
+        return Err(refuse(format!("it names the config {}", manifest.config.digest)));
+    }
+    if manifest.layers.len() != diff_ids.len() {
+        return Err(refuse(format!(
+            "it has {} layers, the config {}",
+            manifest.layers.len(),
+            diff_ids.len()
+        )));
+    }
+    Ok(manifest.layers.iter().map(|layer| layer.digest).collect())
+}
