@@ -152,6 +152,11 @@ impl Handle {
         rustix::fs::setxattr(self.by_descriptor(), name, value, rustix::fs::XattrFlags::empty())
     }
 
+    /// Says that nothing of the layers below shows through this directory.
+    pub(crate) fn mark_opaque(&self) -> rustix::io::Result<()> {
+        self.set_xattr(&overlay::opaque(), overlay::YES)
+    }
+
     /// Sets the permission bits; not for a link, which has none of its own.
     pub(crate) fn set_mode(&self, mode: u32) -> rustix::io::Result<()> {
         rustix::fs::chmod(self.by_descriptor(), Mode::from_raw_mode(mode))
@@ -176,17 +181,4 @@ impl AsFd for Handle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// The names in a directory with their types as far as the file system tells them, in no order.
-pub(crate) fn names(dir: OwnedFd) -> rustix::io::Result<Vec<(Vec<u8>, FileType)>> {
-    let mut names = Vec::new();
-    for entry in rustix::fs::Dir::new(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push((name.to_vec(), entry.file_type()));
-        }
-    }
-    Ok(names)
 }

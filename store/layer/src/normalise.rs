@@ -3,17 +3,17 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
+use rustix::fs::{FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
 use crate::changes::{Change, Changes};
+use crate::directory::{remove, set_times};
 use crate::entry::{Meta, Mtime};
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::overlay;
 use crate::path::ImagePath;
 use crate::root::Root;
-use crate::tree_writer::{remove_tree, set_times};
 
 /// Changes `upper` so that it is the tree that `changes`, which [`diff`](crate::diff()) found in it, would be unpacked to:
 /// what is not among them goes, whiteouts take the place of opaque marks, overlayfs' own attributes vanish, the root becomes
@@ -50,7 +50,7 @@ impl Tree<'_> {
             let path = dir.join(&name);
             let failed = |errno: Errno| self.root.failed("clean", &path, errno);
             match self.changes.get(&path) {
-                None => remove(fd.as_fd(), &name).map_err(failed)?,
+                None => _ = remove(fd.as_fd(), &name).map_err(failed)?,
                 Some(Change::Whiteout) => {
                     let there = Handle::at(fd.as_fd(), &name).map_err(failed)?;
                     if there.is_some_and(|file| !file.is_whiteout_device()) {
@@ -149,11 +149,4 @@ fn clamped(mtime: Mtime, clamp: Option<i64>) -> Mtime {
         nanoseconds: 0,
     });
     latest.map_or(mtime, |latest| mtime.min(latest))
-}
-
-fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        Err(Errno::ISDIR) => remove_tree(dir, name),
-        other => other,
-    }
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::directory::names;
 use crate::error::Error;
-use crate::handle::{Handle, names};
+use crate::handle::Handle;
 use crate::path::ImagePath;
 
 /// The longest path a tree can hold, in bytes: `PATH_MAX` less the final NUL.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 
+use crate::directory::names;
 use crate::entry::Node;
 use crate::error::Error;
-use crate::handle::{Handle, names};
+use crate::handle::Handle;
 use crate::path::ImagePath;
 use crate::root::{Place, Root};
 use crate::view::{Content, Finding, LayerView, Name};

@@ -5,12 +5,13 @@ use std::io::{self, Read};
 use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use crate::directory::{fill, make_special, remove, set_times, times};
 use crate::entry::{Kind, Meta, Mtime, Xattrs};
 use crate::error::Error;
-use crate::handle::{Handle, names};
+use crate::handle::Handle;
 use crate::overlay;
 use crate::path::ImagePath;
 use crate::root::{PATH_LIMIT, Place, Root};
@@ -19,9 +20,6 @@ use crate::trail::{Obstacle, Trail};
 
 /// How many bytes of a file are read before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
-
-/// From how many zeros on a hole is left instead of writing them.
-const HOLE_BYTES: usize = 16 << 10;
 
 /// Writes a layer into an empty tree: whiteouts become character devices 0:0, opaque directories get an extended
 /// attribute. No path is followed through a link; directories that were not put before what is in them are made
@@ -142,29 +140,27 @@ impl TreeWriter {
 
     /// Removes `path` with all below it; the trail stands in its directory.
     fn remove(&mut self, path: &ImagePath, name: &[u8]) -> Result<(), Error> {
-        let dir = self.trail.fd(&self.root);
-        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-            Err(Errno::ISDIR) => {
-                remove_tree(dir, name).map_err(|error| self.failed("remove", path, error))?;
-                self.trail.forget(path);
-                let from = (Bound::Excluded(path.clone()), Bound::Unbounded);
-                let below = |other: &&ImagePath| other.starts_with(path);
-                let gone: Vec<_> = self.gone.range(from.clone()).take_while(below).cloned().collect();
-                gone.iter().for_each(|path| _ = self.gone.remove(path));
-                let timed: Vec<_> = self
-                    .times
-                    .range(from)
-                    .map(|(path, _)| path)
-                    .take_while(below)
-                    .cloned()
-                    .collect();
-                timed
-                    .iter()
-                    .chain([path])
-                    .for_each(|path| _ = self.times.remove(path));
-                Ok(())
-            }
-            other => other.map_err(|error| self.failed("remove", path, error)),
+        let removed = remove(self.trail.fd(&self.root), name);
+        if removed.map_err(|error| self.failed("remove", path, error))? {
+            self.forget(path);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was known of the directory `path`, which is no longer there, and all below it; not that the layers
+    /// below no longer show it.
+    fn forget(&mut self, path: &ImagePath) {
+        self.trail.forget(path);
+        let below = (Bound::Excluded(path.clone()), Bound::Unbounded);
+        let here = |other: &&ImagePath| other.starts_with(path);
+        let gone: Vec<_> = self.gone.range(below.clone()).take_while(here).cloned().collect();
+        for path in &gone {
+            self.gone.remove(path);
+        }
+        let timed = self.times.range(below).map(|(path, _)| path);
+        let timed: Vec<_> = timed.take_while(here).cloned().collect();
+        for path in timed.iter().chain([path]) {
+            self.times.remove(path);
         }
     }
 
@@ -291,7 +287,8 @@ impl TreeWriter {
         let Place::File(dir) = self.root.look(path)? else {
             return Err(self.failed("mark", path, Errno::NOENT));
         };
-        mark_opaque(&dir).map_err(|error| self.failed("mark as opaque", path, error))
+        dir.mark_opaque()
+            .map_err(|error| self.failed("mark as opaque", path, error))
     }
 
     fn failed(&self, action: &str, path: &ImagePath, error: impl Into<io::Error>) -> Error {
@@ -325,6 +322,9 @@ impl TreeSink for TreeWriter {
         if path == target {
             return Ok(());
         }
+        if target.starts_with(path) {
+            return Err(unfit("in the directory that it replaces"));
+        }
         let from = target.parent().unwrap_or_default();
         let target_name = target.file_name().unwrap_or(b".");
         let from = match self.root.look(&from)? {
@@ -346,9 +346,9 @@ impl TreeSink for TreeWriter {
             // what this layer itself has there stays, and hides what the layers below have
             Err(Errno::EXIST) => {
                 match Handle::at(dir, name).map_err(|error| self.failed("look at", path, error))? {
-                    Some(file) if file.is_directory() => {
-                        mark_opaque(&file).map_err(|error| self.failed("mark as opaque", path, error))
-                    }
+                    Some(file) if file.is_directory() => file
+                        .mark_opaque()
+                        .map_err(|error| self.failed("mark as opaque", path, error)),
                     _ => Ok(()),
                 }
             }
@@ -362,53 +362,6 @@ impl TreeSink for TreeWriter {
     }
 }
 
-/// Removes the directory `name` in `dir` with all below it, however deep, with few descriptors.
-pub(crate) fn remove_tree(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut found = vec![name.to_vec()];
-    let mut next = 0;
-    while let Some(path) = found.get(next).cloned() {
-        next += 1;
-        // the names are of this tree only, so no component of `path` is a link
-        let fd = rustix::fs::openat(dir, path.as_slice(), flags, Mode::empty())?;
-        let listed = names(fd.try_clone().map_err(|_| Errno::MFILE)?)?;
-        for (name, _) in listed {
-            match rustix::fs::unlinkat(&fd, name.as_slice(), AtFlags::empty()) {
-                Err(Errno::ISDIR) => found.push([path.as_slice(), b"/", &name].concat()),
-                other => other?,
-            }
-        }
-    }
-    found
-        .iter()
-        .rev()
-        .try_for_each(|path| rustix::fs::unlinkat(dir, path.as_slice(), AtFlags::REMOVEDIR))
-}
-
-/// Says that nothing of the layers below shows through the directory `dir`.
-pub(crate) fn mark_opaque(dir: &Handle) -> rustix::io::Result<()> {
-    dir.set_xattr(&overlay::opaque(), overlay::YES)
-}
-
-/// Sets the modification time of `name` in `dir`, not following it.
-pub(crate) fn set_times(dir: BorrowedFd<'_>, name: &[u8], mtime: Mtime) -> rustix::io::Result<()> {
-    rustix::fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
-}
-
-fn times(mtime: Mtime) -> Timestamps {
-    let last_modification = Timespec {
-        tv_sec: mtime.seconds,
-        tv_nsec: mtime.nanoseconds.into(),
-    };
-    Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification,
-    }
-}
-
 fn owner(path: &ImagePath, meta: &Meta) -> Result<(Uid, Gid), Error> {
     // chown(2) takes this number for "leave it"
     if meta.uid == u32::MAX || meta.gid == u32::MAX {
@@ -418,42 +371,4 @@ fn owner(path: &ImagePath, meta: &Meta) -> Result<(Uid, Gid), Error> {
         });
     }
     Ok((Uid::from_raw(meta.uid), Gid::from_raw(meta.gid)))
-}
-
-fn make_special(dir: BorrowedFd<'_>, name: &[u8], kind: &Kind) -> rustix::io::Result<()> {
-    let mode = Mode::RUSR | Mode::WUSR;
-    let device = |file_type, major, minor| {
-        rustix::fs::mknodat(dir, name, file_type, mode, rustix::fs::makedev(major, minor))
-    };
-    match kind {
-        Kind::Symlink { target } => rustix::fs::symlinkat(target.as_slice(), dir, name),
-        Kind::CharDevice { major, minor } => device(FileType::CharacterDevice, *major, *minor),
-        Kind::BlockDevice { major, minor } => device(FileType::BlockDevice, *major, *minor),
-        Kind::Fifo => device(FileType::Fifo, 0, 0),
-        Kind::File { .. } | Kind::Directory => Err(Errno::INVAL),
-    }
-}
-
-/// Writes all of `content` into an empty file, leaving holes for long runs of zeros; tells how many bytes it was.
-fn fill(file: &OwnedFd, content: &mut dyn Read, buffer: &mut [u8]) -> io::Result<u64> {
-    let mut at = 0;
-    let mut hole = false;
-    loop {
-        let n = match content.read(buffer) {
-            Ok(0) => break,
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        hole = n >= HOLE_BYTES && buffer[..n].iter().all(|b| *b == 0);
-        let mut done = if hole { n } else { 0 };
-        while done < n {
-            done += rustix::io::pwrite(file, &buffer[done..n], at + done as u64)?;
-        }
-        at += n as u64;
-    }
-    if hole {
-        rustix::fs::ftruncate(file, at)?;
-    }
-    Ok(at)
 }

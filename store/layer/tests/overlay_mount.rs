@@ -1,4 +1,5 @@
 //! A stack shows what Linux shows when it mounts the same trees as an overlay. Needs the right to mount.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod hand_made;
 mod mounted;

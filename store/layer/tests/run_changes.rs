@@ -1,4 +1,9 @@
 //! What a run leaves in an overlay becomes a layer that shows the same to whoever comes after. Needs the right to mount.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may panic and say why it does not run"
+)]
 
 mod hand_made;
 mod mounted;

@@ -1,4 +1,5 @@
 //! An unpacked layer and the same layer read out of its tar are one and the same.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod hand_made;
 
