@@ -1,2 +1,69 @@
-//! The mica command line.
-fn main() {}
+//! The mica command line: reads the arguments, runs one command, ends with its exit code.
+
+mod age;
+mod client;
+mod commands;
+mod context;
+mod error;
+mod filter;
+mod format;
+mod host;
+mod interrupt;
+mod reference;
+mod size;
+mod start;
+mod stream;
+mod table;
+mod template;
+mod truth;
+mod ui;
+mod usage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::commands::CommandLine;
+use crate::error::Error;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|first| first == start::DETACH) {
+        return start::become_daemon(arguments.into_iter().skip(2));
+    }
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.is_quiet() {
+                ui::notice(error.chain());
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(arguments: Vec<OsString>) -> Result<(), Error> {
+    let mut command = CommandLine::command().args_override_self(true);
+    let arguments = usage::spell_switches(&command, arguments)?;
+    let matches = match command.try_get_matches_from_mut(&arguments) {
+        Ok(matches) => matches,
+        // Help and versions that were asked for.
+        Err(error) if !error.use_stderr() => return ui::result(error.render().to_string()),
+        Err(error) => return Err(usage::told(&mut command, &arguments, &error)),
+    };
+    let line = CommandLine::from_arg_matches(&matches)
+        .map_err(|error| usage::told(&mut command, &arguments, &error))?;
+    if !line.is_complete() {
+        return ui::result(usage::help(&mut command, &arguments));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Error::Transport {
+        action: "starting",
+        source: source.into(),
+    })?;
+    let result = runtime.block_on(line.run());
+    // A thread that reads a context or an archive ends with the program.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,433 @@
+//! The flags of `mica build`, and how their values are read.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+use crate::size;
+use crate::truth::go_bool;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Name and optionally a tag in the "name:tag" format
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) tag: Vec<String>,
+    /// Name of the Dockerfile (default is "PATH/Dockerfile")
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Set the target build stage to build
+    #[arg(long, value_name = "STAGE")]
+    pub(super) target: Option<String>,
+    /// Set build-time variables
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub(super) build_arg: Vec<String>,
+    /// Set metadata for an image
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) label: Vec<String>,
+    /// Do not use cache when building the image
+    #[arg(long)]
+    pub(super) no_cache: bool,
+    /// Always attempt to pull a newer version of the image
+    #[arg(long)]
+    pub(super) pull: bool,
+    /// Set platform if server is multi-platform capable
+    #[arg(long, value_name = "PLATFORM")]
+    pub(super) platform: Vec<String>,
+    /// Set the networking mode for the RUN instructions during build
+    #[arg(long, value_name = "MODE")]
+    pub(super) network: Option<String>,
+    /// Add a custom host-to-IP mapping ("host:ip")
+    #[arg(long, value_name = "HOST:IP")]
+    pub(super) add_host: Vec<String>,
+    /// Ulimit options
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(super) ulimit: Vec<String>,
+    /// Size of "/dev/shm"
+    #[arg(long, value_name = "BYTES", value_parser = size_value)]
+    pub(super) shm_size: Option<i64>,
+    /// Write the image ID to the file
+    #[arg(long, value_name = "FILE")]
+    pub(super) iidfile: Option<PathBuf>,
+    /// Suppress the build output and print image ID on success
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// Set type of progress output: auto, plain or quiet
+    #[arg(long, value_name = "TYPE")]
+    pub(super) progress: Option<String>,
+    #[command(flatten)]
+    idle: Idle,
+    #[command(flatten)]
+    later: Later,
+    #[arg(value_name = "PATH")]
+    pub(super) context: String,
+}
+
+/// Flags that change nothing here.
+#[derive(Debug, Args)]
+struct Idle {
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, value_parser = go_bool, default_missing_value = "true")]
+    rm: Option<bool>,
+    #[arg(long, hide = true)]
+    force_rm: bool,
+    #[arg(long, hide = true)]
+    compress: bool,
+    #[arg(long, hide = true)]
+    load: bool,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, value_parser = go_bool, default_missing_value = "true")]
+    disable_content_trust: Option<bool>,
+    #[arg(long, hide = true, value_name = "SOURCE")]
+    cache_from: Vec<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    provenance: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sbom: Option<String>,
+}
+
+/// Flags that would change the result and cannot yet.
+#[derive(Debug, Args)]
+struct Later {
+    #[arg(long, hide = true, value_name = "SECRET")]
+    secret: Vec<String>,
+    #[arg(long, hide = true, value_name = "AGENT")]
+    ssh: Vec<String>,
+    #[arg(long, hide = true, value_name = "NAME=VALUE")]
+    build_context: Vec<String>,
+    #[arg(short, long, hide = true, value_name = "DEST")]
+    output: Vec<String>,
+    #[arg(long, hide = true)]
+    push: bool,
+    #[arg(long, hide = true, value_name = "DEST")]
+    cache_to: Vec<String>,
+    #[arg(long, hide = true, value_name = "STAGE")]
+    no_cache_filter: Vec<String>,
+    #[arg(long, hide = true, value_name = "KEY=VALUE")]
+    annotation: Vec<String>,
+    #[arg(long, hide = true, value_name = "TYPE")]
+    attest: Vec<String>,
+    #[arg(long, hide = true, value_name = "RIGHT")]
+    allow: Vec<String>,
+    #[arg(long, hide = true, value_name = "FILE")]
+    metadata_file: Vec<String>,
+    #[arg(long, hide = true)]
+    check: bool,
+    #[arg(long, hide = true, value_name = "METHOD")]
+    call: Vec<String>,
+    #[arg(long, hide = true)]
+    squash: bool,
+    #[arg(long, hide = true, value_name = "NAME")]
+    builder: Vec<String>,
+    #[arg(long, hide = true, value_name = "GROUP")]
+    cgroup_parent: Vec<String>,
+    #[arg(long, hide = true, value_name = "OPTION")]
+    security_opt: Vec<String>,
+    #[arg(long, hide = true, value_name = "KIND")]
+    isolation: Vec<String>,
+    #[arg(short, long, hide = true, value_name = "BYTES")]
+    memory: Vec<String>,
+    #[arg(long, hide = true, value_name = "BYTES")]
+    memory_swap: Vec<String>,
+    #[arg(short, long, hide = true, value_name = "SHARES")]
+    cpu_shares: Vec<String>,
+    #[arg(long, hide = true, value_name = "MICROSECONDS")]
+    cpu_period: Vec<String>,
+    #[arg(long, hide = true, value_name = "MICROSECONDS")]
+    cpu_quota: Vec<String>,
+    #[arg(long, hide = true, value_name = "LIST")]
+    cpuset_cpus: Vec<String>,
+    #[arg(long, hide = true, value_name = "LIST")]
+    cpuset_mems: Vec<String>,
+}
+
+impl Options {
+    /// Refuses, by name, what is not done yet.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let later = &self.later;
+        let named = [
+            ("--secret", !later.secret.is_empty()),
+            ("--ssh", !later.ssh.is_empty()),
+            ("--build-context", !later.build_context.is_empty()),
+            ("--output", !later.output.is_empty()),
+            ("--push", later.push),
+            ("--cache-to", !later.cache_to.is_empty()),
+            ("--no-cache-filter", !later.no_cache_filter.is_empty()),
+            ("--annotation", !later.annotation.is_empty()),
+            ("--attest", !later.attest.is_empty()),
+            ("--allow", !later.allow.is_empty()),
+            ("--metadata-file", !later.metadata_file.is_empty()),
+            ("--check", later.check),
+            ("--call", !later.call.is_empty()),
+            ("--squash", later.squash),
+            ("--cgroup-parent", !later.cgroup_parent.is_empty()),
+            ("--security-opt", !later.security_opt.is_empty()),
+            (
+                "--isolation",
+                later
+                    .isolation
+                    .iter()
+                    .any(|kind| !matches!(kind.as_str(), "" | "default")),
+            ),
+            ("--memory", !later.memory.is_empty()),
+            ("--memory-swap", !later.memory_swap.is_empty()),
+            ("--cpu-shares", !later.cpu_shares.is_empty()),
+            ("--cpu-period", !later.cpu_period.is_empty()),
+            ("--cpu-quota", !later.cpu_quota.is_empty()),
+            ("--cpuset-cpus", !later.cpuset_cpus.is_empty()),
+            ("--cpuset-mems", !later.cpuset_mems.is_empty()),
+            (
+                "--builder",
+                later
+                    .builder
+                    .iter()
+                    .any(|name| !matches!(name.as_str(), "" | "default")),
+            ),
+            ("--provenance", wants(self.idle.provenance.as_deref())),
+            ("--sbom", wants(self.idle.sbom.as_deref())),
+            ("more than one --platform", self.platforms().len() > 1),
+        ];
+        if let Some((name, _)) = named.iter().find(|(_, is_set)| *is_set) {
+            return Err(Error::Unsupported {
+                what: (*name).to_owned(),
+            });
+        }
+        match self.progress.as_deref() {
+            None | Some("" | "auto" | "plain" | "quiet" | "none") => {}
+            Some(kind @ ("tty" | "rawjson")) => {
+                return Err(Error::Unsupported {
+                    what: format!("--progress={kind}"),
+                });
+            }
+            Some(kind) => {
+                return Err(Error::Usage {
+                    message: format!("invalid progress type \"{kind}\""),
+                });
+            }
+        }
+        if let Some(what) = foreign_context(&self.context) {
+            return Err(Error::Unsupported {
+                what: what.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The names of given flags that mean nothing here.
+    pub(super) fn idle(&self) -> Vec<&'static str> {
+        let idle = &self.idle;
+        let named = [
+            ("--rm=false", idle.rm == Some(false)),
+            ("--force-rm", idle.force_rm),
+            ("--compress", idle.compress),
+            ("--load", idle.load),
+            ("--cache-from", !idle.cache_from.is_empty()),
+        ];
+        named
+            .into_iter()
+            .filter(|(_, is_set)| *is_set)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// The platforms of all `--platform` flags.
+    pub(super) fn platforms(&self) -> Vec<&str> {
+        let all = self.platform.iter().flat_map(|list| list.split(','));
+        all.map(str::trim)
+            .filter(|platform| !platform.is_empty())
+            .collect()
+    }
+
+    /// Whether only the ID is to be shown.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet || matches!(self.progress.as_deref(), Some("quiet" | "none"))
+    }
+}
+
+/// Whether an attestation flag asks for one.
+fn wants(value: Option<&str>) -> bool {
+    value.is_some_and(|value| go_bool(value) != Ok(false) && !value.contains("disabled=true"))
+}
+
+/// What a context is that is no folder.
+fn foreign_context(context: &str) -> Option<&'static str> {
+    let is_url = [
+        "http://",
+        "https://",
+        "git://",
+        "git@",
+        "ssh://",
+        "github.com/",
+        "oci-layout://",
+        "docker-image://",
+    ];
+    if context == "-" {
+        Some("a context on standard input (-)")
+    } else if is_url.iter().any(|start| context.starts_with(start)) && !std::path::Path::new(context).exists()
+    {
+        Some("a context from a URL")
+    } else {
+        None
+    }
+}
+
+/// A size of a flag, in bytes.
+pub(super) fn size_value(text: &str) -> Result<i64, String> {
+    size::parse_binary(text)
+}
+
+/// `KEY=VALUE` and `KEY` as a JSON object; `KEY` alone takes its value from `variable` or is null.
+pub(super) fn build_args(
+    list: &[String],
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Map<String, Value>, Error> {
+    let mut map = Map::new();
+    for item in list {
+        let (key, value) = match item.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (item.as_str(), variable(item)),
+        };
+        if key.is_empty() {
+            return Err(Error::Usage {
+                message: format!(
+                    "invalid argument \"{item}\" for \"--build-arg\" flag: invalid environment variable: {item}"
+                ),
+            });
+        }
+        map.insert(key.to_owned(), value.map_or(Value::Null, Value::String));
+    }
+    Ok(map)
+}
+
+/// Labels as a JSON object; `KEY` alone has an empty value.
+pub(super) fn labels(list: &[String]) -> Map<String, Value> {
+    let pairs = list.iter().map(|item| item.split_once('=').unwrap_or((item, "")));
+    pairs
+        .map(|(key, value)| (key.to_owned(), Value::from(value)))
+        .collect()
+}
+
+/// `HOST:IP` as the daemon wants it; `HOST=IP` and bracketed IPv6 addresses are read too.
+pub(super) fn extra_host(text: &str) -> Result<String, Error> {
+    let split = text.split_once('=').or_else(|| text.split_once(':'));
+    let invalid = |what: &str| Error::Usage {
+        message: format!("invalid argument \"{text}\" for \"--add-host\" flag: {what}"),
+    };
+    let (host, address) = split
+        .filter(|(host, _)| !host.is_empty())
+        .ok_or_else(|| invalid("bad format for add-host"))?;
+    let bare = address
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'))
+        .unwrap_or(address);
+    if bare != "host-gateway" && bare.parse::<std::net::IpAddr>().is_err() {
+        return Err(invalid(&format!("invalid IP address in add-host: \"{bare}\"")));
+    }
+    Ok(format!("{host}:{bare}"))
+}
+
+/// `NAME=SOFT[:HARD]` flags as a JSON list.
+pub(super) fn ulimits(list: &[String]) -> Result<Value, Error> {
+    const NAMES: [&str; 16] = [
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ];
+    let mut limits = Vec::new();
+    for text in list {
+        let invalid = |what: String| Error::Usage {
+            message: format!("invalid argument \"{text}\" for \"--ulimit\" flag: {what}"),
+        };
+        let (name, values) = text
+            .split_once('=')
+            .ok_or_else(|| invalid(format!("invalid ulimit argument: {text}")))?;
+        if !NAMES.contains(&name) {
+            return Err(invalid(format!("invalid ulimit type: {name}")));
+        }
+        let number = |text: &str| {
+            text.parse::<i64>()
+                .map_err(|error| invalid(format!("{text:?}: {error}")))
+        };
+        let (soft, hard) = match values.split_once(':') {
+            Some((soft, hard)) => (number(soft)?, number(hard)?),
+            None => (number(values)?, number(values)?),
+        };
+        if hard != -1 && (soft == -1 || soft > hard) {
+            return Err(invalid(format!(
+                "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+            )));
+        }
+        limits.push(json!({"Name": name, "Soft": soft, "Hard": hard}));
+    }
+    Ok(Value::Array(limits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(items: &[&str]) -> Vec<String> {
+        items.iter().map(|item| (*item).to_owned()).collect()
+    }
+
+    #[test]
+    fn build_args_take_values_from_the_environment() {
+        let variable = |name: &str| (name == "HERE").then(|| "there".to_owned());
+        let map = build_args(&list(&["A=1", "B=", "HERE", "GONE", "C=a=b"]), variable).unwrap();
+        assert_eq!(
+            Value::Object(map).to_string(),
+            r#"{"A":"1","B":"","HERE":"there","GONE":null,"C":"a=b"}"#
+        );
+        assert!(build_args(&list(&["=x"]), variable).is_err());
+    }
+
+    #[test]
+    fn hosts_and_limits_are_read() {
+        for (text, expected) in [
+            ("a:1.2.3.4", "a:1.2.3.4"),
+            ("a=1.2.3.4", "a:1.2.3.4"),
+            ("a:::1", "a:::1"),
+            ("a=[::1]", "a:::1"),
+            ("a:host-gateway", "a:host-gateway"),
+        ] {
+            assert_eq!(extra_host(text).unwrap(), expected);
+        }
+        for text in ["a", ":1.2.3.4", "a:b", ""] {
+            assert!(extra_host(text).is_err(), "{text}");
+        }
+        let limits = ulimits(&list(&["nofile=1024:2048", "core=-1"])).unwrap();
+        assert_eq!(
+            limits.to_string(),
+            r#"[{"Name":"nofile","Soft":1024,"Hard":2048},{"Name":"core","Soft":-1,"Hard":-1}]"#
+        );
+        for text in ["nofile", "x=1", "nofile=a", "nofile=2:1", "nofile=1:2:3"] {
+            assert!(ulimits(&list(&[text])).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn attestations_may_be_declined() {
+        for (value, wanted) in [
+            (None, false),
+            (Some("false"), false),
+            (Some("0"), false),
+            (Some("disabled=true"), false),
+            (Some("true"), true),
+            (Some("mode=max"), true),
+        ] {
+            assert_eq!(wants(value), wanted, "{value:?}");
+        }
+    }
+}

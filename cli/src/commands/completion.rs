@@ -1,0 +1,32 @@
+//! `mica completion`: the script that completes command lines in a shell.
+
+use clap::{Args, CommandFactory as _, ValueEnum};
+use clap_complete::Shell;
+
+use crate::commands::CommandLine;
+use crate::error::Error;
+use crate::ui;
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Name {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[arg(value_name = "SHELL")]
+    shell: Name,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Error> {
+    let shell = match options.shell {
+        Name::Bash => Shell::Bash,
+        Name::Zsh => Shell::Zsh,
+        Name::Fish => Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), "mica", &mut script);
+    ui::result(script)
+}

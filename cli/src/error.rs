@@ -1,0 +1,183 @@
+//! What can go wrong on the way to the daemon and back, and the exit code each failure ends with.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure of a command. Texts are docker's where docker has one, since scripts look for them.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The daemon refused.
+    #[error("Error response from daemon: {message}")]
+    Daemon { status: u16, message: String },
+    /// The work failed after it had begun; `code` is the exit code of the command that failed.
+    #[error("{message}")]
+    Work { message: String, code: Option<i64> },
+    /// Nobody listens.
+    #[error("Cannot connect to the mica daemon at unix://{}. Is micad running?", socket.display())]
+    Connect { socket: PathBuf, source: io::Error },
+    /// The daemon was started and does not answer.
+    #[error("micad did not start: {reason}{log}")]
+    Start { reason: String, log: String },
+    /// The connection broke.
+    #[error("error during connect: {action}")]
+    Transport {
+        action: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The daemon answered something that is no answer.
+    #[error("the daemon's answer to {path} cannot be read")]
+    Answer { path: String, source: serde_json::Error },
+    /// An answer or a line of one is longer than this program takes.
+    #[error("the daemon's answer to {path} is longer than {limit} bytes")]
+    TooLong { path: String, limit: usize },
+    /// Flags or arguments that make no sense.
+    #[error("{message}")]
+    Usage { message: String },
+    /// A name the flag knows but this program does not do yet.
+    #[error("{what} is not supported yet")]
+    Unsupported { what: String },
+    /// `MICA_HOST`, `DOCKER_HOST` or `--host` cannot be used.
+    #[error("{message}")]
+    Host { message: String },
+    /// A `--format` that cannot be read or filled.
+    #[error("{message}")]
+    Template { message: String },
+    /// A file of the user's.
+    #[error("{action} {}", path.display())]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// The build context cannot be read.
+    #[error("error checking context: {message}")]
+    Context {
+        message: String,
+        source: Option<io::Error>,
+    },
+    /// The Dockerfile or its ignore file cannot be read.
+    #[error("unable to prepare context: {message}")]
+    Prepare { message: String },
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output")]
+    Output { source: io::Error },
+    /// Standard input cannot be read.
+    #[error("cannot read standard input")]
+    Input { source: io::Error },
+    /// The user was asked and said no; nothing more is said.
+    #[error("cancelled")]
+    Declined,
+    /// A signal ended the command.
+    #[error("interrupted")]
+    Interrupted { signal: u8 },
+    /// Several things failed; everything has been said already.
+    #[error("{message}")]
+    Several { message: String },
+}
+
+impl Error {
+    /// The exit code: 1 in general, 125 for wrong usage, a failed build step's own, 128 + signal.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } | Self::Unsupported { .. } => 125,
+            Self::Work { code: Some(code), .. } => match u8::try_from(*code) {
+                Ok(code) if code > 0 => code,
+                _ => 1,
+            },
+            Self::Declined => 0,
+            Self::Interrupted { signal } => 128 + signal,
+            Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe => 141,
+            _ => 1,
+        }
+    }
+
+    /// Whether the user is to be told: not of a reader that went away, nor of what they did themselves.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Declined | Self::Interrupted { .. } => true,
+            Self::Output { source } => source.kind() == io::ErrorKind::BrokenPipe,
+            _ => false,
+        }
+    }
+
+    /// The text and those of all causes.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        // "Cannot connect … Is micad running?" says it all.
+        if matches!(self, Self::Connect { source, .. } if is_absent(source)) {
+            return text;
+        }
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let layer = error.to_string();
+            if !text.ends_with(&layer) {
+                text.push_str(": ");
+                text.push_str(&layer);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// Whether a failure to connect means that nobody listens.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_has_its_exit_code() {
+        let work = |code| Error::Work {
+            message: String::new(),
+            code,
+        };
+        let output = |kind: io::ErrorKind| Error::Output { source: kind.into() };
+        for (error, code) in [
+            (work(None), 1),
+            (work(Some(7)), 7),
+            (work(Some(0)), 1),
+            (work(Some(300)), 1),
+            (work(Some(-1)), 1),
+            (
+                Error::Usage {
+                    message: String::new(),
+                },
+                125,
+            ),
+            (Error::Unsupported { what: String::new() }, 125),
+            (
+                Error::Daemon {
+                    status: 404,
+                    message: String::new(),
+                },
+                1,
+            ),
+            (Error::Interrupted { signal: 2 }, 130),
+            (output(io::ErrorKind::BrokenPipe), 141),
+            (output(io::ErrorKind::StorageFull), 1),
+            (Error::Declined, 0),
+        ] {
+            assert_eq!(error.exit_code(), code, "{error:?}");
+        }
+        assert!(output(io::ErrorKind::BrokenPipe).is_quiet());
+        assert!(!output(io::ErrorKind::StorageFull).is_quiet());
+    }
+
+    #[test]
+    fn the_chain_names_every_cause_once() {
+        let source = io::Error::from_raw_os_error(13);
+        let error = Error::File {
+            action: "cannot open",
+            path: "/x".into(),
+            source,
+        };
+        assert_eq!(error.chain(), "cannot open /x: Permission denied (os error 13)");
+    }
+}

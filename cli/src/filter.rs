@@ -1,0 +1,64 @@
+//! `--filter NAME=VALUE` as the daemon wants it.
+
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+/// The filters of a command line as JSON: `{"name":{"value":true}}`; nothing if there are none.
+///
+/// # Errors
+/// A filter without `=`.
+pub(crate) fn to_json(filters: &[String]) -> Result<Option<String>, Error> {
+    let mut names = Map::new();
+    for filter in filters {
+        let Some((name, value)) = filter.split_once('=') else {
+            let message = format!("invalid filter '{filter}': expected NAME=VALUE");
+            return Err(Error::Usage { message });
+        };
+        let values = names
+            .entry(name.trim().to_lowercase())
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(values) = values {
+            values.insert(value.trim().to_owned(), Value::Bool(true));
+        }
+    }
+    Ok((!names.is_empty()).then(|| Value::Object(names).to_string()))
+}
+
+/// `os[/arch[/variant]]` as the JSON object that inspections, save and load take.
+pub(crate) fn platform_json(platform: &str) -> String {
+    let keys = ["os", "architecture", "variant"];
+    let parts = platform.splitn(3, '/').filter(|part| !part.is_empty());
+    let fields = keys
+        .iter()
+        .zip(parts)
+        .map(|(key, part)| ((*key).to_owned(), Value::from(part)));
+    Value::Object(fields.collect()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_become_json() {
+        let filters = |list: &[&str]| to_json(&list.iter().map(|f| (*f).to_owned()).collect::<Vec<_>>());
+        assert_eq!(filters(&[]).unwrap(), None);
+        assert_eq!(
+            filters(&["Dangling=true", "label=a=b", "label=c"])
+                .unwrap()
+                .as_deref(),
+            Some(r#"{"dangling":{"true":true},"label":{"a=b":true,"c":true}}"#)
+        );
+        assert!(filters(&["x"]).is_err());
+    }
+
+    #[test]
+    fn platforms_become_json() {
+        assert_eq!(platform_json("linux"), r#"{"os":"linux"}"#);
+        assert_eq!(
+            platform_json("linux/arm/v7"),
+            r#"{"os":"linux","architecture":"arm","variant":"v7"}"#
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! Command lines that make no sense, told in docker's words, and switches spelled `--flag=true`.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Command};
+
+use crate::error::Error;
+use crate::truth::go_bool;
+
+/// The command the arguments name, and its names.
+fn addressed<'a>(root: &'a Command, arguments: &[OsString]) -> (&'a Command, Vec<String>) {
+    let mut command = root;
+    let mut names = vec![root.get_name().to_owned()];
+    for argument in arguments.iter().skip(1) {
+        if let Some(found) = argument.to_str().and_then(|name| command.find_subcommand(name)) {
+            command = found;
+            names.push(found.get_name().to_owned());
+        }
+    }
+    (command, names)
+}
+
+/// Switches may be written `--flag=true` and `--flag=false`; this is what is left of the arguments then.
+///
+/// # Errors
+/// A value that is no truth value.
+pub(crate) fn spell_switches(root: &Command, arguments: Vec<OsString>) -> Result<Vec<OsString>, Error> {
+    // Nearly no command line has one.
+    if !arguments
+        .iter()
+        .any(|argument| argument.as_encoded_bytes().contains(&b'='))
+    {
+        return Ok(arguments);
+    }
+    let (command, _) = addressed(root, &arguments);
+    let is_switch = |name: &str| {
+        let mut found = command.get_arguments().filter(|arg| arg.get_long() == Some(name));
+        found
+            .next()
+            .is_some_and(|arg| matches!(arg.get_action(), ArgAction::SetTrue))
+    };
+    let mut kept: Vec<OsString> = Vec::with_capacity(arguments.len());
+    let mut rest = arguments.into_iter();
+    for argument in rest.by_ref() {
+        if argument == "--" {
+            kept.push(argument);
+            break;
+        }
+        let text = argument.to_str().unwrap_or_default();
+        match text
+            .strip_prefix("--")
+            .and_then(|text| text.split_once('='))
+            .filter(|(name, _)| is_switch(name))
+        {
+            Some((name, value)) => {
+                let is_set = go_bool(value).map_err(|reason| Error::Usage {
+                    message: format!("invalid argument \"{value}\" for \"--{name}\" flag: {reason}"),
+                })?;
+                let plain = OsString::from(format!("--{name}"));
+                if is_set {
+                    kept.push(plain);
+                } else {
+                    kept.retain(|earlier| *earlier != plain);
+                }
+            }
+            None => kept.push(argument),
+        }
+    }
+    kept.extend(rest);
+    Ok(kept)
+}
+
+/// The help of the command the arguments name.
+pub(crate) fn help(root: &mut Command, arguments: &[OsString]) -> String {
+    root.build();
+    let (command, _) = addressed(root, arguments);
+    command.clone().render_help().to_string()
+}
+
+/// What docker says to a command line clap does not take.
+pub(crate) fn told(root: &mut Command, arguments: &[OsString], error: &clap::Error) -> Error {
+    root.build();
+    let (command, names) = addressed(root, arguments);
+    let path = names.join(" ");
+    let invalid = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(list)) => list.join(" "),
+        _ => String::new(),
+    };
+    let value = match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let message = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let name = match error.get(ContextKind::InvalidSubcommand) {
+                Some(ContextValue::String(name)) => name.clone(),
+                _ => String::new(),
+            };
+            return Error::Usage {
+                message: format!(
+                    "mica: unknown command: {path} {name}\n\nRun '{path} --help' for more information"
+                ),
+            };
+        }
+        ErrorKind::UnknownArgument if invalid.starts_with("--") => format!("unknown flag: {invalid}"),
+        ErrorKind::UnknownArgument if invalid.starts_with('-') && invalid.len() > 1 => {
+            format!("unknown shorthand flag: '{0}' in -{0}", &invalid[1..])
+        }
+        ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument | ErrorKind::TooManyValues => {
+            format!("mica: '{path}' requires {}", arity(command))
+        }
+        ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {invalid}"),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let reason = std::error::Error::source(error)
+                .map(|source| format!(": {source}"))
+                .unwrap_or_default();
+            format!("invalid argument \"{value}\" for \"{invalid}\"{reason}")
+        }
+        _ => error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .to_owned(),
+    };
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim();
+    Error::Usage {
+        message: format!("{message}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"),
+    }
+}
+
+/// How many arguments a command wants: `at least 1 argument`.
+fn arity(command: &Command) -> String {
+    let mut least = 0;
+    let mut most = Some(0_usize);
+    for positional in command.get_positionals() {
+        least += usize::from(positional.is_required_set());
+        let many = matches!(positional.get_action(), ArgAction::Append);
+        most = most.filter(|_| !many).map(|most| most + 1);
+    }
+    let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
+    match most {
+        Some(0) => "no arguments".to_owned(),
+        Some(most) if most == least => format!("{most} {}", plural(most)),
+        Some(most) if least == 0 => format!("at most {most} {}", plural(most)),
+        Some(most) => format!("at least {least} and at most {most} {}", plural(most)),
+        None => format!("at least {least} {}", plural(least)),
+    }
+}
