@@ -119,12 +119,16 @@ fn name(value: &[u8]) -> Result<Vec<u8>, &'static str> {
 
 /// A number of plain decimal digits below 2^63.
 pub(super) fn decimal(text: &[u8]) -> Result<u64, &'static str> {
-    let value = text.iter().try_fold(0i64, |value, b| match b {
-        b'0'..=b'9' => value.checked_mul(10)?.checked_add(i64::from(b - b'0')),
+    let value = magnitude(text).filter(|value| i64::try_from(*value).is_ok());
+    value.ok_or("a number is malformed")
+}
+
+fn magnitude(text: &[u8]) -> Option<u64> {
+    let value = text.iter().try_fold(0u64, |value, b| match b {
+        b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(b - b'0')),
         _ => None,
     });
-    let value = value.filter(|_| !text.is_empty());
-    value.map(i64::cast_unsigned).ok_or("a number is malformed")
+    value.filter(|_| !text.is_empty())
 }
 
 /// `[-]SECONDS[.FRACTION]`; digits beyond nanoseconds are cut off.
@@ -134,24 +138,20 @@ fn time(text: &[u8]) -> Option<Mtime> {
         None => (false, text),
     };
     let mut parts = text.splitn(2, |b| *b == b'.');
-    let seconds = decimal(parts.next()?).ok()?.cast_signed();
+    let seconds = i128::from(magnitude(parts.next()?)?);
     let fraction = parts.next().unwrap_or_default();
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let digits = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(9);
     let nanoseconds = digits.fold(0, |value, b| value * 10 + u32::from(b - b'0'));
-    Some(match (negative, nanoseconds) {
-        (false, nanoseconds) => Mtime { seconds, nanoseconds },
-        (true, 0) => Mtime {
-            seconds: -seconds,
-            nanoseconds,
-        },
-        (true, nanoseconds) => Mtime {
-            seconds: -seconds - 1,
-            nanoseconds: 1_000_000_000 - nanoseconds,
-        },
-    })
+    let (seconds, nanoseconds) = match (negative, nanoseconds) {
+        (false, nanoseconds) => (seconds, nanoseconds),
+        (true, 0) => (-seconds, 0),
+        (true, nanoseconds) => (-seconds - 1, 1_000_000_000 - nanoseconds),
+    };
+    let seconds = i64::try_from(seconds).ok()?;
+    Some(Mtime { seconds, nanoseconds })
 }
 
 /// The value of an `mtime` record, which [`time`] reads back.
@@ -279,6 +279,8 @@ mod tests {
             (-1, 999_999_999, "-0.000000001"),
             (-5, 500_000_000, "-4.5"),
             (i64::MAX, 1, "9223372036854775807.000000001"),
+            (i64::MIN, 0, "-9223372036854775808"),
+            (i64::MIN, 1, "-9223372036854775807.999999999"),
         ] {
             let mtime = Mtime { seconds, nanoseconds };
             assert_eq!(time_text(mtime), text);
@@ -292,7 +294,16 @@ mod tests {
                 nanoseconds: 0
             })
         );
-        for bad in ["", "-", ".5", "1.5x", "--1", "1e3"] {
+        for bad in [
+            "",
+            "-",
+            ".5",
+            "1.5x",
+            "--1",
+            "1e3",
+            "9223372036854775808",
+            "-9223372036854775808.1",
+        ] {
             assert_eq!(time(bad.as_bytes()), None, "{bad}");
         }
     }

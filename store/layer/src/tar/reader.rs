@@ -121,16 +121,21 @@ impl<R: Read> TarReader<R> {
     fn read_entry(&mut self) -> Result<Option<TarEntry>, Error> {
         self.skip_data()?;
         let mut ahead = Ahead::default();
+        let mut described = false;
         loop {
             let at = self.input.offset();
             let Some(block) = self.read_header(at)? else {
-                return Ok(None);
+                return match described {
+                    true => Err(self.truncated(at)),
+                    false => Ok(None),
+                };
             };
             let header = Header::parse(&block).map_err(|reason| self.invalid(at, reason))?;
             self.headers += 1;
             if self.headers > limits::HEADERS {
                 return Err(limit("the number of headers in the tar", limits::HEADERS));
             }
+            described = header.typeflag != b'g';
             match header.typeflag {
                 b'x' => {
                     let records = self.read_special(at, &header, limits::PAX_BYTES)?;
