@@ -75,16 +75,6 @@ impl Trail {
         self.here == *path
     }
 
-    /// Takes back all steps into `path`, which is no longer there.
-    pub(crate) fn forget(&mut self, path: &ImagePath) {
-        if self.here.starts_with(path) {
-            let keep = path.parent().unwrap_or_default().as_bytes().len();
-            let kept = self.open.partition_point(|(len, _)| *len <= keep);
-            self.open.truncate(kept);
-            self.here = prefix(&self.here, self.open.last().map_or(0, |(len, _)| *len));
-        }
-    }
-
     /// How many of the open directories lead to `path` too.
     fn common(&self, path: &ImagePath) -> usize {
         let (here, there) = (self.here.as_bytes(), path.as_bytes());

@@ -138,7 +138,7 @@ impl TreeWriter {
         .map_err(|error| self.failed("make", path, error))
     }
 
-    /// Removes `path` with all below it; the trail stands in its directory.
+    /// Removes `path` with all below it; the trail stands in its directory, so nothing below is open.
     fn remove(&mut self, path: &ImagePath, name: &[u8]) -> Result<(), Error> {
         let removed = remove(self.trail.fd(&self.root), name);
         if removed.map_err(|error| self.failed("remove", path, error))? {
@@ -150,7 +150,6 @@ impl TreeWriter {
     /// Forgets what was known of the directory `path`, which is no longer there, and all below it; not that the layers
     /// below no longer show it.
     fn forget(&mut self, path: &ImagePath) {
-        self.trail.forget(path);
         let below = (Bound::Excluded(path.clone()), Bound::Unbounded);
         let here = |other: &&ImagePath| other.starts_with(path);
         let gone: Vec<_> = self.gone.range(below.clone()).take_while(here).cloned().collect();

@@ -123,3 +123,23 @@ fn a_walk_goes_in_the_order_of_paths_and_leaves_out_what_it_is_told_to() {
     sorted.sort();
     assert_eq!(all, sorted);
 }
+
+#[test]
+fn what_was_removed_stays_so_below_a_directory_made_anew() {
+    let scratch = tempfile::tempdir().unwrap();
+    let layers = [
+        RawTar::default().file("d/old", "1").file("e/old", "1"),
+        RawTar::default().file(".wh.d", "").file("e", "a file"),
+        RawTar::default().file("d/new", "2").file("e/new", "2"),
+    ];
+    let mut stack = Stack::default();
+    for (at, tar) in layers.into_iter().enumerate() {
+        let place = scratch.path().join(format!("{at}"));
+        unpack(&tar.end(), &place).unwrap();
+        stack = stack.with(dir_view(&place));
+    }
+    let names: Vec<_> = listing(&stack).into_keys().collect();
+    assert_eq!(names, ["/d", "/d/new", "/e", "/e/new"]);
+    assert_eq!(stack.lookup(&path("d/old")).unwrap(), None);
+    assert_eq!(stack.lookup(&path("e/old")).unwrap(), None);
+}
