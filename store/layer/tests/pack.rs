@@ -1,4 +1,5 @@
 //! Packing gives the same bytes for the same changes, one read of each file, and a digest that times do not touch.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::Read;
 use std::sync::Arc;
@@ -178,8 +179,14 @@ fn the_bytes_of_a_layer_never_change() {
     ]);
     let (_, packed) = tar_of(&changes, &Policy::default());
     // a change of these breaks every layer and cache record that exists
-    assert_eq!(packed.diff_id.to_string(), "sha256:3aaa9d0a27882ad2c75d7ffe6e1098eebcf3698fe2f6fa6ae5792f4cf9c6c15f");
-    assert_eq!(packed.content.to_string(), "sha256:957a93efdea6ef5eab55c5fb541d37bee5767f9952f6c3cc333eec2232333ac3");
+    assert_eq!(
+        packed.diff_id.to_string(),
+        "sha256:3aaa9d0a27882ad2c75d7ffe6e1098eebcf3698fe2f6fa6ae5792f4cf9c6c15f"
+    );
+    assert_eq!(
+        packed.content.to_string(),
+        "sha256:957a93efdea6ef5eab55c5fb541d37bee5767f9952f6c3cc333eec2232333ac3"
+    );
 }
 
 #[test]

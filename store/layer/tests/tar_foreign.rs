@@ -1,4 +1,5 @@
 //! Tars that others write, well or badly: the reader keeps its place or says what is wrong.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};

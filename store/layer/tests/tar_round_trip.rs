@@ -1,4 +1,5 @@
 //! What the tar writer writes, the tar reader, GNU tar and every run read the same.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

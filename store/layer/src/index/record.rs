@@ -52,10 +52,11 @@ impl Record {
         data: u64,
         content: Option<Digest>,
     ) -> Self {
-        let rare = (!meta.xattrs.is_empty() || sparse.is_some()).then(|| Rare {
+        let rare = Rare {
             xattrs: meta.xattrs,
             sparse,
-        });
+        };
+        let rare = (rare.sparse.is_some() || !rare.xattrs.is_empty()).then(|| Box::new(rare));
         Self {
             shape: match meta.kind {
                 Kind::File { size } => Shape::File { size },
@@ -77,7 +78,7 @@ impl Record {
             implied: false,
             opaque: false,
             content,
-            rare: rare.map(Box::new),
+            rare,
         }
     }
 
