@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mica_oci::media::OCI_INDEX;
 use mica_oci::{Descriptor, Digest, ImageId, Index, MediaType};
@@ -20,8 +21,11 @@ pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Annotation with the whole name, as containerd and docker write it.
 pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 
-/// A change waits for its writing while there are no more images than this; beyond it, many changes share one writing.
+/// A change waits for its writing while there are no more images and names than this; beyond it, many changes share one
+/// writing.
 const USUAL: usize = 500;
+/// For so long, beyond that, changes are gathered.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Writes the derived files after changes, on a thread of its own.
 pub(crate) struct Catalogue {
@@ -41,8 +45,8 @@ struct State {
     wanted: u64,
     /// Changes that are in the files.
     written: u64,
-    /// How many images there were at the last writing.
-    images: usize,
+    /// How many images and names there were at the last writing.
+    lines: usize,
     trouble: Option<String>,
     ends: bool,
 }
@@ -68,7 +72,7 @@ impl Catalogue {
         state.wanted += 1;
         let mine = state.wanted;
         self.shared.changed.notify_all();
-        while state.written < mine && state.images <= USUAL && !state.ends {
+        while state.written < mine && state.lines <= USUAL && !state.ends {
             state = self
                 .shared
                 .changed
@@ -104,14 +108,21 @@ impl Shared {
                 }
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+            if state.lines > USUAL && !state.ends {
+                let (gathered, _) = self
+                    .changed
+                    .wait_timeout_while(state, PAUSE, |state| !state.ends)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state = gathered;
+            }
             let now = state.wanted;
             drop(state);
             let result = write();
             state = lock(&self.state);
             state.written = now;
             state.trouble = match result {
-                Ok(images) => {
-                    state.images = images;
+                Ok(lines) => {
+                    state.lines = lines;
                     None
                 }
                 Err(error) => Some(chain(&error)),
@@ -153,10 +164,10 @@ struct Refs {
     images: Vec<ImageLine>,
 }
 
-/// Writes both files and gives the number of images.
+/// Writes both files and gives the number of images and names.
 fn write(paths: &Paths, database: &Database) -> Result<usize, Error> {
     let images = database.read(images)?;
-    let count = images.len();
+    let lines = images.iter().map(|image| 1 + image.names.len()).sum();
     let index = Index {
         schema_version: 2,
         media_type: Some(MediaType::new(OCI_INDEX)),
@@ -173,7 +184,7 @@ fn write(paths: &Paths, database: &Database) -> Result<usize, Error> {
     };
     save(paths.index(), &index)?;
     save(paths.refs(), &refs)?;
-    Ok(count)
+    Ok(lines)
 }
 
 fn save(path: std::path::PathBuf, document: &impl Serialize) -> Result<(), Error> {

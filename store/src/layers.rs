@@ -151,6 +151,8 @@ impl Store {
         if !dir.starts_with(paths.work()) {
             return Err(Error::Foreign { path: dir.to_owned() });
         }
+        // to the end: whoever deletes a tree of this name does so before or after
+        let _gate = share(&self.inner.gate);
         lease.pin_layer(&layer.diff_id);
         let there = self.inner.database.read(|db| record(db, &layer.diff_id))?;
         if there.is_some_and(|record| record.tree) {
