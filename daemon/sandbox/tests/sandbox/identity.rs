@@ -28,16 +28,16 @@ pub(crate) const TESTS: &[Test] = &[
 fn users_and_groups() {
     let mut room = Room::script("id -u; id -g; grep Groups /proc/self/status; echo $HOME");
     let table = [
-        ("", "0\n0\nGroups:\t10 \n/root\n"),
-        ("0", "0\n0\nGroups:\t10 \n/root\n"),
-        ("root", "0\n0\nGroups:\t10 \n/root\n"),
-        ("0:0", "0\n0\nGroups:\t \n/root\n"),
-        ("ann", "1000\n1001\nGroups:\t6 10 \n/home/ann\n"),
-        ("1000", "1000\n1001\nGroups:\t6 10 \n/home/ann\n"),
-        ("1000:7", "1000\n7\nGroups:\t \n/home/ann\n"),
-        ("ann:disk", "1000\n6\nGroups:\t \n/home/ann\n"),
-        ("4711", "4711\n0\nGroups:\t \n/\n"),
-        ("4711:4712", "4711\n4712\nGroups:\t \n/\n"),
+        ("", "0\n0\nGroups:\t0 10 \n/root\n"),
+        ("0", "0\n0\nGroups:\t0 10 \n/root\n"),
+        ("root", "0\n0\nGroups:\t0 10 \n/root\n"),
+        ("0:0", "0\n0\nGroups:\t0 \n/root\n"),
+        ("ann", "1000\n1001\nGroups:\t6 10 1001 \n/home/ann\n"),
+        ("1000", "1000\n1001\nGroups:\t6 10 1001 \n/home/ann\n"),
+        ("1000:7", "1000\n7\nGroups:\t7 \n/home/ann\n"),
+        ("ann:disk", "1000\n6\nGroups:\t6 \n/home/ann\n"),
+        ("4711", "4711\n0\nGroups:\t0 \n/\n"),
+        ("4711:4712", "4711\n4712\nGroups:\t4712 \n/\n"),
     ];
     for (index, (user, expected)) in table.into_iter().enumerate() {
         room.fresh(index);
