@@ -88,9 +88,16 @@ fn copy_folder(from: &Path, to: &Path) {
     for entry in fs_err::read_dir(from).expect("the folder can be read") {
         let entry = entry.expect("the folder can be read");
         let target: PathBuf = to.join(entry.file_name());
-        if entry.file_type().expect("types are known").is_dir() {
+        let kind = entry.file_type().expect("types are known");
+        if kind.is_dir() {
             fs_err::create_dir(&target).expect("folders can be made");
             copy_folder(&entry.path(), &target);
+        } else if kind.is_symlink() {
+            symlink(
+                fs_err::read_link(entry.path()).expect("links can be read"),
+                &target,
+            )
+            .expect("links can be made");
         } else {
             fs_err::copy(entry.path(), &target).expect("files can be copied");
         }
