@@ -103,7 +103,7 @@ pub enum Error {
     },
     /// The image could not be built.
     #[error(transparent)]
-    Build(#[from] mica_builder::Error),
+    Build(Box<mica_builder::Error>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] mica_store::Error),
@@ -148,7 +148,10 @@ impl Error {
     /// The exit code of the RUN that failed, if one did.
     pub fn exit_code(&self) -> Option<i32> {
         match self {
-            Self::Build(mica_builder::Error::Run { code, .. }) => Some(*code),
+            Self::Build(error) => match **error {
+                mica_builder::Error::Run { code, .. } => Some(code),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -167,6 +170,12 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+}
+
+impl From<mica_builder::Error> for Error {
+    fn from(error: mica_builder::Error) -> Self {
+        Self::Build(Box::new(error))
     }
 }
 

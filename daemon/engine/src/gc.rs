@@ -97,8 +97,9 @@ impl CacheSelection {
         let any = |wanted: &[String], holds: &dyn Fn(&str) -> bool| {
             wanted.is_empty() || wanted.iter().any(|one| holds(one))
         };
-        !entry.in_use
-            && self.in_use != Some(true)
+        // the store calls a layer of an image in use too; here that is "shared", and only a build uses a record
+        let building = entry.in_use && !shared;
+        self.in_use.unwrap_or(false) == building
             && (self.all || self.shared == Some(true) || !shared)
             && self.shared.is_none_or(|wanted| wanted == shared)
             && self.unused_since.is_none_or(|limit| entry.last_used < limit)

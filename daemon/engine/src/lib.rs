@@ -5,6 +5,8 @@ mod bridge;
 mod build;
 mod engine;
 mod error;
+#[cfg(test)]
+mod family;
 mod gc;
 mod glob;
 mod images;
