@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 
@@ -29,11 +30,25 @@ impl Watch {
     pub(crate) async fn gone(&self) {
         loop {
             // of all interests this is the one that wakes for the client's end but not for bytes that wait to be read
-            match self.0.ready(Interest::PRIORITY).await {
-                Ok(ready) if ready.is_write_closed() || ready.is_error() => return,
-                Ok(_) => tokio::time::sleep(HALF_CLOSED_PAUSE).await,
-                Err(_) => return,
+            let ended = self.0.ready(Interest::PRIORITY).await;
+            if ended.is_err() || self.is_closed() {
+                return;
             }
+            tokio::time::sleep(HALF_CLOSED_PAUSE).await;
+        }
+    }
+
+    /// Whether the client has closed both directions, poll(2).
+    fn is_closed(&self) -> bool {
+        let mut sockets = [PollFd::new(&*self.0, PollFlags::empty())];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        match poll(&mut sockets, Some(&now)) {
+            Ok(_) => sockets[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
+            // interrupted: the next look tells
+            Err(_) => false,
         }
     }
 }

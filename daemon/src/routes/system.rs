@@ -132,7 +132,6 @@ pub(crate) async fn info(call: Call) -> Result<Reply, Failure> {
         server_version: mica_engine::version().version.to_owned(),
         runtimes: BTreeMap::from([("mica".to_owned(), Runtime::default())]),
         default_runtime: "mica".to_owned(),
-        security_options: vec!["name=seccomp,profile=builtin".to_owned()],
         ..Info::default()
     };
     json(StatusCode::OK, &answer)

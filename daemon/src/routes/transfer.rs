@@ -72,9 +72,11 @@ pub(crate) async fn save(call: Call, names: Vec<String>) -> Result<Reply, Failur
         }))
     });
     tokio::spawn(async move {
-        let forward = async {
+        let to_client = sender.clone();
+        // when the client is gone this ends and takes the receiver with it, so that the writer fails instead of waiting
+        let forward = async move {
             while let Some(chunk) = written.recv().await {
-                if sender.send(Ok(chunk)).await.is_err() {
+                if to_client.send(Ok(chunk)).await.is_err() {
                     return;
                 }
             }

@@ -1,6 +1,7 @@
 //! Points in time as docker's filters write them.
 
 use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// Reads a duration before `now` (`1h30m`), seconds since 1970 with a fraction or not, or a date and time, UTC unless it says
@@ -16,7 +17,7 @@ pub(crate) fn read(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }
-    let utc = |civil: DateTime| civil.in_tz("UTC").ok().map(|zoned| zoned.timestamp());
+    let utc = |civil: DateTime| civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     if let Ok(civil) = text.parse::<DateTime>() {
         return utc(civil);
     }

@@ -1,0 +1,17 @@
+//! The daemon as its clients see it: the real program, on a socket of its own, with a real store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "everything in here is a test, and a skipped one says so"
+)]
+
+mod archive;
+mod build;
+mod connection;
+mod docker;
+mod http;
+mod images;
+mod life;
+mod micad;
+mod system;
+mod transfer;
