@@ -47,9 +47,9 @@ def debian_like(work, layers, files=DEBIAN_FILES):
     return path
 
 
-def runs(work, name, base, steps):
-    """steps that do nothing, each with a text of its own"""
-    return folder(work, name, f'FROM {base}\n' + ''.join(f'RUN true {i}\n' for i in range(steps)))
+def runs(work, name, base, steps, command):
+    """steps of next to nothing, each with a text of its own"""
+    return folder(work, name, f'FROM {base}\n' + ''.join(f'RUN {command.format(i)}\n' for i in range(steps)))
 
 
 def thirty_steps(work):

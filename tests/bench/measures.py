@@ -39,10 +39,14 @@ def sampled(count, work):
     return [work() for _ in range(count)]
 
 
-def step_cost(engine, work, scale, name, base):
-    """what one RUN that does nothing costs: the difference of a long and a short build, taken turn by turn"""
-    short = contexts.runs(work, f'{engine.name}-{name}-1', base, 1)
-    long = contexts.runs(work, f'{engine.name}-{name}-n', base, 1 + scale.steps)
+# a step that changes nothing, and one that leaves a layer of its own
+NOTHING, A_FILE = 'true {}', 'echo {} > /out'
+
+
+def step_cost(engine, work, scale, name, base, command):
+    """what one RUN of next to nothing costs: the difference of a long and a short build, taken turn by turn"""
+    short = contexts.runs(work, f'{engine.name}-{name}-1', base, 1, command)
+    long = contexts.runs(work, f'{engine.name}-{name}-n', base, 1 + scale.steps, command)
     differences, shorts = [], []
     for _ in range(scale.repeats + 1):
         one = engine.build(short, contexts.PREFIX + 'short', cached=False)
@@ -60,10 +64,12 @@ def run_steps(mica, work, scale):
         base = contexts.PREFIX + name if layers else contexts.BASE
         if layers:
             mica.build(contexts.debian_like(work, layers, scale.debian_files), base)
-        cost, short = step_cost(mica, work, scale, name, base)
+        cost, short = step_cost(mica, work, scale, name, base, NOTHING)
         text = f'base of {layers} layer{"s" if layers > 1 else ""}, {scale.debian_files} files' if layers else 'busybox base'
         rows.append((f'a: one `RUN true`, {text}, ms', *milliseconds(cost)))
         if not layers:
+            files, _ = step_cost(mica, work, scale, 'file', base, A_FILE)
+            rows.append(('a: one `RUN echo 1 > /out`, busybox base, ms', *milliseconds(files)))
             rows.append(('a: build of one `RUN true`, uncached, end to end, ms', *milliseconds(short)))
     return rows
 
@@ -199,9 +205,11 @@ def compared(engines, work, scale):
         except SystemExit as failure:
             rows.append((f'a, b: {peer.name}', 'left out', str(failure).splitlines()[-1][:120]))
             continue
-        ours, _ = step_cost(engines[0], work, scale, f'beside-{peer.name}', contexts.BASE)
-        theirs, _ = step_cost(peer, work, scale, 'beside-mica', contexts.BASE)
-        rows.append(ratio('a: one `RUN true`', peer, ours, theirs))
+        for command, text in ((NOTHING, 'true'), (A_FILE, 'echo 1 > /out')):
+            name = text.split()[0]
+            ours, _ = step_cost(engines[0], work, scale, f'{name}-beside-{peer.name}', contexts.BASE, command)
+            theirs, _ = step_cost(peer, work, scale, f'{name}-beside-mica', contexts.BASE, command)
+            rows.append(ratio(f'a: one `RUN {text}`', peer, ours, theirs))
         folder, tag = os.path.join(work, 'thirty'), contexts.PREFIX + 'thirty'
         peer.build(folder, tag)
         ours, theirs = [], []
