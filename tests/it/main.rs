@@ -1,5 +1,11 @@
 //! mica as its users see it: the real binaries, a daemon per test, real clients.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at what it did not expect, and says what it measured"
+)]
+
 mod build;
 mod cache;
 mod crash;

@@ -126,10 +126,10 @@ impl Layers<'_> {
         about: &str,
         add: impl FnOnce(&Packed) -> Result<mica_store::Layer, StepError>,
     ) -> Result<CacheRecord, StepError> {
-        if !self.no_cache {
-            if let Some(record) = self.store.same_content(self.lease, parent, &packed.content)? {
-                return Ok(record);
-            }
+        if !self.no_cache
+            && let Some(record) = self.store.same_content(self.lease, parent, &packed.content)?
+        {
+            return Ok(record);
         }
         let layer = add(&packed)?;
         Ok(CacheRecord {
