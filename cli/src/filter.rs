@@ -12,7 +12,9 @@ pub(crate) fn to_json(filters: &[String]) -> Result<Option<String>, Error> {
     let mut names = Map::new();
     for filter in filters {
         let Some((name, value)) = filter.split_once('=') else {
-            let message = format!("invalid filter '{filter}': expected NAME=VALUE");
+            let message = format!(
+                "invalid argument \"{filter}\" for \"--filter\" flag: bad format of filter (expected name=value)"
+            );
             return Err(Error::Usage { message });
         };
         let values = names

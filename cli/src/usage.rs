@@ -88,6 +88,7 @@ pub(crate) fn told(root: &mut Command, arguments: &[OsString], error: &clap::Err
         Some(ContextValue::Strings(list)) => list.join(" "),
         _ => String::new(),
     };
+    let flag = invalid.split([' ', '=', '[']).next().unwrap_or_default();
     let value = match error.get(ContextKind::InvalidValue) {
         Some(ContextValue::String(text)) => text.clone(),
         _ => String::new(),
@@ -111,12 +112,12 @@ pub(crate) fn told(root: &mut Command, arguments: &[OsString], error: &clap::Err
         ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument | ErrorKind::TooManyValues => {
             format!("mica: '{path}' requires {}", arity(command))
         }
-        ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {invalid}"),
+        ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {flag}"),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let reason = std::error::Error::source(error)
                 .map(|source| format!(": {source}"))
                 .unwrap_or_default();
-            format!("invalid argument \"{value}\" for \"{invalid}\"{reason}")
+            format!("invalid argument \"{value}\" for \"{flag}\" flag{reason}")
         }
         _ => error
             .to_string()

@@ -30,7 +30,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "FORMAT", default_value = "", hide_default_value = true)]
     format: String,
     /// Print sizes and dates in human readable format
-    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, value_parser = go_bool,
+    #[arg(short = 'H', long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, value_parser = go_bool,
           default_value = "true", default_missing_value = "true", value_name = "BOOL")]
     human: bool,
     /// Don't truncate output
@@ -82,10 +82,8 @@ fn row(item: &HistoryItem, options: &Options, now: i64) -> Row {
     let date = age::rfc3339(item.created);
     let since = if !options.human {
         date.clone()
-    } else if item.created > 0 {
-        format!("{} ago", age::human(now.saturating_sub(item.created)))
     } else {
-        "N/A".to_owned()
+        format!("{} ago", age::human(now.saturating_sub(item.created)))
     };
     vec![
         ("ID", id.to_owned()),

@@ -100,8 +100,7 @@ fn show(options: &Options, images: &[ImageSummary], now: i64) -> Result<String, 
         raw: Some(raw),
         headers: &HEADERS,
     };
-    let with_digest =
-        options.digests || format.contains("{{.Digest}}") || format == "json" || format.contains("json .");
+    let with_digest = options.digests || format.contains("{{.Digest}}");
     let mut rows = Vec::new();
     for image in images {
         for name in names(image, options.digests, with_digest) {
@@ -183,11 +182,7 @@ fn row(image: &ImageSummary, name: Name, no_trunc: bool, now: i64) -> Row {
         reference::short_id(&image.id)
     };
     let unique = image.size.saturating_sub(image.shared_size);
-    let since = if image.created > 0 {
-        format!("{} ago", age::human(now.saturating_sub(image.created)))
-    } else {
-        "N/A".to_owned()
-    };
+    let since = format!("{} ago", age::human(now.saturating_sub(image.created)));
     vec![
         ("ID", id.to_owned()),
         ("Repository", name.repository),

@@ -263,13 +263,7 @@ impl Walk<'_> {
         result
     }
 
-    fn file_entry(
-        &mut self,
-        path: &[u8],
-        fd: OwnedFd,
-        stat: &Stat,
-        xattrs: &[Xattr],
-    ) -> Result<(), Stop> {
+    fn file_entry(&mut self, path: &[u8], fd: OwnedFd, stat: &Stat, xattrs: &[Xattr]) -> Result<(), Stop> {
         let entry = Header {
             xattrs,
             ..header(path, Kind::File, stat)
