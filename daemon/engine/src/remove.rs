@@ -1,6 +1,6 @@
 //! Taking names away from images, and images away (engine API contract, "DELETE /images").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use mica_oci::{ChainId, ImageId, Reference, Repository};
 use mica_store::{Error as StoreError, Image};
@@ -39,19 +39,15 @@ pub struct PrunedImages {
     pub bytes: u64,
 }
 
-/// What happens to an image that others are built on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Children {
-    Refuse,
-    LeaveImage,
-}
-
 impl Engine {
     /// Takes the name `name` away from its image, and the image if that was its last name; by ID, the image with all its names.
     pub fn remove(&self, name: &str, options: RemoveOptions) -> Result<Vec<Removal>, Error> {
-        let mut report = PrunedImages::default();
-        self.remove_into(name, options, &mut report)?;
-        Ok(report.removals)
+        // an unknown name is told before anything is looked through
+        self.image(name)?;
+        let images = self.store().images()?;
+        let mut removing = Removing::new(self, options, &images);
+        removing.name(name)?;
+        Ok(removing.report.removals)
     }
 
     /// Removes what the selection admits: untagged images, or with `dangling: Some(false)` all of them. Only one prune runs at
@@ -61,28 +57,51 @@ impl Engine {
         let untagged_only = selection.dangling != Some(false);
         let images = self.store().images()?;
         let parents: BTreeSet<ImageId> = images.iter().filter_map(|image| image.parent).collect();
-        let mut report = PrunedImages::default();
-        for image in images {
+        let mut removing = Removing::new(self, RemoveOptions::default(), &images);
+        for image in &images {
             let tagged = image
                 .references
                 .iter()
                 .any(|reference| reference.digest.is_none());
             let spared = untagged_only && (tagged || parents.contains(&image.id));
-            if spared || !selection.admits(&image, None, None) {
-                continue;
+            if !spared && selection.admits(image, None, None) {
+                removing.all_names(image)?;
             }
-            self.prune_one(&image, &mut report)?;
         }
-        Ok(report)
+        Ok(removing.report)
+    }
+}
+
+/// A removal under way.
+struct Removing<'a> {
+    engine: &'a Engine,
+    options: RemoveOptions,
+    /// How many images are built on each; looked up once for all that is removed.
+    children: HashMap<ImageId, usize>,
+    report: PrunedImages,
+}
+
+impl<'a> Removing<'a> {
+    fn new(engine: &'a Engine, options: RemoveOptions, images: &[Image]) -> Self {
+        let mut children = HashMap::new();
+        for parent in images.iter().filter_map(|image| image.parent) {
+            *children.entry(parent).or_default() += 1;
+        }
+        Self {
+            engine,
+            options,
+            children,
+            report: PrunedImages::default(),
+        }
     }
 
-    fn prune_one(&self, image: &Image, report: &mut PrunedImages) -> Result<(), Error> {
+    fn all_names(&mut self, image: &Image) -> Result<(), Error> {
         let mut names: Vec<String> = image.references.iter().map(Reference::familiar).collect();
         if names.is_empty() {
             names.push(image.id.digest().hex());
         }
         for name in names {
-            match self.remove_into(&name, RemoveOptions::default(), report) {
+            match self.name(&name) {
                 // gone or in use by now: that is what a prune has to live with
                 Ok(())
                 | Err(Error::NoSuchImage { .. } | Error::HasChildren { .. } | Error::ManyNames { .. }) => {}
@@ -92,45 +111,35 @@ impl Engine {
         Ok(())
     }
 
-    fn remove_into(
-        &self,
-        name: &str,
-        options: RemoveOptions,
-        report: &mut PrunedImages,
-    ) -> Result<(), Error> {
-        let image = self.image(name)?;
-        let children = if names_id(name, &image.id) {
-            if !is_single(&image.references) && !options.force {
-                return Err(Error::ManyNames {
-                    short: image.id.digest().short(),
-                });
-            }
-            if self.has_children(&image.id)? {
-                return Err(Error::HasChildren {
-                    short: image.id.digest().short(),
-                });
-            }
-            for reference in &image.references {
-                self.untag_into(reference, report)?;
-            }
-            Children::Refuse
-        } else {
+    fn name(&mut self, name: &str) -> Result<(), Error> {
+        let image = self.engine.image(name)?;
+        if !names_id(name, &image.id) {
             let reference: Reference = name.parse()?;
-            if self.drop_name(&image, reference.or_latest(), report)? {
-                return Ok(());
-            }
-            Children::LeaveImage
-        };
-        self.delete(image, children, options, report)
+            let names_left = self.drop_name(&image, reference.or_latest())?;
+            // an image others are built on loses its name and stays
+            return match names_left || self.has_children(&image.id) {
+                true => Ok(()),
+                false => self.delete(image),
+            };
+        }
+        if !is_single(&image.references) && !self.options.force {
+            return Err(Error::ManyNames {
+                short: image.id.digest().short(),
+            });
+        }
+        if self.has_children(&image.id) {
+            return Err(Error::HasChildren {
+                short: image.id.digest().short(),
+            });
+        }
+        for reference in &image.references {
+            self.untag(reference)?;
+        }
+        self.delete(image)
     }
 
     /// Takes one name away, and with a repository's last tag its digest references. Whether names are left.
-    fn drop_name(
-        &self,
-        image: &Image,
-        reference: Reference,
-        report: &mut PrunedImages,
-    ) -> Result<bool, Error> {
+    fn drop_name(&mut self, image: &Image, reference: Reference) -> Result<bool, Error> {
         let by_digest = reference.digest.is_some();
         let reference = match reference.digest {
             Some(_) => Reference {
@@ -139,74 +148,57 @@ impl Engine {
             },
             None => reference,
         };
-        self.untag_into(&reference, report)?;
+        self.untag(&reference)?;
         let mut left: Vec<&Reference> = image.references.iter().filter(|own| **own != reference).collect();
         let of_repository = |own: &&Reference| own.repository == reference.repository;
         let tag_left = left.iter().any(|own| of_repository(own) && own.digest.is_none());
         if !by_digest && !tag_left {
             for own in left.iter().filter(|own| of_repository(own)) {
-                self.untag_into(own, report)?;
+                self.untag(own)?;
             }
             left.retain(|own| !of_repository(own));
         }
         Ok(!left.is_empty())
     }
 
-    fn untag_into(&self, reference: &Reference, report: &mut PrunedImages) -> Result<(), Error> {
-        if self.store().untag(reference)?.is_some() {
-            report.removals.push(Removal::Untagged(reference.clone()));
+    fn untag(&mut self, reference: &Reference) -> Result<(), Error> {
+        if self.engine.store().untag(reference)?.is_some() {
+            self.report.removals.push(Removal::Untagged(reference.clone()));
         }
         Ok(())
     }
 
     /// Removes a nameless image, and then its nameless parents as far as nothing else is built on them.
-    fn delete(
-        &self,
-        image: Image,
-        children: Children,
-        options: RemoveOptions,
-        report: &mut PrunedImages,
-    ) -> Result<(), Error> {
-        if self.has_children(&image.id)? {
-            return match children {
-                Children::LeaveImage => Ok(()),
-                Children::Refuse => Err(Error::HasChildren {
-                    short: image.id.digest().short(),
-                }),
-            };
-        }
+    fn delete(&mut self, image: Image) -> Result<(), Error> {
+        let store = self.engine.store();
         let mut next = Some(image);
         while let Some(image) = next {
-            let removed = match self.store().remove_image(&image.id) {
+            let removed = match store.remove_image(&image.id) {
                 Ok(removed) => removed,
                 // named again, or removed by someone else, in this very moment
                 Err(StoreError::InUse { .. } | StoreError::MissingImage { .. }) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            report.removals.push(Removal::Image(image.id));
-            report
-                .removals
-                .extend(removed.chains.into_iter().map(Removal::Layer));
-            report.bytes += removed.bytes;
-            next = match image.parent {
-                Some(parent) if !options.keep_parents => self.store().image(&parent)?,
-                _ => None,
-            };
-            if let Some(parent) = &next
-                && (!parent.references.is_empty() || self.has_children(&parent.id)?)
-            {
+            let removals = &mut self.report.removals;
+            removals.push(Removal::Image(image.id));
+            removals.extend(removed.chains.into_iter().map(Removal::Layer));
+            self.report.bytes += removed.bytes;
+            let Some(parent) = image.parent else { return Ok(()) };
+            if let Some(count) = self.children.get_mut(&parent) {
+                *count = count.saturating_sub(1);
+            }
+            if self.options.keep_parents || self.has_children(&parent) {
                 return Ok(());
             }
+            next = store
+                .image(&parent)?
+                .filter(|parent| parent.references.is_empty());
         }
         Ok(())
     }
 
-    fn has_children(&self, id: &ImageId) -> Result<bool, Error> {
-        Ok(self
-            .store()
-            .images()?
-            .iter()
-            .any(|image| image.parent == Some(*id)))
+    fn has_children(&self, id: &ImageId) -> bool {
+        self.children.get(id).is_some_and(|count| *count > 0)
     }
 }
 
