@@ -11,8 +11,9 @@ use crate::wire::query::Query;
 use crate::wire::reply::Failure;
 use crate::wire::stream::Style;
 
-/// What is accepted and has no effect.
-const IGNORED: [&str; 9] = [
+/// What is accepted and has no effect; base images come from the store only, so there is nothing to pull.
+const IGNORED: [&str; 10] = [
+    "pull",
     "memory",
     "memswap",
     "cpushares",
@@ -71,7 +72,7 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
 pub(crate) fn style(query: &Query) -> Style {
     let set = |name: &&str| {
         let value = query.get(name).unwrap_or_default().trim();
-        !matches!(value, "" | "0" | "null" | "[]" | "{}")
+        !matches!(value, "" | "0" | "false" | "null" | "[]" | "{}")
     };
     let warning = |name: &str| format!("{name} has no effect here and was ignored");
     Style {

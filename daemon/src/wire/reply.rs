@@ -128,8 +128,9 @@ impl From<Error> for Failure {
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::Cancelled | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            // cancelled and still answered: the daemon is leaving, or another client stopped the work
+            Kind::Unavailable | Kind::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.describe())
     }
@@ -204,6 +205,7 @@ mod tests {
             (Error::Reference(ReferenceError::Format), 400),
             (Error::PruneRunning, 409),
             (Error::Unsupported { what: "x".into() }, 501),
+            (Error::Cancelled, 503),
             (Error::Worker, 500),
         ] {
             assert_eq!(Failure::from(error).status, status);
