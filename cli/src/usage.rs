@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Command};
+use clap::{Arg, ArgAction, Command};
 
 use crate::error::Error;
 use crate::truth::go_bool;
@@ -34,11 +34,21 @@ pub(crate) fn spell_switches(root: &Command, arguments: Vec<OsString>) -> Result
         return Ok(arguments);
     }
     let (command, _) = addressed(root, &arguments);
-    let is_switch = |name: &str| {
-        let mut found = command.get_arguments().filter(|arg| arg.get_long() == Some(name));
-        found
-            .next()
-            .is_some_and(|arg| matches!(arg.get_action(), ArgAction::SetTrue))
+    let switch = |spelled: &str| {
+        let long = spelled.strip_prefix("--");
+        let short = if spelled.len() == 2 {
+            spelled.strip_prefix('-')
+        } else {
+            None
+        };
+        let short = short.and_then(|name| name.chars().next());
+        let is_named = |arg: &&Arg| {
+            (long.is_some() && arg.get_long() == long) || (short.is_some() && arg.get_short() == short)
+        };
+        let found = command.get_arguments().find(is_named)?;
+        matches!(found.get_action(), ArgAction::SetTrue)
+            .then(|| found.get_long())
+            .flatten()
     };
     let mut kept: Vec<OsString> = Vec::with_capacity(arguments.len());
     let mut rest = arguments.into_iter();
@@ -48,11 +58,8 @@ pub(crate) fn spell_switches(root: &Command, arguments: Vec<OsString>) -> Result
             break;
         }
         let text = argument.to_str().unwrap_or_default();
-        match text
-            .strip_prefix("--")
-            .and_then(|text| text.split_once('='))
-            .filter(|(name, _)| is_switch(name))
-        {
+        let spelled = text.split_once('=');
+        match spelled.and_then(|(spelled, value)| Some((switch(spelled)?, value))) {
             Some((name, value)) => {
                 let is_set = go_bool(value).map_err(|reason| Error::Usage {
                     message: format!("invalid argument \"{value}\" for \"--{name}\" flag: {reason}"),

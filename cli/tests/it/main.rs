@@ -1,0 +1,9 @@
+//! The program as users meet it, against a daemon that is played by the tests.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod build;
+mod context;
+mod fake;
+mod images;
+mod start;
+mod usage;
