@@ -90,11 +90,17 @@ impl Source {
         let mut source = Self {
             folder: root,
             patterns,
-            always: vec![IGNORE_FILE.to_owned()],
+            // Sent even if it names itself: the daemon takes away what it names then. Without a say it is a file
+            // like others.
+            always: if own.is_some() {
+                Vec::new()
+            } else {
+                vec![IGNORE_FILE.to_owned()]
+            },
             extras: Vec::new(),
             dockerfile: String::new(),
         };
-        source.place_dockerfile(&found, common)?;
+        source.place_dockerfile(&found, own.is_some(), common)?;
         Ok(source)
     }
 
@@ -103,8 +109,19 @@ impl Source {
         &self.dockerfile
     }
 
-    fn place_dockerfile(&mut self, found: &Path, ignore: Option<Vec<u8>>) -> Result<(), Error> {
-        if let Ok(inside) = found.strip_prefix(&self.folder) {
+    /// Decides where the Dockerfile is in the archive. `has_own` says that the ignore file is one the daemon does
+    /// not know, `common` is the one it knows.
+    fn place_dockerfile(
+        &mut self,
+        found: &Path,
+        has_own: bool,
+        common: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let inside = found.strip_prefix(&self.folder);
+        let is_left_out = |path: &Path| has_own && self.patterns.excludes(&path.to_string_lossy());
+        if let Ok(inside) = inside
+            && !is_left_out(inside)
+        {
             let path = inside
                 .to_str()
                 .ok_or_else(|| prepare(format!("the Dockerfile's path {} is not UTF-8", inside.display())))?;
@@ -118,7 +135,8 @@ impl Source {
         hasher.write(&bytes);
         self.dockerfile = format!(".dockerfile.{:016x}", hasher.finish());
         // The daemon takes away what the archive's ignore file names, so that the build cannot copy it.
-        let mut ignore = ignore.unwrap_or_else(|| IGNORE_FILE.into());
+        let kept = common.filter(|_| !(has_own && self.patterns.excludes(IGNORE_FILE)));
+        let mut ignore = kept.unwrap_or_else(|| IGNORE_FILE.into());
         ignore.extend_from_slice(format!("\n{}\n", self.dockerfile).as_bytes());
         self.extras.push(Extra {
             path: self.dockerfile.clone(),

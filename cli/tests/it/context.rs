@@ -191,6 +191,19 @@ fn ignored_paths_stay_at_home() {
         names(&sent(&[text(&root)]).0).contains(&"other".to_owned()),
         "its own ignore file instead of the other"
     );
+    fs::write(
+        root.join("Dockerfile.dockerignore"),
+        "Dockerfile\n.dockerignore\nsrc\n",
+    )
+    .unwrap();
+    let (archive, line) = sent(&[text(&root)]);
+    assert!(
+        line.contains("?dockerfile=.dockerfile."),
+        "an own ignore file leaves the Dockerfile out: {line}"
+    );
+    assert!(!names(&archive).contains(&"Dockerfile".to_owned()));
+    let ignore = String::from_utf8(tar(&archive, &["-xOf", "-", ".dockerignore"])).unwrap();
+    assert!(ignore.starts_with(".dockerignore\n.dockerfile."), "{ignore}");
     fs::write(root.join("Dockerfile.dockerignore"), "!\n").unwrap();
     let run = Fake::new([]).run(&["build", text(&root)]);
     assert_eq!(run.code, Some(1));
