@@ -14,6 +14,7 @@ class Scale:
         self.repeats = 3 if quick else 15
         self.fast_repeats = 5 if quick else 60
         self.slow_repeats = 1 if quick else 5
+        self.peer_repeats = 5
         self.steps = 5 if quick else 20
         self.base_layers = (1, 10) if quick else (1, 10, 50)
         self.debian_files = 300 if quick else contexts.DEBIAN_FILES
@@ -43,12 +44,12 @@ def sampled(count, work):
 NOTHING, A_FILE = 'true {}', 'echo {} > /out'
 
 
-def step_cost(engine, work, scale, name, base, command):
+def step_cost(engine, work, scale, name, base, command, repeats=None):
     """what one RUN of next to nothing costs: the difference of a long and a short build, taken turn by turn"""
     short = contexts.runs(work, f'{engine.name}-{name}-1', base, 1, command)
     long = contexts.runs(work, f'{engine.name}-{name}-n', base, 1 + scale.steps, command)
     differences, shorts = [], []
-    for _ in range(scale.repeats + 1):
+    for _ in range((repeats or scale.repeats) + 1):
         one = engine.build(short, contexts.PREFIX + 'short', cached=False)
         many = engine.build(long, contexts.PREFIX + 'long', cached=False)
         shorts.append(one)
@@ -207,13 +208,13 @@ def compared(engines, work, scale):
             continue
         for command, text in ((NOTHING, 'true'), (A_FILE, 'echo 1 > /out')):
             name = text.split()[0]
-            ours, _ = step_cost(engines[0], work, scale, f'{name}-beside-{peer.name}', contexts.BASE, command)
-            theirs, _ = step_cost(peer, work, scale, f'{name}-beside-mica', contexts.BASE, command)
+            ours, _ = step_cost(engines[0], work, scale, f'{name}-beside-{peer.name}', contexts.BASE, command, scale.peer_repeats)
+            theirs, _ = step_cost(peer, work, scale, f'{name}-beside-mica', contexts.BASE, command, scale.peer_repeats)
             rows.append(ratio(f'a: one `RUN {text}`', peer, ours, theirs))
         folder, tag = os.path.join(work, 'thirty'), contexts.PREFIX + 'thirty'
         peer.build(folder, tag)
         ours, theirs = [], []
-        for _ in range(scale.repeats):
+        for _ in range(scale.peer_repeats):
             ours.append(engines[0].build(folder, tag))
             theirs.append(peer.build(folder, tag))
         rows.append(ratio('b: cached rebuild of 30 steps', peer, ours, theirs))
