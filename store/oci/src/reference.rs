@@ -46,14 +46,21 @@ impl Repository {
         &self.path
     }
 
-    /// The name as people write it: without `docker.io/` and `library/`.
+    /// The name as people write it: without `docker.io/` and `library/`, unless that would read as something else.
     pub fn familiar(&self) -> String {
         if self.registry != DEFAULT_REGISTRY {
             return self.to_string();
         }
-        match self.path.strip_prefix(OFFICIAL) {
-            Some(rest) if !rest.contains('/') => rest.to_owned(),
-            _ => self.path.clone(),
+        let short = match self.path.strip_prefix(OFFICIAL) {
+            Some(rest) if !rest.contains('/') => rest,
+            _ => self.path.as_str(),
+        };
+        let is_id = short.len() == 64 && Digest::from_hex(short).is_ok();
+        let is_registry = short.split_once('/').is_some_and(|(first, _)| is_domain(first));
+        if is_id || is_registry {
+            self.to_string()
+        } else {
+            short.to_owned()
         }
     }
 }
@@ -279,6 +286,7 @@ mod tests {
     #[test]
     fn names_are_normalised() {
         let digest = format!("busybox@sha256:{HEX}");
+        let hex = format!("docker.io/library/{HEX}");
         for (text, canonical, familiar) in [
             ("busybox", "docker.io/library/busybox", "busybox"),
             (
@@ -304,6 +312,12 @@ mod tests {
             ),
             (&digest, &format!("docker.io/library/{digest}"), &digest),
             ("Host/x", "Host/x", "Host/x"),
+            (
+                "docker.io/localhost/x",
+                "docker.io/localhost/x",
+                "docker.io/localhost/x",
+            ),
+            (&hex, &hex, &hex),
         ] {
             let reference: Reference = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(reference.to_string(), canonical);

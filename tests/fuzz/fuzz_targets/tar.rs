@@ -150,7 +150,13 @@ fn tree(view: &TarView) -> Tree {
             if name.name.starts_with(b".wh.") {
                 continue;
             }
-            let finding = view.find(&path).expect("an index answers");
+            let mut finding = view.find(&path).expect("an index answers");
+            if let Finding::Node { node, .. } = &finding
+                && node.meta.kind == (mica_layer::Kind::CharDevice { major: 0, minor: 0 })
+            {
+                // how overlayfs keeps a whiteout, so that a layer cannot hold one as a device
+                finding = Finding::Whiteout;
+            }
             let mut content = Vec::new();
             match &finding {
                 Finding::Silent => panic!("{path} is named and not there"),
