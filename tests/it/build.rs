@@ -62,6 +62,22 @@ fn several_stages_become_one_image() {
 }
 
 #[test]
+fn steps_that_change_nothing_are_layers_all_the_same() {
+    let daemon = Daemon::start();
+    let context = Context::with_shell(
+        "FROM base\nRUN true\nRUN true\nRUN true\nRUN true\nRUN echo 1 > /f\nRUN rm /f\nRUN echo 1 > /f\nRUN test -e /f\n",
+    );
+    for no_cache in [false, true] {
+        let flags: &[&str] = if no_cache { &["--no-cache"] } else { &[] };
+        daemon
+            .mica([&["build", "-t", "x"], flags, &[context.arg()]].concat())
+            .ok();
+        let layers = daemon.mica(["inspect", "-f", "{{len .RootFS.Layers}}", "x"]).ok();
+        assert_eq!(layers.text(), "10");
+    }
+}
+
+#[test]
 fn a_failing_run_gives_its_own_exit_code_and_leaves_no_image() {
     let daemon = Daemon::start();
     let context = Context::with_shell("FROM base\nRUN echo before; exit 7\n");

@@ -1,5 +1,6 @@
 //! Runs the processes of RUN in the sandbox.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +59,7 @@ fn spec(process: &Process) -> Result<Spec, PortError> {
         inert: false,
     });
     Ok(Spec {
-        lowers: process.lowers.iter().rev().cloned().collect(),
+        lowers: lowers(&process.lowers),
         upper: process.upper.clone(),
         work: process.work.clone(),
         argv: process.argv.clone(),
@@ -78,6 +79,18 @@ fn spec(process: &Process) -> Result<Spec, PortError> {
         shm_size: process.shm_size.unwrap_or(SHM_SIZE),
         security: Security::Sandbox,
     })
+}
+
+/// The trees from the top down, each once: overlayfs refuses a directory it has already. What an equal layer further down
+/// gives or hides, the upper one does too.
+fn lowers(trees: &[PathBuf]) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    trees
+        .iter()
+        .rev()
+        .filter(|tree| seen.insert(*tree))
+        .cloned()
+        .collect()
 }
 
 /// The host's list of name servers; behind systemd's stub the real one. None at all where the host has none.
