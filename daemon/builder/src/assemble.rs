@@ -5,13 +5,8 @@ use mica_oci::{History, ImageConfig};
 
 use crate::state::State;
 
-/// The config of a finished stage. `epoch` (SOURCE_DATE_EPOCH, in seconds) caps every time of a step built here.
-pub(crate) fn assemble(
-    state: &State,
-    labels: &[(String, String)],
-    inherited: usize,
-    epoch: Option<i64>,
-) -> ImageConfig {
+/// The config of a finished stage. `epoch` (SOURCE_DATE_EPOCH) caps every time of a step built here.
+pub(crate) fn assemble(state: &State, labels: &[(String, String)], epoch: Option<Timestamp>) -> ImageConfig {
     let mut image = state.image.clone();
     if !labels.is_empty() {
         image
@@ -22,8 +17,8 @@ pub(crate) fn assemble(
     }
     let fallback = image.created;
     fill_times(&mut image.history);
-    if let Some(epoch) = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok()) {
-        let built = image.history.iter_mut().skip(inherited);
+    if let Some(epoch) = epoch {
+        let built = image.history.iter_mut().skip(state.inherited);
         built.for_each(|entry| {
             entry.created = entry
                 .created

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use jiff::Timestamp;
 use mica_dockerfile::{Dockerfile, ParseError, is_builtin_frontend};
 use mica_oci::{ImageId, Raw, Reference};
 use mica_store::Store;
@@ -12,8 +13,9 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::layers::Layers;
 use crate::ops::config::Scope;
+use crate::ops::run::is_proxy;
 use crate::options::Options;
-use crate::plan::Plan;
+use crate::plan::{Plan, is_automatic};
 use crate::ports::{Executor, Images};
 use crate::refuse::refuse_unsupported;
 use crate::site::Site;
@@ -57,11 +59,12 @@ impl Builder<'_> {
         let plan = Plan::new(&dockerfile, options)?;
         refuse_unsupported(&dockerfile, &plan)?;
         let tree = context.tree(&name, options.filter_context)?;
+        let epoch = epoch(options)?;
         let layers = Layers {
             store: self.store,
             lease: &lease,
             cancel: self.cancel,
-            epoch: epoch(options)?,
+            epoch: epoch.map(Timestamp::as_second),
             no_cache: options.no_cache,
         };
         for warning in &dockerfile.warnings {
@@ -83,9 +86,9 @@ impl Builder<'_> {
             reporter: self.reporter,
         };
         let walk = Walk::new(&dockerfile, &tree, self.images, site);
-        let (state, inherited) = walk.run()?;
+        let state = walk.run()?;
         self.cancel.check().map_err(|_| Error::Cancelled)?;
-        let config = Raw::of(assemble(&state, &options.labels, inherited, layers.epoch))?;
+        let config = Raw::of(assemble(&state, &options.labels, epoch))?;
         let committed = self.store.commit_image(&lease, &config, None, tags)?;
         let image = committed.image.id;
         self.reporter.report(Event::Built { image });
@@ -119,11 +122,16 @@ fn parse(name: &str, bytes: &[u8], options: &Options) -> Result<Dockerfile, Erro
 }
 
 /// SOURCE_DATE_EPOCH: seconds since 1970, empty for none (reproducible-builds.org specification).
-fn epoch(options: &Options) -> Result<Option<i64>, Error> {
-    match options.build_arg("SOURCE_DATE_EPOCH") {
-        None | Some("") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| Error::Epoch(text.to_owned())),
-    }
+fn epoch(options: &Options) -> Result<Option<Timestamp>, Error> {
+    let Some(text) = options
+        .build_arg("SOURCE_DATE_EPOCH")
+        .filter(|text| !text.is_empty())
+    else {
+        return Ok(None);
+    };
+    let seconds = text.parse().ok();
+    let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.map(Some).ok_or_else(|| Error::Epoch(text.to_owned()))
 }
 
 /// Build arguments that neither an ARG declares nor the builder knows by itself.
@@ -144,12 +152,11 @@ fn unused_args(options: &Options, dockerfile: &Dockerfile) -> Vec<String> {
         .map(|arg| arg.name.as_str())
         .collect();
     let known = |name: &str| {
-        let lower = name.to_ascii_lowercase();
         declared.contains(&name)
             || name == "SOURCE_DATE_EPOCH"
             || name.starts_with("BUILDKIT_")
-            || lower.ends_with("_proxy")
-            || ["TARGET", "BUILD"].iter().any(|prefix| name.starts_with(prefix))
+            || is_proxy(name)
+            || is_automatic(name)
     };
     options
         .build_args

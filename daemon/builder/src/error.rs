@@ -1,14 +1,13 @@
 //! Why an image could not be built.
 
 use mica_dockerfile::{BadPattern, ExpandError, ParseError};
-use mica_oci::DiffId;
 use thiserror::Error;
 
 /// Why an image could not be built.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The Dockerfile is not one.
-    #[error("{0}")]
+    #[error(transparent)]
     Parse(ParseError),
     /// There is no such file in the context.
     #[error("Cannot locate specified Dockerfile: {0}")]
@@ -54,7 +53,7 @@ pub enum Error {
         what: String,
     },
     /// An instruction is wrong or could not be carried out.
-    #[error("line {line}: {instruction}: {problem}")]
+    #[error("line {line}: {instruction}")]
     Step {
         /// Where.
         line: u32,
@@ -98,7 +97,7 @@ pub enum Error {
 #[derive(Debug, Error)]
 pub enum StepError {
     /// A word could not be expanded.
-    #[error("{0}")]
+    #[error(transparent)]
     Expand(#[from] ExpandError),
     /// A pattern is not one.
     #[error("{pattern:?} is not a valid pattern")]
@@ -122,23 +121,35 @@ pub enum StepError {
         /// The source as written.
         path: String,
     },
+    /// It asks for what this program cannot do yet.
+    #[error("{0} is not supported yet")]
+    Unsupported(String),
+    /// An archive that ADD unpacks is damaged, or does not fit where it goes.
+    #[error("cannot unpack {path}")]
+    Archive {
+        /// The archive as the instruction names it.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: Box<StepError>,
+    },
+    /// A stage that only a trigger names could not be built.
+    #[error(transparent)]
+    Stage(Box<Error>),
     /// The base image, or the one of `--from`, is not there.
-    #[error("{0}")]
+    #[error(transparent)]
     Image(Box<dyn std::error::Error + Send + Sync>),
     /// The process could not be started.
-    #[error("{0}")]
+    #[error(transparent)]
     Execute(Box<dyn std::error::Error + Send + Sync>),
     /// A layer could not be read or written.
-    #[error("{0}")]
+    #[error(transparent)]
     Layer(#[from] mica_layer::Error),
-    /// A layer that should be there is not.
-    #[error("layer {0} is not in the store any more")]
-    LayerGone(DiffId),
     /// The store failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] mica_store::Error),
     /// The disk failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Nobody wants the image any more.
     #[error("cancelled")]
@@ -159,6 +170,8 @@ impl StepError {
         match self {
             Self::Exit { command, code } => Error::Run { line, command, code },
             Self::Cancelled(_) => Error::Cancelled,
+            Self::Unsupported(what) => Error::Unsupported { line, what },
+            Self::Stage(error) => *error,
             problem => Error::Step {
                 line,
                 instruction: shorten(instruction),

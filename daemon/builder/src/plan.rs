@@ -131,9 +131,6 @@ impl Plan {
             Ok(stage) => Err(StepError::Invalid(format!(
                 "there is no stage {stage} before this one, stages count from 0"
             ))),
-            Err(_) if name.contains('$') => {
-                Err(StepError::Invalid(format!("--from takes no variables: {name:?}")))
-            }
             Err(_) => Ok(From::Image(name.to_owned())),
         }
     }
@@ -279,4 +276,12 @@ fn automatic_args(target: &Platform, target_stage: Option<&str>) -> Environment 
     }
     args.set("TARGETSTAGE", target_stage.unwrap_or("default"));
     args
+}
+
+/// Whether a name is one of the automatic ARGs.
+pub(crate) fn is_automatic(name: &str) -> bool {
+    const OF_A_PLATFORM: [&str; 5] = ["PLATFORM", "OS", "ARCH", "VARIANT", "OSVERSION"];
+    let prefixes = ["TARGET", "BUILD"].into_iter();
+    let mut rests = prefixes.filter_map(|prefix| name.strip_prefix(prefix));
+    name == "TARGETSTAGE" || rests.any(|rest| OF_A_PLATFORM.contains(&rest))
 }

@@ -20,7 +20,8 @@ pub(crate) fn refuse_unsupported(dockerfile: &Dockerfile, plan: &Plan) -> Result
     Ok(())
 }
 
-fn unsupported(located: &Located) -> Option<String> {
+/// What of an instruction cannot be done yet.
+pub(crate) fn unsupported(located: &Located) -> Option<String> {
     match &located.instruction {
         Instruction::Run(run) if !run.mounts.is_empty() => Some("RUN --mount".into()),
         Instruction::Run(run) if !run.devices.is_empty() => Some("RUN --device".into()),
@@ -34,7 +35,7 @@ fn unsupported(located: &Located) -> Option<String> {
 }
 
 /// The first source that is an address rather than a path.
-fn remote(sources: &[String]) -> Option<&String> {
+pub(crate) fn remote(sources: &[String]) -> Option<&String> {
     const SCHEMES: [&str; 5] = ["http://", "https://", "git://", "ssh://", "git@"];
     sources
         .iter()

@@ -19,6 +19,8 @@ pub(crate) struct State {
     pub args: Vec<(String, Option<String>)>,
     /// Whether this stage has a CMD of its own.
     pub has_cmd: bool,
+    /// How many of the history's entries are from the base image, through all stages in between.
+    pub inherited: usize,
 }
 
 /// What history entries of built steps are marked with.
@@ -40,6 +42,7 @@ impl State {
             env: Environment::default(),
             args: Vec::new(),
             has_cmd: false,
+            inherited: 0,
         })
     }
 
@@ -50,6 +53,7 @@ impl State {
         pad_history(&mut image, base.layers.len());
         let env = Environment::of(image.config.env.as_deref().unwrap_or_default());
         Self::with_path(Self {
+            inherited: image.history.len(),
             image,
             layers: base.layers,
             env,

@@ -4,15 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use mica_dockerfile::{Dockerfile, Instruction, Located, parse_trigger};
+use mica_dockerfile::{Dockerfile, Instruction, Located, Stage, parse_trigger};
 use mica_oci::{Digest, Platform};
 use mica_task::{Event, StepId};
 
 use crate::error::{Error, StepError};
-use crate::ops::transfer::{SourceTree, Transfer};
+use crate::ops::transfer::{Origin, Transfer};
 use crate::ops::{config, run, transfer, workdir};
 use crate::plan::{Base, From};
 use crate::ports::{BaseImage, Images};
+use crate::refuse::unsupported;
 use crate::selection::Tree;
 use crate::site::{Outcome, Place, Site};
 use crate::state::State;
@@ -25,7 +26,7 @@ pub(crate) struct Walk<'a> {
     site: Site<'a>,
     steps: Cell<u32>,
     states: RefCell<BTreeMap<usize, Rc<State>>>,
-    resolved: RefCell<BTreeMap<String, BaseImage>>,
+    resolved: RefCell<BTreeMap<(String, Option<String>), BaseImage>>,
 }
 
 impl<'a> Walk<'a> {
@@ -47,8 +48,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Carries out all stages of the plan; gives what the target is, and how many of its history entries it inherited.
-    pub(crate) fn run(&self) -> Result<(Rc<State>, usize), Error> {
+    /// Carries out all stages of the plan; gives what the target is.
+    pub(crate) fn run(&self) -> Result<Rc<State>, Error> {
         for line in &self.dockerfile.globals {
             let step = self.start(&line.source, true);
             self.done(step, false, String::new());
@@ -56,21 +57,7 @@ impl<'a> Walk<'a> {
         for stage in &self.site.plan.order {
             self.state_of(*stage)?;
         }
-        let target = self.site.plan.target();
-        Ok((self.state_of(target)?, self.inherited(target)))
-    }
-
-    /// The history entries a stage has from its base image, through all stages in between.
-    fn inherited(&self, stage: usize) -> usize {
-        match &self.site.plan.bases[stage] {
-            Base::Scratch => 0,
-            Base::Stage(below) => self.inherited(*below),
-            Base::Image { name, .. } => self
-                .resolved
-                .borrow()
-                .get(name)
-                .map_or(0, |image| image.config.history.len()),
-        }
+        self.state_of(self.site.plan.target())
     }
 
     /// What a stage is, carried out if it was not yet.
@@ -79,12 +66,31 @@ impl<'a> Walk<'a> {
             return Ok(state.clone());
         }
         let stage = &self.dockerfile.stages[number];
-        let line = stage.span.start;
-        let step = self.start(&stage.source, true);
+        // a stage that only a trigger names is not among the steps that were counted
+        let counted = self.site.plan.order.contains(&number);
+        let step = self.start(&stage.source, counted);
         let mut state = self
             .base(number)
-            .map_err(|problem| self.fail(step, problem, line, &stage.source))?;
+            .map_err(|problem| self.fail(step, problem, stage.span.start, &stage.source))?;
         self.done(step, false, short(&state));
+        self.triggers(number, stage, &mut state)?;
+        for (instruction, located) in stage.instructions.iter().enumerate() {
+            let step = self.start(&located.source, counted);
+            let place = Place {
+                stage: number,
+                instruction,
+                step,
+            };
+            self.instruction(located, &mut state, place)
+                .map_err(|problem| self.fail(step, problem, located.span.start, &located.source))?;
+        }
+        let state = Rc::new(state);
+        self.states.borrow_mut().insert(number, state.clone());
+        Ok(state)
+    }
+
+    /// Carries out what the base left to be done on top of it.
+    fn triggers(&self, number: usize, stage: &Stage, state: &mut State) -> Result<(), Error> {
         let triggers = state.image.config.on_build.take().unwrap_or_default();
         if !triggers.is_empty() {
             self.site.reporter.report(Event::Triggers {
@@ -93,70 +99,52 @@ impl<'a> Walk<'a> {
         }
         for text in &triggers {
             let step = self.start(text, false);
+            let place = Place {
+                stage: number,
+                instruction: 0,
+                step,
+            };
             parse_trigger(text, self.dockerfile.directives.escape)
                 .map_err(|e| StepError::Invalid(format!("ONBUILD: {e}")))
-                .and_then(|trigger| {
-                    self.instruction(
-                        &trigger,
-                        &mut state,
-                        Place {
-                            stage: number,
-                            instruction: 0,
-                            step,
-                        },
-                    )
-                })
-                .map_err(|problem| self.fail(step, problem, line, text))?;
+                .and_then(|trigger| self.instruction(&trigger, state, place))
+                .map_err(|problem| self.fail(step, problem, stage.span.start, &format!("ONBUILD {text}")))?;
         }
-        for (instruction, located) in stage.instructions.iter().enumerate() {
-            self.site.layers.cancel.check().map_err(|_| Error::Cancelled)?;
-            let step = self.start(&located.source, true);
-            self.instruction(
-                located,
-                &mut state,
-                Place {
-                    stage: number,
-                    instruction,
-                    step,
-                },
-            )
-            .map_err(|problem| self.fail(step, problem, located.span.start, &located.source))?;
-        }
-        let state = Rc::new(state);
-        self.states.borrow_mut().insert(number, state.clone());
-        Ok(state)
+        Ok(())
     }
 
     fn base(&self, stage: usize) -> Result<State, StepError> {
         Ok(match &self.site.plan.bases[stage] {
             Base::Scratch => State::scratch(&self.site.plan.platform),
             Base::Stage(below) => State::on(self.finished(*below)?.as_ref()),
-            Base::Image { name, platform } => {
-                let platform = platform.as_ref().or(self.site.scope.options.platform.as_ref());
-                State::of(self.image(name, platform)?)
-            }
+            Base::Image { name, platform } => State::of(self.image(name, platform.as_ref())?),
         })
     }
 
     /// A stage the plan put before this one. One that only a trigger names is carried out now.
     fn finished(&self, stage: usize) -> Result<Rc<State>, StepError> {
-        self.state_of(stage)
-            .map_err(|e| StepError::Invalid(e.to_string()))
+        self.state_of(stage).map_err(|e| StepError::Stage(Box::new(e)))
     }
 
     fn image(&self, name: &str, platform: Option<&Platform>) -> Result<BaseImage, StepError> {
-        if let Some(image) = self.resolved.borrow().get(name) {
+        let platform = platform.or(self.site.scope.options.platform.as_ref());
+        let asked = (name.to_owned(), platform.map(Platform::to_string));
+        if let Some(image) = self.resolved.borrow().get(&asked) {
             return Ok(image.clone());
         }
         let image = self
             .images
             .resolve(name, platform, self.site.layers.lease)
             .map_err(StepError::Image)?;
-        self.resolved.borrow_mut().insert(name.to_owned(), image.clone());
+        self.resolved.borrow_mut().insert(asked, image.clone());
         Ok(image)
     }
 
     fn instruction(&self, located: &Located, state: &mut State, place: Place) -> Result<(), StepError> {
+        self.site.layers.cancel.check()?;
+        // what the plan could not see: triggers, and stages that only triggers name
+        if let Some(what) = unsupported(located) {
+            return Err(StepError::Unsupported(what));
+        }
         let made = match &located.instruction {
             Instruction::Run(run) => Some(run::step(run, state, &self.site, place)?),
             Instruction::Copy(copy) => Some(self.transfer(&Transfer::of_copy(copy), state, place)?),
@@ -188,25 +176,20 @@ impl<'a> Walk<'a> {
         state: &State,
         place: Place,
     ) -> Result<(Outcome, String), StepError> {
-        let source = what
-            .from
-            .map(|name| self.source_tree(name, place.stage))
-            .transpose()?;
-        transfer::step(what, source.as_ref(), self.context, state, &self.site, place)
+        let origin = match what.from {
+            Some(name) => self.origin(name, place.stage)?,
+            None => Origin::Context(self.context),
+        };
+        transfer::step(what, &origin, state, &self.site, place)
     }
 
-    /// The tree that `--from` names.
-    fn source_tree(&self, name: &str, stage: usize) -> Result<SourceTree, StepError> {
+    /// What `--from` names.
+    fn origin(&self, name: &str, stage: usize) -> Result<Origin<'a>, StepError> {
         let (layers, place) = match self.site.plan.from(name, stage)? {
             From::Stage(number) => (self.finished(number)?.layers.clone(), format!("stage {name:?}")),
             From::Image(image) => (self.image(&image, None)?.layers, format!("image {image}")),
         };
-        let tree = Tree {
-            stack: self.site.layers.stack(&layers)?,
-            place,
-            is_context: false,
-        };
-        Ok(SourceTree { tree, layers })
+        Ok(Origin::Layers { layers, place })
     }
 
     fn start(&self, name: &str, numbered: bool) -> StepId {
@@ -227,6 +210,10 @@ impl<'a> Walk<'a> {
 
     fn fail(&self, step: StepId, problem: StepError, line: u32, source: &str) -> Error {
         self.site.reporter.report(Event::Failed { step });
+        // readers and writers that were told to stop fail with errors of their own
+        if self.site.layers.cancel.is_cancelled() {
+            return Error::Cancelled;
+        }
         problem.at(line, source)
     }
 }
