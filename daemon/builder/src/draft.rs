@@ -63,7 +63,7 @@ impl<'a> Draft<'a> {
         }
         let hides = |change: &Change| match change {
             Change::Whiteout => true,
-            Change::Node { meta, opaque, .. } => *opaque || !meta.is_directory(),
+            Change::Node { meta, .. } => !meta.is_directory(),
         };
         if path
             .ancestors()
@@ -137,7 +137,7 @@ impl<'a> Draft<'a> {
         match self.lookup(path)? {
             Some(meta) if meta.is_directory() => Ok(()),
             Some(_) => Err(StepError::Invalid(format!(
-                "cannot create directory {path}: it exists and is none"
+                "cannot create directory {path}: what is there is not a directory"
             ))),
             None => self.insert(path, NewFile::bare(new.clone()), false),
         }
@@ -153,22 +153,11 @@ impl<'a> Draft<'a> {
     /// Puts a file or directory at `path`, whose parent must be there. What is at `path` is replaced, except that a
     /// directory put on a directory keeps its contents.
     pub(crate) fn put(&mut self, path: &ImagePath, file: NewFile) -> Result<(), StepError> {
-        let before = self.lookup(path)?;
-        let directory = file.meta.is_directory();
-        let mut opaque = false;
-        if before.is_some_and(|meta| meta.is_directory() != directory) {
+        let before = self.lookup(path)?.map(|meta| meta.is_directory());
+        if before.is_some_and(|directory| directory != file.meta.is_directory()) {
             self.drop_below(path);
-            // a directory that takes the place of a file must not show what an older directory of that name held
-            opaque = directory
-                && self
-                    .below
-                    .lookup(path)?
-                    .is_some_and(|found| found.node.meta.is_directory());
         }
-        if let Some(Change::Node { opaque: already, .. }) = self.changes.get(path) {
-            opaque |= *already && directory;
-        }
-        self.insert(path, file, opaque)
+        self.insert(path, file, before == Some(true))
     }
 
     /// Makes `path` one more name of the regular file `target`.
@@ -233,30 +222,30 @@ impl<'a> Draft<'a> {
         gone.iter().for_each(|p| drop(self.changes.remove(p)));
     }
 
-    fn insert(&mut self, path: &ImagePath, file: NewFile, opaque: bool) -> Result<(), StepError> {
+    fn insert(&mut self, path: &ImagePath, file: NewFile, was_directory: bool) -> Result<(), StepError> {
         self.insert_parents(path)?;
-        // a directory that was here before keeps its place; all else is a new entry of the directory above
-        let renewed = file.meta.is_directory() && self.lookup(path)?.is_some_and(|meta| meta.is_directory());
-        if let (false, Some(parent)) = (renewed, path.parent()) {
-            let now = self.now;
-            self.amend(&parent, |meta| meta.mtime = now);
+        let directory = file.meta.is_directory();
+        self.changes.insert(path.clone(), node(file));
+        if directory && was_directory {
+            return Ok(());
         }
-        let NewFile {
-            meta,
-            source,
-            content,
-            link,
-        } = file;
-        self.changes.insert(
-            path.clone(),
-            Change::Node {
-                meta,
-                source,
-                content,
-                link,
-                opaque,
-            },
-        );
+        // what was not a directory here before is a new entry of the one above
+        let now = self.now;
+        path.parent()
+            .into_iter()
+            .for_each(|parent| self.amend(&parent, |meta| meta.mtime = now));
+        if directory {
+            self.hide_below(path)?;
+        }
+        Ok(())
+    }
+
+    /// A directory that takes the place of something else must not show what a directory of that name holds in the layers
+    /// below: each of those names vanishes by itself, as BuildKit writes it (dockerfile contract 11.4).
+    fn hide_below(&mut self, path: &ImagePath) -> Result<(), StepError> {
+        for (name, _) in self.below.read_dir(path)? {
+            self.changes.insert(path.join(&name), Change::Whiteout);
+        }
         Ok(())
     }
 
@@ -269,24 +258,25 @@ impl<'a> Draft<'a> {
             let meta = self.lookup(&above)?.filter(Meta::is_directory).ok_or_else(|| {
                 StepError::Invalid(format!("cannot create {path}: {above} is not a directory"))
             })?;
-            let NewFile {
-                meta,
-                source,
-                content,
-                link,
-            } = NewFile::bare(meta);
-            self.changes.insert(
-                above,
-                Change::Node {
-                    meta,
-                    source,
-                    content,
-                    link,
-                    opaque: false,
-                },
-            );
+            self.changes.insert(above, node(NewFile::bare(meta)));
         }
         Ok(())
+    }
+}
+
+fn node(file: NewFile) -> Change {
+    let NewFile {
+        meta,
+        source,
+        content,
+        link,
+    } = file;
+    Change::Node {
+        meta,
+        source,
+        content,
+        link,
+        opaque: false,
     }
 }
 

@@ -37,17 +37,30 @@ pub(crate) fn parse_owner(text: &str, image: &Stack, names: Names) -> Result<Own
     let (uid, default_gid) = match (user, user.parse::<u32>()) {
         ("", _) | ("root", _) => (0, 0),
         (_, Ok(uid)) => (uid, uid),
-        (name, Err(_)) => {
-            look_up(image, "etc/passwd", name, names)?.map_or((0, 0), |f| (f.number(2), f.number(3)))
-        }
+        (name, Err(_)) => look_up(image, "etc/passwd", no_number(name)?, names)?
+            .map_or((0, 0), |f| (f.number(2), f.number(3))),
     };
     let gid = match group.map(|g| (g, g.parse::<u32>())) {
         None => default_gid,
         Some(("root", _)) => 0,
         Some((_, Ok(gid))) => gid,
-        Some((name, Err(_))) => look_up(image, "etc/group", name, names)?.map_or(0, |f| f.number(2)),
+        Some((name, Err(_))) => {
+            look_up(image, "etc/group", no_number(name)?, names)?.map_or(0, |f| f.number(2))
+        }
     };
     Ok(Owner { uid, gid })
+}
+
+/// A name, unless it is a number that no user or group can have.
+fn no_number(text: &str) -> Result<&str, StepError> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(StepError::Invalid(format!(
+            "{text:?} is not a user or group: numbers go from 0 to {}",
+            u32::MAX
+        )));
+    }
+    Ok(text)
 }
 
 /// One line of passwd(5) or group(5).

@@ -12,6 +12,7 @@ use mica_task::Cancel;
 use crate::error::StepError;
 
 /// A tree to copy from.
+#[derive(Clone)]
 pub(crate) struct Tree {
     /// The files.
     pub stack: Stack,
@@ -112,7 +113,12 @@ impl Tree {
         visit: &mut dyn FnMut(&ImagePath, &ImagePath, &Found) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let mut failure = None;
+        // excluded directories on the way to something that may be wanted again
+        let mut above: Vec<(ImagePath, ImagePath, Found)> = Vec::new();
         self.stack.walk(&selected.path, &mut |path, found| {
+            if failure.is_some() {
+                return Ok(Step::Over);
+            }
             let relative = path.strip_prefix(&selected.path).unwrap_or_default();
             // a file is matched by its own name, a directory's contents by their path in it
             let matched = if relative.is_root() && !found.node.meta.is_directory() {
@@ -121,17 +127,22 @@ impl Tree {
                 relative.clone()
             };
             if !matched.is_root() && excludes.excludes(&matched) {
-                let reenter = found.node.meta.is_directory() && excludes.may_reinclude_below(&matched);
-                return Ok(if reenter { Step::Into } else { Step::Over });
+                if found.node.meta.is_directory() && excludes.may_reinclude_below(&matched) {
+                    above.retain(|(_, directory, _)| path.starts_with(directory));
+                    above.push((relative, path.clone(), found.clone()));
+                    return Ok(Step::Into);
+                }
+                return Ok(Step::Over);
             }
-            let step = cancel
-                .check()
-                .map_err(StepError::from)
-                .and_then(|()| visit(&relative, path, found));
-            Ok(match step {
+            above.retain(|(_, directory, _)| path.starts_with(directory));
+            let visited = cancel.check().map_err(StepError::from).and_then(|()| {
+                above.drain(..).try_for_each(|(r, p, f)| visit(&r, &p, &f))?;
+                visit(&relative, path, found)
+            });
+            Ok(match visited {
                 Ok(()) => Step::Into,
                 Err(e) => {
-                    failure.get_or_insert(e);
+                    failure = Some(e);
                     Step::Over
                 }
             })
@@ -154,7 +165,7 @@ impl Tree {
             self.visit(one, excludes, cancel, &mut |relative, path, found| {
                 self.digest_file(relative, path, found, &mut links, &mut hasher)
             })?;
-            hasher.field(b"end");
+            hasher.field(b"last");
         }
         Ok(hasher.finish())
     }
@@ -176,6 +187,8 @@ impl Tree {
             Kind::BlockDevice { major, minor } => (b"block", format!("{major}:{minor}").into_bytes()),
             Kind::Fifo => (b"fifo", Vec::new()),
         };
+        // every list says how long it is, so that no two trees give the same fields
+        hasher.field(b"file of it");
         hasher.field(relative.as_bytes());
         hasher.field(kind);
         hasher.field(&detail);
@@ -191,15 +204,15 @@ impl Tree {
             meta.mode
         };
         hasher.field(format!("{mode:o} {uid} {gid}").as_bytes());
-        for (name, value) in self.carried_xattrs(&meta.xattrs) {
-            hasher.field(&name);
-            hasher.field(&value);
+        let xattrs = self.carried_xattrs(&meta.xattrs);
+        hasher.field(&xattrs.len().to_le_bytes());
+        for (name, value) in &xattrs {
+            hasher.field(name);
+            hasher.field(value);
         }
-        if let Some(key) = found.link() {
-            let next = links.len() as u64;
-            let number = *links.entry(key).or_insert(next);
-            hasher.field(&number.to_le_bytes());
-        }
+        let next = links.len() as u64;
+        let number = found.link().map(|key| *links.entry(key).or_insert(next));
+        hasher.field(number.map(u64::to_le_bytes).as_ref().map_or(&[], |n| n));
         Ok(())
     }
 
@@ -245,9 +258,11 @@ impl Excludes {
         if patterns.is_empty() {
             return Ok(Self(None));
         }
-        IgnorePatterns::parse(patterns.join("\n").as_bytes())
+        let bad = |pattern: &&String| IgnorePatterns::from_patterns([pattern.as_str()]).is_err();
+        let named = || patterns.iter().find(bad).map_or("", String::as_str);
+        IgnorePatterns::from_patterns(patterns.iter().map(String::as_str))
             .map(|patterns| Self(Some(patterns)))
-            .map_err(|e| StepError::Invalid(format!("--exclude: {e}")))
+            .map_err(|_| StepError::Invalid(format!("--exclude={}: not a valid pattern", named())))
     }
 
     fn excludes(&self, path: &ImagePath) -> bool {
