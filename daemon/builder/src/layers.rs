@@ -37,14 +37,9 @@ pub(crate) enum Form {
 }
 
 impl Layers<'_> {
-    /// The layer an earlier step with one of `keys` made.
-    pub(crate) fn find(&self, keys: &[CacheKey]) -> Result<Option<CacheRecord>, StepError> {
-        for key in keys {
-            if let Some(record) = self.store.cached(self.lease, key)? {
-                return Ok(Some(record));
-            }
-        }
-        Ok(None)
+    /// The layer an earlier step with this key made.
+    pub(crate) fn find(&self, key: &CacheKey) -> Result<Option<CacheRecord>, StepError> {
+        Ok(self.store.cached(self.lease, key)?)
     }
 
     /// The layers as one tree.
@@ -104,12 +99,9 @@ impl Layers<'_> {
         })
     }
 
-    /// Remembers that `record` is what steps with these keys make.
-    pub(crate) fn remember(&self, keys: &[CacheKey], record: &CacheRecord) -> Result<(), StepError> {
-        for key in keys {
-            self.store.remember(self.lease, key, record)?;
-        }
-        Ok(())
+    /// Remembers that `record` is what steps with this key make.
+    pub(crate) fn remember(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), StepError> {
+        Ok(self.store.remember(self.lease, key, record)?)
     }
 
     /// Scratch space of the build.
@@ -126,7 +118,9 @@ impl Layers<'_> {
         about: &str,
         add: impl FnOnce(&Packed) -> Result<mica_store::Layer, StepError>,
     ) -> Result<CacheRecord, StepError> {
+        // with SOURCE_DATE_EPOCH the same inputs give the same bytes, whatever was built here before
         if !self.no_cache
+            && self.epoch.is_none()
             && let Some(record) = self.store.same_content(self.lease, parent, &packed.content)?
         {
             return Ok(record);

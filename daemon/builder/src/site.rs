@@ -48,29 +48,41 @@ pub(crate) struct Outcome {
     pub cached: bool,
 }
 
+impl Outcome {
+    /// What a record says.
+    pub(crate) fn of(record: &CacheRecord, cached: bool) -> Self {
+        Self {
+            layer: record.layer,
+            created: record.created,
+            cached,
+        }
+    }
+}
+
 impl Site<'_> {
-    /// Finds the layer of a step under one of `keys` (unless `fresh`), or makes and remembers it.
+    /// Finds the layer of a step under `key` (unless `fresh`), or makes it; remembers it under `key` and under those
+    /// keys that were `tried` in vain.
     pub(crate) fn layer(
         &self,
-        keys: &[CacheKey],
+        key: &CacheKey,
+        tried: &[CacheKey],
         fresh: bool,
         make: impl FnOnce() -> Result<CacheRecord, StepError>,
     ) -> Result<Outcome, StepError> {
-        let found = if fresh { None } else { self.layers.find(keys)? };
+        let found = if fresh { None } else { self.layers.find(key)? };
         let cached = found.is_some();
         let record = match found {
             Some(record) => record,
             None => {
                 let record = make()?;
-                self.layers.remember(keys, &record)?;
+                self.layers.remember(key, &record)?;
                 record
             }
         };
-        Ok(Outcome {
-            layer: record.layer,
-            created: record.created,
-            cached,
-        })
+        for key in tried {
+            self.layers.remember(key, &record)?;
+        }
+        Ok(Outcome::of(&record, cached))
     }
 
     /// Tells that no earlier result serves; `container` as in [`Event::Executing`].

@@ -53,20 +53,11 @@ pub(crate) fn apply(
         Instruction::Env(pairs) => env(pairs, state, scope),
         Instruction::Label(pairs) => label(pairs, state, scope),
         Instruction::Cmd(command) => {
-            let argv = with_shell(command, state);
-            state.note(format!("CMD {}", quote_list(&argv)));
-            state.image.config.args_escaped = matches!(command, Command::Shell(_)) || !argv.is_empty();
-            state.image.config.cmd = Some(argv).filter(|argv| !argv.is_empty());
-            state.has_cmd = true;
+            cmd(command, state);
             Ok(())
         }
         Instruction::Entrypoint(command) => {
-            let argv = with_shell(command, state);
-            state.note(format!("ENTRYPOINT {}", quote_list(&argv)));
-            state.image.config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
-            if !state.has_cmd {
-                state.image.config.cmd = None;
-            }
+            entrypoint(command, state);
             Ok(())
         }
         Instruction::Expose(words) => expose(words, state, scope),
@@ -118,6 +109,24 @@ pub(crate) fn with_shell(command: &Command, state: &State) -> Vec<String> {
     match command {
         Command::Exec(argv) => argv.clone(),
         Command::Shell(text) => state.shell().into_iter().chain([text.clone()]).collect(),
+    }
+}
+
+fn cmd(command: &Command, state: &mut State) {
+    let argv = with_shell(command, state);
+    state.note(format!("CMD {}", quote_list(&argv)));
+    state.image.config.args_escaped = matches!(command, Command::Shell(_)) || !argv.is_empty();
+    state.image.config.cmd = Some(argv).filter(|argv| !argv.is_empty());
+    state.has_cmd = true;
+}
+
+/// A new entry point makes a CMD that came with the base meaningless.
+fn entrypoint(command: &Command, state: &mut State) {
+    let argv = with_shell(command, state);
+    state.note(format!("ENTRYPOINT {}", quote_list(&argv)));
+    state.image.config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
+    if !state.has_cmd {
+        state.image.config.cmd = None;
     }
 }
 

@@ -137,14 +137,18 @@ fn on_shell(state: &State, text: String) -> Vec<String> {
     state.shell().into_iter().chain([text]).collect()
 }
 
+/// Whether a build argument is one of those that reach every RUN.
+pub(crate) fn is_proxy(name: &str) -> bool {
+    PROXIES.contains(&name.to_ascii_lowercase().as_str())
+}
+
 /// Proxy build arguments in upper and in lower case, where the stage does not set them itself.
 fn proxies(options: &Options, env: &Environment) -> Environment {
     let mut found = Environment::default();
     for (name, value) in &options.build_args {
-        let (lower, upper) = (name.to_ascii_lowercase(), name.to_ascii_uppercase());
         let Some(value) = value else { continue };
-        if PROXIES.contains(&lower.as_str()) {
-            for name in [upper, lower] {
+        if is_proxy(name) {
+            for name in [name.to_ascii_uppercase(), name.to_ascii_lowercase()] {
                 if env.get(&name).is_none() {
                     found.set(&name, value);
                 }
@@ -164,7 +168,7 @@ pub(crate) fn step(
     let invocation = Invocation::new(run, state, site.scope.options)?;
     let key = invocation.key(state, site.scope.options, &site.plan.platform, site.layers.epoch);
     let created_by = invocation.created_by(state);
-    let outcome = site.layer(&[key], site.layers.no_cache, || {
+    let outcome = site.layer(&key, &[], site.layers.no_cache, || {
         site.executing(place, true);
         execute(&invocation, state, site, place, &created_by)
     })?;

@@ -1,9 +1,9 @@
-//! COPY and ADD: their words, their key, and the layer they make.
+//! COPY and ADD: their words, their keys, and the layer they make.
 
 use fs_err::OpenOptions;
 use mica_dockerfile::{Add, Copy, Heredoc, expand_heredoc};
-use mica_layer::{Kind, Stack};
-use mica_oci::{CacheKey, ChainId, DiffId, Digest};
+use mica_layer::{Changes, Kind, Stack};
+use mica_oci::{ChainId, DiffId, Digest};
 use mica_store::WorkDir;
 use mica_task::Event;
 
@@ -16,16 +16,43 @@ use crate::ops::add::Archive;
 use crate::ops::config::Scope;
 use crate::ops::copy::{Copier, Placement};
 use crate::owner::{Names, parse_owner};
+use crate::refuse::remote;
 use crate::selection::{Excludes, Selected, Tree};
 use crate::site::{Outcome, Place, Site};
 use crate::state::State;
 
-/// A tree of an image or stage with the layers it is made of.
-pub(crate) struct SourceTree {
-    /// Its files.
-    pub tree: Tree,
-    /// Its layers, lowest first.
-    pub layers: Vec<DiffId>,
+/// Where a COPY or ADD takes its sources from.
+pub(crate) enum Origin<'a> {
+    /// The build context.
+    Context(&'a Tree),
+    /// An image or stage, opened only if its files have to be looked at.
+    Layers {
+        /// Its layers, lowest first.
+        layers: Vec<DiffId>,
+        /// How errors call it.
+        place: String,
+    },
+}
+
+impl Origin<'_> {
+    fn open(&self, layers: &Layers<'_>) -> Result<Tree, StepError> {
+        Ok(match self {
+            Self::Context(tree) => (*tree).clone(),
+            Self::Layers { layers: own, place } => Tree {
+                stack: layers.stack(own)?,
+                place: place.clone(),
+                is_context: false,
+            },
+        })
+    }
+
+    /// Identifies all that is in it without a look at its files.
+    fn chain(&self) -> Option<ChainId> {
+        match self {
+            Self::Context(_) => None,
+            Self::Layers { layers, .. } => Some(ChainId::of(layers)),
+        }
+    }
 }
 
 /// What COPY and ADD have in common.
@@ -103,8 +130,13 @@ impl<'a> Transfer<'a> {
                 .collect::<Result<_, _>>()?,
             heredocs: self.heredocs.iter().map(heredoc).collect::<Result<_, _>>()?,
             dest: word(self.dest)?,
-            chown: self.chown.map(word).transpose()?,
-            chmod: self.chmod.map(word).transpose()?,
+            // what expands to nothing was not said
+            chown: self
+                .chown
+                .map(word)
+                .transpose()?
+                .filter(|owner| !owner.is_empty()),
+            chmod: self.chmod.map(word).transpose()?.filter(|mode| !mode.is_empty()),
         })
     }
 }
@@ -142,100 +174,127 @@ impl Words {
     }
 }
 
-/// Carries out a COPY or ADD from `source`, or from `context` where there is none. Gives the layer and the history line.
+/// Carries out a COPY or ADD from `origin`. Gives the layer and the history line.
 pub(crate) fn step(
     transfer: &Transfer<'_>,
-    source: Option<&SourceTree>,
-    context: &Tree,
+    origin: &Origin<'_>,
     state: &State,
     site: &Site<'_>,
     place: Place,
 ) -> Result<(Outcome, String), StepError> {
     let words = transfer.expand(state, &site.scope)?;
+    if let Some(source) = remote(&words.sources) {
+        return Err(StepError::Unsupported(format!("{} of {source}", transfer.verb)));
+    }
     let layers = site.layers;
     let mode = words.chmod.as_deref().map(Mode::parse).transpose()?;
     let excludes = Excludes::parse(transfer.excludes)?;
-    let tree = source.map_or(context, |source| &source.tree);
     let key = |kind: &str| words.key(kind, transfer, state, layers.epoch);
+    let created_by = words.created_by(transfer);
 
     // a stage with the very same layers needs no look at its files
-    let mut keys: Vec<CacheKey> = Vec::new();
-    if let Some(source) = source {
-        let chain = ChainId::of(&source.layers);
-        keys.push(
-            key("copy-chain")
-                .field(chain.digest().as_raw())
-                .list(words.sources.iter())
-                .finish(),
-        );
+    let by_chain = origin.chain().map(|chain| {
+        key("copy-chain")
+            .field(chain.digest().as_raw())
+            .list(words.sources.iter())
+            .finish()
+    });
+    if let (Some(key), false) = (&by_chain, layers.no_cache)
+        && let Some(record) = layers.find(key)?
+    {
+        return Ok((Outcome::of(&record, true), created_by));
     }
-    let known = if layers.no_cache {
-        None
-    } else {
-        layers.find(&keys)?
-    };
+    let tree = origin.open(layers)?;
     let mut selections = Vec::new();
-    if known.is_none() {
-        for argument in &words.sources {
-            selections.push(tree.select(argument, transfer.verb)?);
-        }
-        if selections.iter().all(Vec::is_empty) && words.heredocs.is_empty() {
-            let text = format!(
-                "{} {}: nothing matches, nothing is copied",
-                transfer.verb,
-                words.sources.join(" ")
-            );
-            site.reporter.report(Event::Warning { text, line: None });
-        }
-        let digests = selections
-            .iter()
-            .map(|selection| tree.digest(selection, &excludes, layers.cancel))
-            .collect::<Result<Vec<Digest>, _>>()?;
-        keys.push(key("copy").list(digests.iter().map(Digest::as_raw)).finish());
+    for argument in &words.sources {
+        selections.push(tree.select(argument, transfer.verb)?);
     }
-    let created_by = words.created_by(transfer);
-    let outcome = site.layer(&keys, layers.no_cache, || {
+    let digests = selections
+        .iter()
+        .map(|selection| tree.digest(selection, &excludes, layers.cancel))
+        .collect::<Result<Vec<Digest>, _>>()?;
+    let by_content = key("copy").list(digests.iter().map(Digest::as_raw)).finish();
+    let sources = Sources {
+        tree,
+        selected: selections.into_iter().flatten().collect(),
+        excludes,
+    };
+    if sources.selected.is_empty() && words.heredocs.is_empty() {
+        let text = format!("{created_by}: nothing matches, nothing is copied");
+        site.reporter.report(Event::Warning { text, line: None });
+    }
+    let outcome = site.layer(&by_content, by_chain.as_slice(), layers.no_cache, || {
         site.executing(place, false);
-        let below = layers.stack(&state.layers)?;
-        // a linked layer is made as if there was nothing below it
-        let nothing = Stack::new(Vec::new());
-        let names = if state.layers.is_empty() || transfer.link {
-            Names::Nowhere
-        } else {
-            Names::In
-        };
-        let owner = words
-            .chown
-            .as_deref()
-            .map(|text| parse_owner(text, &below, names))
-            .transpose()?;
-        let placement = Placement::new(&words.dest, state.cwd(), owner, mode, site.now());
-        let mut draft = Draft::new(if transfer.link { &nothing } else { &below }, site.now());
-        let mut copier = Copier {
-            draft: &mut draft,
-            placement: &placement,
-            cancel: layers.cancel,
-            links: 0,
-        };
-        // archives are read from here until the layer is written
-        let mut spools = Vec::new();
-        for selected in selections.iter().flatten() {
-            match find_archive(transfer, tree, selected, layers, &mut spools)? {
-                Some(archive) => archive.unpack(&mut copier)?,
-                None => copier.copy(tree, selected, &excludes)?,
-            }
-        }
-        for (name, body) in &words.heredocs {
-            copier.write(name, body.as_bytes())?;
-        }
-        layers.make(
-            &state.chain(),
-            &draft.into_changes(),
-            site.form(place),
-            &created_by,
-        )
+        let changes = changes(transfer, &words, mode, &sources, state, site)?;
+        layers.make(&state.chain(), &changes.of, site.form(place), &created_by)
     })?;
     Ok((outcome, created_by))
+}
+
+/// What is copied.
+struct Sources {
+    tree: Tree,
+    selected: Vec<Selected>,
+    excludes: Excludes,
+}
+
+/// What a COPY or ADD changes.
+struct Changed {
+    of: Changes,
+    /// Archives are read from here until the layer is written.
+    _spools: Vec<WorkDir>,
+}
+
+fn changes(
+    transfer: &Transfer<'_>,
+    words: &Words,
+    mode: Option<Mode>,
+    sources: &Sources,
+    state: &State,
+    site: &Site<'_>,
+) -> Result<Changed, StepError> {
+    let layers = site.layers;
+    // a linked layer is made as if there was nothing below it
+    let below = match transfer.link {
+        true => Stack::default(),
+        false => layers.stack(&state.layers)?,
+    };
+    let names = if below.layers().is_empty() {
+        Names::Nowhere
+    } else {
+        Names::In
+    };
+    let owner = words
+        .chown
+        .as_deref()
+        .map(|text| parse_owner(text, &below, names))
+        .transpose()?;
+    let placement = Placement::new(&words.dest, state.cwd(), owner, mode, site.now());
+    let mut draft = Draft::new(&below, site.now());
+    let mut copier = Copier {
+        draft: &mut draft,
+        placement: &placement,
+        cancel: layers.cancel,
+        links: 0,
+    };
+    let mut spools = Vec::new();
+    for selected in &sources.selected {
+        let failed = |source: StepError| StepError::Archive {
+            path: String::from_utf8_lossy(selected.path.as_bytes()).into_owned(),
+            source: Box::new(source),
+        };
+        match find_archive(transfer, &sources.tree, selected, layers, &mut spools).map_err(failed)? {
+            Some(archive) => archive.unpack(&mut copier).map_err(failed)?,
+            None => copier.copy(&sources.tree, selected, &sources.excludes)?,
+        }
+    }
+    for (name, body) in &words.heredocs {
+        copier.write(name, body.as_bytes())?;
+    }
+    Ok(Changed {
+        of: draft.into_changes(),
+        _spools: spools,
+    })
 }
 
 /// The archive that ADD unpacks instead of copying it.

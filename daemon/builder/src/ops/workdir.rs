@@ -34,7 +34,7 @@ pub(crate) fn step(
         .option(epoch.map(i64::to_le_bytes))
         .finish();
     // making a directory gives the same whenever it is done: --no-cache does not concern it
-    let outcome = site.layer(&[key], false, || {
+    let outcome = site.layer(&key, &[], false, || {
         site.executing(place, true);
         let below = site.layers.stack(&state.layers)?;
         let mut draft = Draft::new(&below, site.now());
