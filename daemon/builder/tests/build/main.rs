@@ -1,0 +1,14 @@
+//! Whole builds with a real store, images that are made up, and processes that are only played.
+
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "these are tests")]
+
+mod archives;
+mod cancelling;
+mod config;
+mod copying;
+mod edits;
+mod files;
+mod model;
+mod planning;
+mod refusals;
+mod world;

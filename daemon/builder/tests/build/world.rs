@@ -1,0 +1,392 @@
+//! A store in a folder of its own, images to build on, and someone who plays at running processes.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use mica_builder::ports::{BaseImage, Executor, Images, PortError, Process};
+use mica_builder::{Builder, Built, Error, Options};
+use mica_layer::{Kind, Policy, Stack, Step, pack};
+use mica_oci::{DiffId, Digest, History, ImageConfig, ImageId, Platform, Raw};
+use mica_store::{Lease, Store};
+use mica_task::{Cancel, Event, Reporter, Stream};
+use tempfile::TempDir;
+
+use crate::files::Files;
+
+/// Everything a build needs, and what it told.
+pub(crate) struct World {
+    pub(crate) folder: Arc<TempDir>,
+    pub(crate) store: Store,
+    /// Images as the fake knows them: by name, and by `name platform` where that is asked for.
+    pub(crate) images: Mutex<BTreeMap<String, BaseImage>>,
+    /// The names and platforms that were looked up.
+    pub(crate) looked_up: Mutex<Vec<String>>,
+    /// All processes that ran.
+    pub(crate) ran: Mutex<Vec<Process>>,
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
+    pub(crate) cancel: Cancel,
+    watcher: Arc<dyn Fn(&Event) + Send + Sync>,
+    /// Keeps base images.
+    lease: Lease,
+}
+
+/// A failed build as its user sees it.
+pub(crate) fn told(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+pub(crate) fn options() -> Options {
+    Options {
+        filter_context: true,
+        ..Options::default()
+    }
+}
+
+pub(crate) fn args(pairs: &[(&str, &str)]) -> Options {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), Some((*value).to_owned()));
+    Options {
+        build_args: pairs.iter().map(pair).collect(),
+        ..options()
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let lease = store.lease();
+        Self {
+            folder: Arc::new(folder),
+            lease,
+            store,
+            images: Mutex::default(),
+            looked_up: Mutex::default(),
+            ran: Mutex::default(),
+            events: Arc::default(),
+            cancel: Cancel::new(),
+            watcher: Arc::new(|_| {}),
+        }
+    }
+
+    /// Shows all events to `watcher` from now on.
+    pub(crate) fn watch(&mut self, watcher: impl Fn(&Event) + Send + Sync + 'static) {
+        self.watcher = Arc::new(watcher);
+    }
+
+    /// A world with an image `base` of one layer.
+    pub(crate) fn with_base(files: Files) -> Self {
+        let world = Self::new();
+        world.image("base", &files, ImageConfig::default());
+        world
+    }
+
+    /// Makes an image that can be built on.
+    pub(crate) fn image(&self, name: &str, files: &Files, mut config: ImageConfig) {
+        let layer = self.layer(files);
+        config.rootfs.diff_ids = vec![layer];
+        config.created = Some(Timestamp::from_second(1_500_000_000).unwrap());
+        if config.history.is_empty() {
+            config.history.push(History {
+                created: config.created,
+                created_by: format!("made {name}"),
+                ..History::default()
+            });
+        }
+        let image = BaseImage {
+            id: ImageId(Digest::of(name.as_bytes())),
+            config,
+            layers: vec![layer],
+        };
+        self.images.lock().unwrap().insert(name.to_owned(), image);
+    }
+
+    pub(crate) fn layer(&self, files: &Files) -> DiffId {
+        let mut ingest = self.store.ingest(&self.lease).unwrap();
+        let packed = pack(files.changes(), &Policy::default(), &mut ingest, None).unwrap();
+        self.store
+            .add_layer_tar(&self.lease, ingest, &packed)
+            .unwrap()
+            .diff_id
+    }
+
+    pub(crate) fn build(&self, options: &Options, files: &Files) -> Result<Built, Error> {
+        self.build_from(options, Cursor::new(files.tar()))
+    }
+
+    pub(crate) fn build_from(
+        &self,
+        options: &Options,
+        context: impl std::io::Read + 'static,
+    ) -> Result<Built, Error> {
+        self.events.lock().unwrap().clear();
+        self.ran.lock().unwrap().clear();
+        let events = self.events.clone();
+        let watcher = self.watcher.clone();
+        let reporter = Reporter::new(move |event| {
+            watcher(&event);
+            events.lock().unwrap().push(event);
+        });
+        let builder = Builder {
+            store: &self.store,
+            images: self,
+            executor: self,
+            reporter: &reporter,
+            cancel: &self.cancel,
+        };
+        builder.build(options, &[], context)
+    }
+
+    /// Builds `dockerfile` with `files` beside it.
+    pub(crate) fn make(&self, dockerfile: &str, files: &Files) -> Image {
+        self.make_with(&options(), dockerfile, files)
+    }
+
+    pub(crate) fn make_with(&self, options: &Options, dockerfile: &str, files: &Files) -> Image {
+        match self.build(options, &files.clone().file("Dockerfile", dockerfile)) {
+            Ok(built) => self.look(&built),
+            Err(error) => panic!("{}\n{dockerfile}", told(&error)),
+        }
+    }
+
+    /// Why `dockerfile` cannot be built.
+    pub(crate) fn refuse(&self, dockerfile: &str, files: &Files) -> String {
+        self.refuse_with(&options(), dockerfile, files)
+    }
+
+    pub(crate) fn refuse_with(&self, options: &Options, dockerfile: &str, files: &Files) -> String {
+        match self.build(options, &files.clone().file("Dockerfile", dockerfile)) {
+            Ok(_) => panic!("this can be built:\n{dockerfile}"),
+            Err(error) => told(&error),
+        }
+    }
+
+    pub(crate) fn look(&self, built: &Built) -> Image {
+        let image = self.store.image(&built.image).unwrap().unwrap();
+        let config: &Raw<ImageConfig> = &image.config;
+        let layers = config.value().rootfs.diff_ids.clone();
+        Image {
+            config: config.value().clone(),
+            stack: self.stack(&layers),
+            layers,
+            unused_args: built.unused_args.clone(),
+            _folder: self.folder.clone(),
+        }
+    }
+
+    pub(crate) fn stack(&self, layers: &[DiffId]) -> Stack {
+        let view = |layer| self.store.view(&self.lease, layer).unwrap();
+        Stack::new(layers.iter().map(view).collect())
+    }
+
+    /// The steps that make layers, each with whether an earlier result was taken.
+    pub(crate) fn steps(&self) -> Vec<(String, bool)> {
+        let events = self.events.lock().unwrap();
+        let name_of = |wanted| {
+            events.iter().find_map(|event| match event {
+                Event::Started { step, name, .. } if *step == wanted => Some(name.clone()),
+                _ => None,
+            })
+        };
+        let makes_layer = |name: &String| {
+            ["RUN", "COPY", "ADD", "WORKDIR"]
+                .iter()
+                .any(|word| name.starts_with(word))
+        };
+        let done = events.iter().filter_map(|event| match event {
+            Event::Done { step, cached, .. } => Some((name_of(*step).unwrap(), *cached)),
+            _ => None,
+        });
+        done.filter(|(name, _)| makes_layer(name)).collect()
+    }
+
+    /// The steps that were carried out.
+    pub(crate) fn executed(&self) -> Vec<String> {
+        let steps = self.steps().into_iter();
+        steps
+            .filter(|(_, cached)| !cached)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let events = self.events.lock().unwrap();
+        let warning = |event: &Event| match event {
+            Event::Warning { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        events.iter().filter_map(warning).collect()
+    }
+
+    /// The commands that ran, shell words joined.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let ran = self.ran.lock().unwrap();
+        ran.iter().map(|process| process.argv.join(" ")).collect()
+    }
+
+    /// What is in a folder of the store.
+    pub(crate) fn in_folder(&self, name: &str) -> Vec<String> {
+        let mut names: Vec<_> = fs_err::read_dir(self.folder.path().join(name))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Whether a layer lies there as a tree.
+    pub(crate) fn has_tree(&self, layer: &DiffId) -> bool {
+        self.in_folder("mica/trees").contains(&layer.digest().hex())
+    }
+
+    /// Whether a layer lies there as a tar.
+    pub(crate) fn has_tar(&self, layer: &DiffId) -> bool {
+        self.in_folder("blobs/sha256").contains(&layer.digest().hex())
+    }
+}
+
+impl Images for World {
+    fn resolve(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        _lease: &Lease,
+    ) -> Result<BaseImage, PortError> {
+        let exact = platform.map_or(name.to_owned(), |platform| format!("{name} {platform}"));
+        self.looked_up.lock().unwrap().push(exact.clone());
+        let images = self.images.lock().unwrap();
+        let image = images.get(&exact).or_else(|| images.get(name));
+        image
+            .cloned()
+            .ok_or_else(|| PortError::from(format!("No such image: {name}")))
+    }
+}
+
+/// What a fake process does is written in its last argument, a line each: `write PATH TEXT` (relative to the root),
+/// `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`.
+impl Executor for World {
+    fn run(
+        &self,
+        process: &Process,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &Cancel,
+    ) -> Result<i32, PortError> {
+        for folder in process.lowers.iter().chain([&process.upper, &process.work]) {
+            assert!(folder.is_dir(), "{}", folder.display());
+        }
+        assert!(fs_err::read_dir(&process.upper).unwrap().next().is_none());
+        self.ran.lock().unwrap().push(process.clone());
+        for line in process.argv.last().unwrap().lines() {
+            let words: Vec<_> = line.splitn(3, ' ').collect();
+            match words.as_slice() {
+                ["write", path, text] => write(&process.upper, path, text),
+                ["say", ..] => output(Stream::Stdout, &line.as_bytes()[4..]),
+                ["exit", code] => return Ok(code.parse().unwrap()),
+                ["die"] => return Err("no such device".into()),
+                ["cancel"] => {
+                    cancel.cancel();
+                    return Ok(137);
+                }
+                _ => {}
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn write(upper: &Path, path: &str, text: &str) {
+    let file = upper.join(path.trim_start_matches('/'));
+    fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+    fs_err::write(file, text).unwrap();
+}
+
+/// An image that was built.
+pub(crate) struct Image {
+    pub(crate) config: ImageConfig,
+    pub(crate) layers: Vec<DiffId>,
+    pub(crate) stack: Stack,
+    pub(crate) unused_args: Vec<String>,
+    /// Trees are read where they lie.
+    _folder: Arc<TempDir>,
+}
+
+impl Image {
+    /// Its files, each described in a line: path, then type, mode, owner, and what is in it.
+    pub(crate) fn files(&self) -> Vec<String> {
+        describe(&self.stack)
+    }
+
+    /// What made each step, oldest first.
+    pub(crate) fn history(&self) -> Vec<String> {
+        let lines = self.config.history.iter();
+        lines.map(|entry| entry.created_by.clone()).collect()
+    }
+
+    pub(crate) fn text(&self, path: &str) -> String {
+        let content = self.stack.open(&crate::files::path(path)).unwrap();
+        std::io::read_to_string(content.reader()).unwrap()
+    }
+
+    pub(crate) fn last(&self) -> &DiffId {
+        self.layers.last().unwrap()
+    }
+}
+
+/// All files of a tree: `a/b 644 0:0 "text"`, `d/ 755 0:0`, `l -> target`; ordinary owners and modes are left out.
+pub(crate) fn describe(stack: &Stack) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut first_names = BTreeMap::new();
+    stack
+        .walk(&crate::files::path("/"), &mut |path, found| {
+            if path.is_root() {
+                return Ok(Step::Into);
+            }
+            let meta = &found.node.meta;
+            let name = path.to_string();
+            let mut line = name.clone();
+            match &meta.kind {
+                Kind::Directory => line.push('/'),
+                Kind::Symlink { target } => {
+                    line = format!("{line} -> {}", String::from_utf8_lossy(target));
+                }
+                Kind::File { .. } => {
+                    let text = std::io::read_to_string(stack.open(path)?.reader()).unwrap();
+                    line = format!("{line} {text:?}");
+                    if let Some(key) = found.link() {
+                        let first = first_names.entry(key).or_insert_with(|| name.clone());
+                        if *first != name {
+                            line = format!("{line} = {first}");
+                        }
+                    }
+                }
+                other => line = format!("{line} {other:?}"),
+            }
+            let usual = match meta.kind {
+                Kind::Directory => 0o755,
+                Kind::Symlink { .. } => meta.mode,
+                _ => 0o644,
+            };
+            if meta.mode != usual {
+                line = format!("{line} {:o}", meta.mode);
+            }
+            if (meta.uid, meta.gid) != (0, 0) {
+                line = format!("{line} {}:{}", meta.uid, meta.gid);
+            }
+            lines.push(line);
+            Ok(Step::Into)
+        })
+        .unwrap();
+    lines
+}
