@@ -78,6 +78,41 @@ fn steps_that_change_nothing_are_layers_all_the_same() {
 }
 
 #[test]
+fn the_last_step_is_the_image_and_a_second_build_is_all_cache() {
+    let daemon = Daemon::start();
+    let context = Context::with_shell("FROM base\nENV A=1\nRUN true\nLABEL b=c\nCMD [\"x\"]\n");
+    let first = daemon.mica(["build", context.arg()]).ok().stderr;
+    let shown = |text: &str, before: &str| {
+        let at = text.rfind(before).expect("the stream names states") + before.len();
+        text[at..][..12].to_owned()
+    };
+    assert_eq!(shown(&first, "\n ---> "), shown(&first, "Successfully built "));
+    assert!(!first.contains("Using cache"), "{first}");
+    let second = daemon.mica(["build", context.arg()]).ok().stderr;
+    assert_eq!(second.matches("---> Using cache").count(), 6, "{second}");
+    assert!(!second.contains("Running in"), "{second}");
+}
+
+#[test]
+fn paths_no_system_opens_are_refused_at_once() {
+    let daemon = Daemon::start();
+    for instruction in [
+        format!("WORKDIR {}", "a/".repeat(3000)),
+        format!("COPY <<f {}/x\nx\nf", "b/".repeat(3000)),
+    ] {
+        let context = Context::new(&format!("FROM scratch\n{instruction}\n"));
+        let started = Instant::now();
+        let ran = daemon.mica(["build", context.arg()]);
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.contains("is longer than 4095 bytes"), "{}", ran.stderr);
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+    let deep = "d/".repeat(1900);
+    let context = Context::new(&format!("FROM scratch\nWORKDIR /{deep}\nCOPY Dockerfile .\n"));
+    daemon.mica(["build", context.arg()]).ok();
+}
+
+#[test]
 fn a_failing_run_gives_its_own_exit_code_and_leaves_no_image() {
     let daemon = Daemon::start();
     let context = Context::with_shell("FROM base\nRUN echo before; exit 7\n");

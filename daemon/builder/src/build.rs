@@ -3,14 +3,14 @@
 use std::io::Read;
 
 use jiff::Timestamp;
-use mica_dockerfile::{Dockerfile, ParseError, is_builtin_frontend};
+use mica_dockerfile::{Checks, Dockerfile, Instruction, ParseError, Warning, is_builtin_frontend};
 use mica_oci::{ImageId, Raw, Reference};
 use mica_store::Store;
 use mica_task::{Cancel, Event, Reporter};
 
 use crate::assemble::assemble;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, StepError};
 use crate::layers::Layers;
 use crate::ops::config::Scope;
 use crate::ops::run::is_proxy;
@@ -18,6 +18,7 @@ use crate::options::Options;
 use crate::plan::{Plan, is_automatic};
 use crate::ports::{Executor, Images};
 use crate::refuse::refuse_unsupported;
+use crate::seen::Seen;
 use crate::site::Site;
 use crate::walk::Walk;
 
@@ -33,6 +34,8 @@ pub struct Builder<'a> {
     pub reporter: &'a Reporter,
     /// When to stop.
     pub cancel: &'a Cancel,
+    /// What builds of this process went through before.
+    pub seen: &'a Seen,
 }
 
 /// What a build made.
@@ -58,6 +61,7 @@ impl Builder<'_> {
         let dockerfile = parse(&name, &bytes, options)?;
         let plan = Plan::new(&dockerfile, options)?;
         refuse_unsupported(&dockerfile, &plan)?;
+        self.refuse_run(&dockerfile, &plan)?;
         let tree = context.tree(&name, options.filter_context)?;
         let epoch = epoch(options)?;
         let layers = Layers {
@@ -67,12 +71,7 @@ impl Builder<'_> {
             epoch: epoch.map(Timestamp::as_second),
             no_cache: options.no_cache,
         };
-        for warning in &dockerfile.warnings {
-            self.reporter.report(Event::Warning {
-                text: warning.text.clone(),
-                line: Some(warning.span.start),
-            });
-        }
+        self.tell_findings(&dockerfile)?;
         let scope = Scope {
             globals: &plan.globals,
             options,
@@ -84,6 +83,7 @@ impl Builder<'_> {
             layers: &layers,
             executor: self.executor,
             reporter: self.reporter,
+            seen: self.seen,
         };
         let walk = Walk::new(&dockerfile, &tree, self.images, site);
         let state = walk.run()?;
@@ -101,6 +101,46 @@ impl Builder<'_> {
             image,
             unused_args: unused_args(options, &dockerfile),
         })
+    }
+}
+
+impl Builder<'_> {
+    /// Fails at the first RUN where no process can be run, before anything else is done.
+    fn refuse_run(&self, dockerfile: &Dockerfile, plan: &Plan) -> Result<(), Error> {
+        let instructions = plan
+            .order
+            .iter()
+            .flat_map(|stage| &dockerfile.stages[*stage].instructions);
+        let mut runs = instructions.filter(|located| matches!(located.instruction, Instruction::Run(_)));
+        match runs.next().map(|located| (located, self.executor.ready())) {
+            Some((located, Err(reason))) => {
+                Err(StepError::Execute(reason).at(located.span.start, &located.source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells what the checks of the Dockerfile found, as far as `# check=` lets them.
+    fn tell_findings(&self, dockerfile: &Dockerfile) -> Result<(), Error> {
+        let checks = match &dockerfile.directives.check {
+            Some(text) => Checks::parse(text).map_err(|e| Error::Check(e.to_string()))?,
+            None => Checks::default(),
+        };
+        for warning in dockerfile
+            .warnings
+            .iter()
+            .filter(|warning| !checks.skips(warning.rule))
+        {
+            if checks.error {
+                let Warning { span, rule, text } = warning;
+                return Err(Error::Check(format!("line {}: {rule}: {text}", span.start)));
+            }
+            self.reporter.report(Event::Warning {
+                text: warning.text.clone(),
+                line: Some(warning.span.start),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -136,8 +176,6 @@ fn epoch(options: &Options) -> Result<Option<Timestamp>, Error> {
 
 /// Build arguments that neither an ARG declares nor the builder knows by itself.
 fn unused_args(options: &Options, dockerfile: &Dockerfile) -> Vec<String> {
-    use mica_dockerfile::Instruction;
-
     let stages = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
     let in_stages = stages.filter_map(|located| match &located.instruction {
         Instruction::Arg(args) => Some(args),

@@ -8,11 +8,80 @@ use crate::error::StepError;
 /// How many symbolic links one path may lead through (path_resolution(7) says 40; docker's securejoin 255).
 const LINK_LIMIT: usize = 255;
 
+/// The longest path of an image, in bytes: no system opens a longer one (`PATH_MAX`).
+const PATH_LIMIT: usize = 4095;
+
+/// How much the paths of one layer may take in memory, in bytes, each with [`PATH_COST`] on top.
+const CHANGES_LIMIT: usize = 512 << 20;
+
+/// What a changed path takes in memory beside its name, in bytes, roughly.
+const PATH_COST: usize = 256;
+
 /// The changes of a new layer on top of the layers below it.
 pub(crate) struct Draft<'a> {
     below: &'a Stack,
     changes: Changes,
     now: Mtime,
+    /// What was put here so far costs, in bytes.
+    cost: usize,
+}
+
+/// A path being followed through links, one component at a time.
+struct Way<'a> {
+    /// What `/` and `..` do not lead out of.
+    root: &'a ImagePath,
+    at: ImagePath,
+    /// What is still to be followed, the next component last.
+    open: Vec<Vec<u8>>,
+    links: usize,
+}
+
+impl<'a> Way<'a> {
+    fn new(root: &'a ImagePath, path: &[u8]) -> Result<Self, StepError> {
+        if path.len() > PATH_LIMIT {
+            let start = String::from_utf8_lossy(&path[..64]);
+            return Err(StepError::Invalid(format!(
+                "the path {start}… is longer than {PATH_LIMIT} bytes"
+            )));
+        }
+        Ok(Self {
+            root,
+            at: root.clone(),
+            open: components(path).rev().map(<[u8]>::to_vec).collect(),
+            links: 0,
+        })
+    }
+
+    /// Goes one component on; says whether there was one.
+    fn step(&mut self, draft: &Draft<'_>, follow_last: bool) -> Result<bool, StepError> {
+        let Some(name) = self.open.pop() else {
+            return Ok(false);
+        };
+        if name == b".." {
+            if self.at != *self.root {
+                self.at = self.at.parent().unwrap_or_default();
+            }
+            return Ok(true);
+        }
+        let next = self.at.join(&name);
+        let follow = follow_last || !self.open.is_empty();
+        match draft.lookup(&next)?.map(|meta| meta.kind) {
+            Some(Kind::Symlink { target }) if follow => {
+                self.links += 1;
+                if self.links > LINK_LIMIT {
+                    return Err(StepError::Invalid(format!(
+                        "{next}: too many levels of symbolic links"
+                    )));
+                }
+                if target.starts_with(b"/") {
+                    self.at = self.root.clone();
+                }
+                self.open.extend(components(&target).rev().map(<[u8]>::to_vec));
+            }
+            _ => self.at = next,
+        }
+        Ok(true)
+    }
 }
 
 /// What a new file is made of.
@@ -46,6 +115,7 @@ impl<'a> Draft<'a> {
             below,
             changes: Changes::new(),
             now,
+            cost: 0,
         }
     }
 
@@ -61,15 +131,14 @@ impl<'a> Draft<'a> {
             Some(Change::Whiteout) => return Ok(None),
             None => {}
         }
-        let hides = |change: &Change| match change {
-            Change::Whiteout => true,
-            Change::Node { meta, .. } => !meta.is_directory(),
-        };
-        if path
-            .ancestors()
-            .any(|above| self.changes.get(&above).is_some_and(hides))
-        {
-            return Ok(None);
+        // with a path all directories above it are changes too, so the nearest one tells
+        let mut above = path.parent();
+        while let Some(directory) = above {
+            match self.changes.get(&directory) {
+                Some(Change::Node { meta, .. }) if meta.is_directory() => break,
+                Some(_) => return Ok(None),
+                None => above = directory.parent(),
+            }
         }
         Ok(self.below.lookup(path)?.map(|found| found.node.meta))
     }
@@ -82,35 +151,9 @@ impl<'a> Draft<'a> {
         path: &[u8],
         follow_last: bool,
     ) -> Result<ImagePath, StepError> {
-        let mut at = root.clone();
-        let mut links = 0;
-        let mut open: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
-        while let Some(name) = open.pop() {
-            if name == b".." {
-                if at != *root {
-                    at = at.parent().unwrap_or_default();
-                }
-                continue;
-            }
-            let next = at.join(&name);
-            let follow = follow_last || !open.is_empty();
-            match self.lookup(&next)?.map(|meta| meta.kind) {
-                Some(Kind::Symlink { target }) if follow => {
-                    links += 1;
-                    if links > LINK_LIMIT {
-                        return Err(StepError::Invalid(format!(
-                            "{next}: too many levels of symbolic links"
-                        )));
-                    }
-                    if target.starts_with(b"/") {
-                        at = root.clone();
-                    }
-                    open.extend(components(&target).rev().map(<[u8]>::to_vec));
-                }
-                _ => at = next,
-            }
-        }
-        Ok(at)
+        let mut way = Way::new(root, path)?;
+        while way.step(self, follow_last)? {}
+        Ok(way.at)
     }
 
     /// Makes the directory `path` and those above it, as far as they are missing; `path` must not lead through links.
@@ -124,16 +167,18 @@ impl<'a> Draft<'a> {
     /// Makes the directories of a path as it is written, one component after the other: links are followed, and what
     /// `..` leaves again is made too. Gives where it leads.
     pub(crate) fn make_path(&mut self, path: &[u8], new: &Meta) -> Result<ImagePath, StepError> {
-        let mut at = ImagePath::root();
-        for name in components(path) {
-            let next = [at.as_bytes(), name].join(&b'/');
-            at = self.resolve(&ImagePath::root(), &next, true)?;
-            self.make_directories(&at, new)?;
+        let root = ImagePath::root();
+        let mut way = Way::new(&root, path)?;
+        while way.step(self, true)? {
+            self.make_directory(&way.at, new)?;
         }
-        Ok(at)
+        Ok(way.at)
     }
 
     fn make_directory(&mut self, path: &ImagePath, new: &Meta) -> Result<(), StepError> {
+        if path.is_root() {
+            return Ok(());
+        }
         match self.lookup(path)? {
             Some(meta) if meta.is_directory() => Ok(()),
             Some(_) => Err(StepError::Invalid(format!(
@@ -251,14 +296,29 @@ impl<'a> Draft<'a> {
 
     /// A layer lists every changed path after the directories above it, changed or not (dockerfile contract 11.3).
     fn insert_parents(&mut self, path: &ImagePath) -> Result<(), StepError> {
-        for above in path.ancestors() {
-            if self.changes.contains_key(&above) {
-                continue;
+        self.cost += path.as_bytes().len() + PATH_COST;
+        if self.cost > CHANGES_LIMIT {
+            return Err(StepError::Invalid(format!(
+                "{path}: the names of this layer take more than {CHANGES_LIMIT} bytes"
+            )));
+        }
+        let mut missing = Vec::new();
+        let mut above = path.parent();
+        while let Some(directory) = above.filter(|directory| !directory.is_root()) {
+            if self.changes.contains_key(&directory) {
+                break;
             }
-            let meta = self.lookup(&above)?.filter(Meta::is_directory).ok_or_else(|| {
-                StepError::Invalid(format!("cannot create {path}: {above} is not a directory"))
-            })?;
-            self.changes.insert(above, node(NewFile::bare(meta)));
+            above = directory.parent();
+            missing.push(directory);
+        }
+        for directory in missing.into_iter().rev() {
+            let meta = self
+                .lookup(&directory)?
+                .filter(Meta::is_directory)
+                .ok_or_else(|| {
+                    StepError::Invalid(format!("cannot create {path}: {directory} is not a directory"))
+                })?;
+            self.changes.insert(directory, node(NewFile::bare(meta)));
         }
         Ok(())
     }

@@ -85,6 +85,9 @@ pub enum Error {
     /// A document could not be written.
     #[error("cannot write the image config")]
     Document(#[from] mica_oci::DocumentError),
+    /// `# check=` is wrong, or asks for findings to be errors and there is one.
+    #[error("check: {0}")]
+    Check(String),
     /// SOURCE_DATE_EPOCH is no number.
     #[error("invalid SOURCE_DATE_EPOCH {0:?}: expected seconds since 1970")]
     Epoch(String),

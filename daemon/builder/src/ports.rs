@@ -90,6 +90,9 @@ pub struct Process {
 
 /// Runs processes.
 pub trait Executor: Send + Sync {
+    /// Says why no process can be run at all, if that is known before anything is done.
+    fn ready(&self) -> Result<(), PortError>;
+
     /// Runs to the end, or kills all of it once `cancel` says so. Gives the exit code, 128 + N for signal N.
     fn run(
         &self,

@@ -11,6 +11,7 @@ use crate::layers::{Form, Layers};
 use crate::ops::config::Scope;
 use crate::plan::Plan;
 use crate::ports::Executor;
+use crate::seen::Seen;
 
 /// Where a step is carried out.
 pub(crate) struct Site<'a> {
@@ -24,6 +25,8 @@ pub(crate) struct Site<'a> {
     pub executor: &'a dyn Executor,
     /// Who wants to know.
     pub reporter: &'a Reporter,
+    /// What builds went through before.
+    pub seen: &'a Seen,
 }
 
 /// Where an instruction stands.

@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use jiff::Timestamp;
 use mica_dockerfile::{Dockerfile, Instruction, Located, Stage, parse_trigger};
 use mica_oci::{Digest, Platform};
 use mica_task::{Event, StepId};
 
+use crate::assemble::assemble;
 use crate::error::{Error, StepError};
 use crate::ops::transfer::{Origin, Transfer};
 use crate::ops::{config, run, transfer, workdir};
@@ -69,10 +71,10 @@ impl<'a> Walk<'a> {
         // a stage that only a trigger names is not among the steps that were counted
         let counted = self.site.plan.order.contains(&number);
         let step = self.start(&stage.source, counted);
-        let mut state = self
+        let (mut state, shown) = self
             .base(number)
             .map_err(|problem| self.fail(step, problem, stage.span.start, &stage.source))?;
-        self.done(step, false, short(&state));
+        self.done(step, false, shown);
         self.triggers(number, stage, &mut state)?;
         for (instruction, located) in stage.instructions.iter().enumerate() {
             let step = self.start(&located.source, counted);
@@ -112,11 +114,20 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn base(&self, stage: usize) -> Result<State, StepError> {
+    /// What a stage starts from, and the twelve digits that name it.
+    fn base(&self, stage: usize) -> Result<(State, String), StepError> {
         Ok(match &self.site.plan.bases[stage] {
-            Base::Scratch => State::scratch(&self.site.plan.platform),
-            Base::Stage(below) => State::on(self.finished(*below)?.as_ref()),
-            Base::Image { name, platform } => State::of(self.image(name, platform.as_ref())?),
+            Base::Scratch => (State::scratch(&self.site.plan.platform), String::new()),
+            Base::Stage(below) => {
+                let state = State::on(self.finished(*below)?.as_ref());
+                let shown = self.digest(&state).short();
+                (state, shown)
+            }
+            Base::Image { name, platform } => {
+                let image = self.image(name, platform.as_ref())?;
+                let shown = image.id.digest().short();
+                (State::of(image), shown)
+            }
         })
     }
 
@@ -157,17 +168,35 @@ impl<'a> Walk<'a> {
                 }
             },
             metadata => {
-                self.site.executing(place, true);
                 config::apply(metadata, state, &self.site.scope)?;
                 None
             }
         };
-        let cached = made.as_ref().is_some_and(|(outcome, _)| outcome.cached);
-        if let Some((Outcome { layer, created, .. }, created_by)) = made {
-            state.note_layer(created_by, layer, created);
+        let outcome = made.map(|(outcome, created_by)| {
+            state.note_layer(created_by, outcome.layer, outcome.created);
+            outcome
+        });
+        let digest = self.digest(state);
+        let known = self.site.seen.note(digest) && !self.site.layers.no_cache;
+        let cached = outcome.map_or(known, |outcome| outcome.cached);
+        if outcome.is_none() && !cached {
+            self.site.executing(place, true);
         }
-        self.done(place.step, cached, short(state));
+        self.done(place.step, cached, digest.short());
         Ok(())
+    }
+
+    /// What the image's ID would be if the build ended here, as docker's classic builder shows it after every step.
+    fn digest(&self, state: &State) -> Digest {
+        let epoch = self
+            .site
+            .layers
+            .epoch
+            .and_then(|seconds| Timestamp::from_second(seconds).ok());
+        match serde_json::to_vec(&assemble(state, &[], epoch)) {
+            Ok(config) => Digest::of(&config),
+            Err(_) => *state.chain().digest(),
+        }
     }
 
     fn transfer(
@@ -215,16 +244,5 @@ impl<'a> Walk<'a> {
             return Error::Cancelled;
         }
         problem.at(line, source)
-    }
-}
-
-/// Twelve digits that name a state, as docker's classic builder names the image so far; empty for nothing at all.
-fn short(state: &State) -> String {
-    if state.layers.is_empty() && state.image.history.is_empty() {
-        return String::new();
-    }
-    match serde_json::to_vec(&state.image) {
-        Ok(config) => Digest::of(&config).short(),
-        Err(_) => state.chain().digest().short(),
     }
 }

@@ -100,6 +100,7 @@ impl Engine {
             },
             reporter: &reporter,
             cancel: &cancel,
+            seen: self.seen(),
         };
         let built = builder.build(&options, &request.tags, context)?;
         Ok(BuildOutcome {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mica_builder::Seen;
 use mica_store::Store;
 
 use crate::error::Error;
@@ -25,6 +26,7 @@ struct Inner {
     store: Store,
     config: Config,
     pruning: AtomicBool,
+    seen: Seen,
 }
 
 /// While it lives, no other prune begins.
@@ -37,6 +39,7 @@ impl Engine {
             store: Store::open(&config.root)?,
             config,
             pruning: AtomicBool::new(false),
+            seen: Seen::default(),
         })))
     }
 
@@ -47,6 +50,10 @@ impl Engine {
 
     pub(crate) fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.0.seen
     }
 
     pub(crate) fn store(&self) -> &Store {

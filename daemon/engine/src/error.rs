@@ -195,6 +195,7 @@ fn build_kind(error: &mica_builder::Error) -> Kind {
         | Error::Target(_)
         | Error::Epoch(_)
         | Error::Syntax { .. }
+        | Error::Check(_)
         | Error::Step { .. }
         | Error::Context(_)
         | Error::ContextIo(_) => Kind::Invalid,

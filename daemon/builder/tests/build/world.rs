@@ -29,6 +29,7 @@ pub(crate) struct World {
     pub(crate) ran: Mutex<Vec<Process>>,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
     pub(crate) cancel: Cancel,
+    seen: mica_builder::Seen,
     watcher: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Keeps base images.
     lease: Lease,
@@ -77,6 +78,7 @@ impl World {
             ran: Mutex::default(),
             events: Arc::default(),
             cancel: Cancel::new(),
+            seen: mica_builder::Seen::default(),
             watcher: Arc::new(|_| {}),
         }
     }
@@ -145,6 +147,7 @@ impl World {
             executor: self,
             reporter: &reporter,
             cancel: &self.cancel,
+            seen: &self.seen,
         };
         builder.build(options, &[], context)
     }
@@ -277,6 +280,10 @@ impl Images for World {
 /// What a fake process does is written in its last argument, a line each: `write PATH TEXT` (relative to the root),
 /// `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`.
 impl Executor for World {
+    fn ready(&self) -> Result<(), PortError> {
+        Ok(())
+    }
+
     fn run(
         &self,
         process: &Process,

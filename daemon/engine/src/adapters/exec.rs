@@ -22,6 +22,13 @@ pub(crate) struct SandboxExecutor<'a> {
 }
 
 impl Executor for SandboxExecutor<'_> {
+    fn ready(&self) -> Result<(), PortError> {
+        match rustix::process::geteuid().is_root() {
+            true => Ok(()),
+            false => Err("RUN needs rights that micad does not have: start it as root".into()),
+        }
+    }
+
     fn run(
         &self,
         process: &Process,
