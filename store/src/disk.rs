@@ -113,35 +113,12 @@ pub(crate) fn discard(from: &Path, to: &Path) -> io::Result<()> {
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     failpoint("remove.before");
     let result = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => remove_tree(path),
+        Ok(meta) if meta.is_dir() => mica_layer::remove_tree(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
     failpoint("remove.after");
     absent_is_fine(result)
-}
-
-/// Removes a directory with all below it, also where its owner may not read or write (as in images made for other users).
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_folders(path)?;
-            fs::remove_dir_all(path)
-        }
-        result => result,
-    }
-}
-
-fn open_folders(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_folders(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Takes "not found" for success.

@@ -5,6 +5,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use fs_err as fs;
+
 use crate::disk;
 use crate::error::Error;
 use crate::locks::lock;
@@ -45,7 +47,11 @@ impl Trash {
 
     /// Moves `path` into the trash; gone from its place when this returns, unlinked later. Absent is fine.
     pub(crate) fn take(&self, path: &Path) -> Result<(), Error> {
-        let to = self.paths.fresh(self.paths.trash());
+        let mut to = self.paths.fresh(self.paths.trash());
+        // what an earlier process left there may not be removed yet, and may never be
+        while fs::symlink_metadata(&to).is_ok() {
+            to = self.paths.fresh(self.paths.trash());
+        }
         match disk::discard(path, &to) {
             Ok(()) => self.empty(to),
             result => disk::absent_is_fine(result).map_err(Error::io("move to the trash"))?,

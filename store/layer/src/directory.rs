@@ -3,10 +3,11 @@
 use std::io::{self, Read};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use crate::entry::{Kind, Mtime};
+use crate::removal::remove_directory;
 
 /// From how many zeros on a hole is left instead of writing them.
 const HOLE_BYTES: usize = 16 << 10;
@@ -27,32 +28,9 @@ pub(crate) fn names(dir: OwnedFd) -> rustix::io::Result<Vec<(Vec<u8>, FileType)>
 /// Removes `name` from `dir`, a directory with all below it; tells whether it was one.
 pub(crate) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        Err(Errno::ISDIR) => remove_tree(dir, name).map(|()| true),
+        Err(Errno::ISDIR) => remove_directory(dir, name).map(|()| true),
         other => other.map(|()| false),
     }
-}
-
-/// Removes a directory with all below it, however deep, with few descriptors.
-fn remove_tree(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut found = vec![name.to_vec()];
-    let mut next = 0;
-    while let Some(path) = found.get(next).cloned() {
-        next += 1;
-        // the names are of this tree only, so no component of `path` is a link
-        let fd = rustix::fs::openat(dir, path.as_slice(), flags, Mode::empty())?;
-        let listed = names(fd.try_clone().map_err(|_| Errno::MFILE)?)?;
-        for (name, _) in listed {
-            match rustix::fs::unlinkat(&fd, name.as_slice(), AtFlags::empty()) {
-                Err(Errno::ISDIR) => found.push([path.as_slice(), b"/", &name].concat()),
-                other => other?,
-            }
-        }
-    }
-    found
-        .iter()
-        .rev()
-        .try_for_each(|path| rustix::fs::unlinkat(dir, path.as_slice(), AtFlags::REMOVEDIR))
 }
 
 /// Sets the modification time of `name` in `dir`, not following it.
