@@ -1,7 +1,7 @@
 //! `kill -9` in the middle of builds: what was told to a client is whole, what was not is not there.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::Instant;
 
 use mica_tests::{Context, Daemon};
 
@@ -33,9 +33,11 @@ fn twenty_kills_lose_nothing_and_leave_nothing_half_made() {
         "FROM base\nARG N\nRUN i=0; while [ $i -lt 40 ]; do echo $N $i > /f$i; i=$((i+1)); done\nCOPY . /ctx/\nRUN cat /f* > /all\nWORKDIR /w\n",
     )
     .file("data/a", &"x".repeat(300_000));
+    let started = Instant::now();
     daemon
         .mica(["build", "-t", "kept:0", "--build-arg", "N=0", context.arg()])
         .ok();
+    let length = started.elapsed();
     let mut told: BTreeMap<String, String> = images(&daemon);
     let mut cut = 0;
     for n in 1..=KILLS {
@@ -47,8 +49,8 @@ fn twenty_kills_lose_nothing_and_leave_nothing_half_made() {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        // spread over the whole length of a build and a little beyond
-        std::thread::sleep(Duration::from_millis(u64::from(n * 7919 % 160)));
+        // spread over the whole length of a build and a little beyond: the first one also made the base
+        std::thread::sleep(length.mul_f64(f64::from(n * 7919 % KILLS) / f64::from(KILLS) * 0.9));
         daemon.kill();
         let output = client.wait_with_output().unwrap();
         if output.status.success() {
