@@ -18,9 +18,10 @@ pub(crate) const INERT: MountFlags = MountFlags::NOSUID
 const DEV_FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::STRICTATIME);
 
 /// Hidden: what tells about the host or reaches into it.
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
