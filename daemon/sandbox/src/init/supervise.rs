@@ -1,5 +1,6 @@
 //! The helper itself: starts pid 1 of the sandbox and watches it and the daemon.
 
+use std::ffi::CStr;
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,12 +13,16 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{DumpableBehavior, Signal, pidfd_send_signal, set_dumpable_behavior, setsid};
 use rustix::stdio::{dup2_stdin, stdin};
+use rustix::thread::set_name;
 
 use crate::init::{process, stubs};
 use crate::outcome::Outcome;
 use crate::spec::{Network, Spec};
 use crate::sys::{self, Child, Side};
 use crate::wire::{AtStep, Failure, Inbox, Progress, Report, Stub, encode, receive, send};
+
+/// What `ps` shows: the name of a file in memory is a number. At most 15 bytes (`PR_SET_NAME`).
+const NAME: &CStr = c"mica-sandbox";
 
 /// The helper's main, to be called before anything else when the first argument is
 /// [`HELPER_ARGUMENT`](crate::HELPER_ARGUMENT), while the program has one thread.
@@ -47,6 +52,7 @@ pub fn init_main() -> ExitCode {
 fn take_control() -> io::Result<UnixStream> {
     // A session of its own: what is typed at the daemon's terminal is not meant for it.
     setsid()?;
+    set_name(NAME)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     sys::close_rest_on_exec()?;
     let control = fcntl_dupfd_cloexec(stdin(), 3)?;

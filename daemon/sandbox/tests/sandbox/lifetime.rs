@@ -142,11 +142,10 @@ fn death_of_the_helper_kills_the_tree() {
         wait_for("the family is up", Duration::from_secs(10), || {
             marked("mark-helper").len() >= 3
         });
-        kill_process(
-            Pid::from_raw(helper_of(&marked("mark-helper"))).unwrap(),
-            Signal::KILL,
-        )
-        .unwrap();
+        let helper = helper_of(&marked("mark-helper"));
+        let name = fs::read_to_string(format!("/proc/{helper}/comm")).unwrap();
+        assert_eq!(name, "mica-sandbox\n");
+        kill_process(Pid::from_raw(helper).unwrap(), Signal::KILL).unwrap();
         let result = runner.join().unwrap();
         assert!(matches!(result, Err(Error::HelperDied { .. })), "{result:?}");
     });
