@@ -4,6 +4,7 @@ mod base;
 mod binds;
 mod cgroup;
 mod exec;
+mod filter;
 mod overlay;
 mod process;
 mod rights;

@@ -4,7 +4,7 @@
 //! [`HELPER_ARGUMENT`]) and blocks until the process is over. [`init_main`] is the helper's side.
 //! The helper makes the namespaces and every mount, so when it dies nothing is left behind.
 //!
-//! Needs root and Linux 5.12 (`mount_setattr(2)`).
+//! Needs root and Linux 5.12 (`mount_setattr(2)`) with seccomp filters.
 
 mod error;
 mod files;

@@ -69,10 +69,11 @@ pub enum Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Security {
-    /// Docker's default rights. Device nodes may be made anywhere, but only docker's usual ones, at
-    /// their places in `/dev`, can be opened.
+    /// Docker's default rights; system calls that reach through to the host's kernel are refused by a
+    /// seccomp filter. Device nodes may be made anywhere, but only docker's usual ones, at their
+    /// places in `/dev`, can be opened.
     Sandbox,
-    /// All capabilities the daemon has, nothing masked, a writable `/sys`, every device.
+    /// All capabilities the daemon has, no filter, nothing masked, a writable `/sys`, every device.
     Insecure,
 }
 

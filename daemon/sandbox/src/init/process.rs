@@ -16,7 +16,7 @@ use rustix::stdio::{dup2_stdin, stderr, stdout};
 use rustix::system::sethostname;
 
 use crate::init::user::Identity;
-use crate::init::{base, binds, exec, overlay, rights, user, walk};
+use crate::init::{base, binds, exec, filter, overlay, rights, user, walk};
 use crate::spec::{Network, Security, Spec};
 use crate::sys;
 use crate::wire::{AtStep, Failure, Progress, send};
@@ -86,14 +86,32 @@ fn steps(spec: &Spec, helper: &UnixStream) -> Result<Infallible, Refusal> {
     umask(Mode::WGRP | Mode::WOTH);
     rights::limit(&spec.rlimits)?;
 
-    // A seccomp filter belongs here: loading one without no_new_privs, which has to stay off for
-    // setuid programs, needs CAP_SYS_ADMIN, and the next step gives that away.
-
+    // Loading a filter without no_new_privs, which has to stay off for setuid programs, needs
+    // CAP_SYS_ADMIN, and the next step gives that away.
+    if spec.security == Security::Sandbox {
+        filter_calls()?;
+    }
     rights::drop_to(&identity, spec.security)?;
     // Changing the user has cleared it.
     die_with(helper)?;
     sys::reset_signals();
     execute(spec, &identity).map_err(Refusal::NotExecuted)
+}
+
+/// Refuses system calls from here on, to this process and all it starts.
+///
+/// What is refused is a list; docker's default profile, the contract, allows by list instead, and is
+/// to take its place.
+fn filter_calls() -> Result<(), Failure> {
+    const STEP: &str = "seccomp filter";
+    if filter::NATIVE.is_empty() {
+        let text = format!(
+            "there is no table of the system calls of {}",
+            std::env::consts::ARCH
+        );
+        return Err(Failure::plain(STEP, text));
+    }
+    sys::load_filter(&filter::program(filter::NATIVE)).at(|| STEP.to_owned())
 }
 
 /// Asks the kernel to kill this process when the helper ends, and looks whether it is too late.

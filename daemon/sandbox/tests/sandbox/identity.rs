@@ -16,6 +16,11 @@ pub(crate) const TESTS: &[Test] = &[
         user_files_stay_in_the_image,
     ),
     ("identity::capabilities", capabilities),
+    ("identity::calls_are_filtered", calls_are_filtered),
+    (
+        "identity::large_user_files_take_no_memory",
+        large_user_files_take_no_memory,
+    ),
     ("identity::setuid_programs_work", setuid_programs_work),
     ("identity::insecure_has_everything", insecure_has_everything),
     ("identity::namespaces_are_new", namespaces_are_new),
@@ -143,6 +148,57 @@ fn insecure_has_everything() {
         room.stdout(),
         "sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\n"
     );
+}
+
+/// What is refused is said by the filter's own tests; here, that it is in force.
+fn calls_are_filtered() {
+    const LINES: &str = "grep -E '^(NoNewPrivs|Seccomp)' /proc/self/status";
+    let mut room = Room::script(LINES);
+    let filtered = "NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+    assert_eq!(room.stdout(), filtered);
+    room.fresh(1);
+    room.spec.user = "ann".to_owned();
+    assert_eq!(room.stdout(), filtered);
+    room.fresh(2);
+    room.spec.security = Security::Insecure;
+    let stdout = room.stdout();
+    assert!(
+        stdout.ends_with("\nSeccomp:\t0\nSeccomp_filters:\t0\n"),
+        "{stdout}"
+    );
+
+    // A user namespace needs no capability, so without the filter everybody could make one.
+    let mut room = Room::script(
+        "for c in 'unshare -U true' 'unshare -m true' 'mount -t tmpfs none /tmp' 'umount /proc' dmesg \
+         'nsenter -t 1 -u true'; do $c 2>&1 && echo made; done; linux32 true; echo processes | xargs -n 1 echo",
+    );
+    let refused = "unshare: unshare(0x10000000): Operation not permitted\n\
+        unshare: unshare(0x20000): Operation not permitted\n\
+        mount: permission denied (are you root?)\n\
+        umount: can't unmount /proc: Operation not permitted\n\
+        dmesg: klogctl: Operation not permitted\n\
+        nsenter: setns(): can't reassociate to namespace 'uts': Operation not permitted\n\
+        processes\n";
+    assert_eq!(room.stdout(), refused);
+    room.fresh(1);
+    room.spec.security = Security::Insecure;
+    room.spec.argv = ["unshare", "-U", "true"].map(str::to_owned).to_vec();
+    assert_eq!(room.stdout(), "");
+}
+
+fn large_user_files_take_no_memory() {
+    let mut room = Room::new();
+    let kib = |room: &Room| room.run().outcome.usage.max_rss_kib;
+    let usual = kib(&room);
+    room.fresh(1);
+    room.layer("layer", |layer| {
+        fs::create_dir(layer.join("etc")).unwrap();
+        for name in ["passwd", "group"] {
+            fs::write(layer.join("etc").join(name), "a\n".repeat(8 << 20)).unwrap();
+        }
+    });
+    let large = kib(&room);
+    assert!(large < usual + (10 << 10), "{usual} KiB, then {large} KiB");
 }
 
 fn setuid_programs_work() {
