@@ -403,3 +403,43 @@ fn a_tar_with_any_byte_changed_harms_nothing_and_reads_as_it_unpacks() {
         }
     }
 }
+
+#[test]
+fn names_of_very_many_directories_are_refused_and_told() {
+    let deep = |names: usize| format!("deepest/{}f", "d/./".repeat(names - 2));
+    let read = |tar: RawTar| {
+        let folder = tempfile::tempdir().unwrap();
+        tar_view(&tar.end(), &folder.path().join("tar"))
+            .err()
+            .map(|error| {
+                assert!(matches!(error, Error::Limit { limit: 2048, .. }), "{error:?}");
+                error.to_string()
+            })
+    };
+    let file = RawTar::default().file("f", "");
+    assert_eq!(read(RawTar::default().long_name(&deep(2048)).file("x", "")), None);
+    for names in [2049, 15_000] {
+        let name = deep(names);
+        for tar in [
+            RawTar::default().long_name(&name).file("x", ""),
+            RawTar::default().pax(&[("path", &name)]).dir("x", 0o755),
+            file.clone().pax(&[("linkpath", &name)]).hard("x", "f"),
+            RawTar::default().pax(&[("linkpath", &name)]).link("x", "f"),
+        ] {
+            let error = read(tar).expect("too many directories");
+            assert!(error.contains("deepest/d"), "{error}");
+        }
+    }
+    // deep by links only
+    let half = "d/".repeat(1500);
+    let tar = RawTar::default()
+        .pax(&[("linkpath", &half)])
+        .link("l", "x")
+        .long_name(&format!("l/{half}f"))
+        .file("x", "");
+    assert!(
+        read(tar)
+            .expect("too many directories")
+            .contains("links followed")
+    );
+}

@@ -178,20 +178,39 @@ impl Scan {
         if parent == self.here {
             return Ok(parent);
         }
-        let parent = self.follow(&parent, true)?;
-        let missing: Vec<_> = parent.ancestors().chain([parent.clone()]).collect();
-        for dir in missing {
-            match self.index.nodes.get(&dir) {
-                Some(record) if record.is_directory() => {}
-                Some(_) => {
-                    return Err(invalid(
-                        at,
-                        "an entry lies below what is no directory",
-                        path.as_bytes(),
-                    ));
+        // what is above a file of the index is a directory, no link
+        let known = self.index.nodes.get(&parent).is_some_and(Record::is_directory);
+        let parent = if known {
+            parent
+        } else {
+            self.follow(&parent, true)?
+        };
+        if parent.components().count() as u64 > limits::PATH_DEPTH {
+            return Err(limit(
+                "the number of directories in a path, links followed",
+                limits::PATH_DEPTH,
+            ));
+        }
+        let mut missing = Vec::new();
+        let mut above = parent.clone();
+        let found = loop {
+            match self.index.nodes.get(&above) {
+                Some(record) => break record,
+                None => {
+                    let next = above.parent().unwrap_or_default();
+                    missing.push(std::mem::replace(&mut above, next));
                 }
-                None => self.insert(dir, Record::implied())?,
             }
+        };
+        if !found.is_directory() {
+            return Err(invalid(
+                at,
+                "an entry lies below what is no directory",
+                path.as_bytes(),
+            ));
+        }
+        for dir in missing.into_iter().rev() {
+            self.insert(dir, Record::implied())?;
         }
         self.here = parent.clone();
         Ok(parent)

@@ -3,6 +3,10 @@
 /// Bytes of a path or of a link's target, more than any system opens (`PATH_MAX` is 4 KiB on Linux).
 pub const PATH_BYTES: u64 = 64 << 10;
 
+/// Names in one path or hard link's target, one in the other: no path that a kernel takes (`PATH_MAX`) is deeper, and every
+/// directory above a path costs its whole length.
+pub const PATH_DEPTH: u64 = 2048;
+
 /// Bytes of one extended header, which holds all attributes of an entry (Go's `archive/tar` has the same).
 pub const PAX_BYTES: u64 = 1 << 20;
 

@@ -13,6 +13,9 @@ use crate::entry::{Kind, Meta, Mtime};
 use crate::error::Error;
 use crate::view::Segment;
 
+/// How many bytes of a path that is refused are told.
+const NAME_SHOWN: usize = 64;
+
 /// One entry of a tar.
 #[derive(Debug, Clone)]
 pub struct TarEntry {
@@ -234,10 +237,8 @@ impl<R: Read> TarReader<R> {
             self.expand(at, block, &header, pax, &mut entry)?;
         }
         entry.data_offset = self.input.offset();
-        for len in [entry.path.len(), entry.hardlink.as_ref().map_or(0, Vec::len)] {
-            if len as u64 > limits::PATH_BYTES {
-                return Err(limit("the length of a path in the tar", limits::PATH_BYTES));
-            }
+        for path in [Some(&entry.path), entry.hardlink.as_ref()].into_iter().flatten() {
+            check_path(path)?;
         }
         Ok(entry)
     }
@@ -263,10 +264,10 @@ impl<R: Read> TarReader<R> {
             0 | b'0' | b'7' | b'S' => Kind::File { size },
             b'1' => Kind::File { size: 0 },
             b'2' if target.is_empty() => return Err(self.invalid(at, "a symbolic link has no target")),
-            b'2' if target.len() as u64 > limits::PATH_BYTES => {
-                return Err(limit("the length of a link in the tar", limits::PATH_BYTES));
+            b'2' => {
+                check_path(&target)?;
+                Kind::Symlink { target }
             }
-            b'2' => Kind::Symlink { target },
             b'3' => Kind::CharDevice {
                 major: device(header.major)?,
                 minor: device(header.minor)?,
@@ -452,4 +453,22 @@ impl<R: Read> Read for TarReader<R> {
 fn limit(what: &str, limit: u64) -> Error {
     let what = what.to_owned();
     Error::Limit { what, limit }
+}
+
+/// Refuses what is too long, or too deep, to be a path.
+fn check_path(path: &[u8]) -> Result<(), Error> {
+    if path.len() as u64 > limits::PATH_BYTES {
+        return Err(limit("the length of a path in the tar", limits::PATH_BYTES));
+    }
+    let names = path
+        .split(|b| *b == b'/')
+        .filter(|name| !matches!(*name, b"" | b"."));
+    if names.count() as u64 > limits::PATH_DEPTH {
+        let begin = String::from_utf8_lossy(&path[..path.len().min(NAME_SHOWN)]);
+        return Err(limit(
+            &format!("the number of directories in the path {begin:?}…"),
+            limits::PATH_DEPTH,
+        ));
+    }
+    Ok(())
 }
