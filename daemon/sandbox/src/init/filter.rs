@@ -162,43 +162,71 @@ fn calls(machine: Machine) -> Vec<sock_filter> {
     if machine == Machine::X86_64 {
         calls.push(statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, !X32_BIT));
     }
-    for (_, numbers) in REFUSED {
-        calls.extend(when(machine, numbers, &[refuse(libc::EPERM)]));
-    }
-    // The flags are in memory, where no filter can look; C libraries then use clone, where they are
-    // not.
-    calls.extend(when(machine, CLONE3, &[refuse(libc::ENOSYS)]));
-    let clone = [
+    let mut answers: Vec<(u32, Vec<sock_filter>)> = REFUSED
+        .into_iter()
+        .map(|(_, numbers)| (numbers, vec![refuse(libc::EPERM)]))
+        .chain(special_answers())
+        .filter_map(|(numbers, answer)| Some((machine.number(numbers)?, answer)))
+        .collect();
+    answers.sort_by_key(|(number, _)| *number);
+    calls.extend(search(&answers));
+    calls
+}
+
+/// Answers that are not just a refusal, for the calls that have one.
+fn special_answers() -> [(Numbers, Vec<sock_filter>); 4] {
+    // The flags of clone3 are in memory, where no filter can look; C libraries then use clone, where
+    // they are not.
+    let clone3 = vec![refuse(libc::ENOSYS)];
+    let clone = vec![
         load(FIRST_ARGUMENT),
         jump(libc::BPF_JSET, NAMESPACES, 0, 1),
         refuse(libc::EPERM),
         allow(),
     ];
-    calls.extend(when(machine, CLONE, &clone));
     let mut socket = vec![load(FIRST_ARGUMENT)];
     for family in REFUSED_FAMILIES {
         socket.extend([jump(libc::BPF_JEQ, family, 0, 1), refuse(libc::EPERM)]);
     }
     socket.push(allow());
-    calls.extend(when(machine, SOCKET, &socket));
     let mut personality = vec![load(FIRST_ARGUMENT)];
     for domain in PERSONALITIES {
         personality.extend([jump(libc::BPF_JEQ, domain, 0, 1), allow()]);
     }
     personality.push(refuse(libc::EPERM));
-    calls.extend(when(machine, PERSONALITY, &personality));
-    calls.push(allow());
-    calls
+    [
+        (CLONE3, clone3),
+        (CLONE, clone),
+        (SOCKET, socket),
+        (PERSONALITY, personality),
+    ]
 }
 
-/// `then`, which has to end in an answer, for this call; nothing if the machine does not have it.
-fn when(machine: Machine, numbers: Numbers, then: &[sock_filter]) -> Vec<sock_filter> {
-    let Some(number) = machine.number(numbers) else {
-        return Vec::new();
-    };
-    let over = u8::try_from(then.len()).expect("the answers above are a few instructions long");
-    let mut instructions = vec![jump(libc::BPF_JEQ, number, 0, over)];
-    instructions.extend_from_slice(then);
+/// The answer for the number that is loaded, of answers sorted by number; a number that is not there
+/// is allowed.
+///
+/// When a filter is loaded the kernel asks it about every number there is, so halving pays.
+fn search(answers: &[(u32, Vec<sock_filter>)]) -> Vec<sock_filter> {
+    /// So few are asked one after the other.
+    const FEW: usize = 3;
+    if answers.len() <= FEW {
+        let mut instructions = Vec::new();
+        for (number, answer) in answers {
+            let over = u8::try_from(answer.len()).expect("each answer is a few instructions long");
+            instructions.push(jump(libc::BPF_JEQ, *number, 0, over));
+            instructions.extend_from_slice(answer);
+        }
+        instructions.push(allow());
+        return instructions;
+    }
+    let (low, high) = answers.split_at(answers.len() / 2);
+    let below = search(low);
+    let mut instructions = vec![
+        jump(libc::BPF_JGE, high[0].0, 0, 1),
+        statement(libc::BPF_JMP | libc::BPF_JA, length(&below)),
+    ];
+    instructions.extend(below);
+    instructions.extend(search(high));
     instructions
 }
 
@@ -262,7 +290,7 @@ mod tests {
             at += 1;
             let take = |condition: bool| usize::from(if condition { jt } else { jf });
             match code {
-                // ld [k], and k, ja k, jeq k, jset k, ret k
+                // ld [k], and k, ja k, jeq k, jge k, jset k, ret k
                 0x20 => {
                     value = match k {
                         0 => number,
@@ -274,6 +302,7 @@ mod tests {
                 0x54 => value &= k,
                 0x05 => at += k as usize,
                 0x15 => at += take(value == k),
+                0x35 => at += take(value >= k),
                 0x45 => at += take(value & k != 0),
                 0x06 if k == 0x7fff_0000 => return Verdict::Allowed,
                 0x06 => {
@@ -434,7 +463,7 @@ mod tests {
             for (at, instruction) in program.iter().enumerate() {
                 let furthest = match instruction.code {
                     0x05 => instruction.k as usize,
-                    0x15 | 0x45 => usize::from(instruction.jt.max(instruction.jf)),
+                    0x15 | 0x35 | 0x45 => usize::from(instruction.jt.max(instruction.jf)),
                     0x06 => continue,
                     _ => 0,
                 };
