@@ -41,7 +41,11 @@ pub(crate) fn take(paths: &Paths) -> Result<File, Error> {
             root: paths.root().to_owned(),
         });
     }
-    disk::make_folder(paths.root(), 0o755).map_err(Error::io("make the store"))?;
+    if let Some(above) = paths.root().parent() {
+        disk::make_folder(above, 0o755).map_err(Error::io("make the store"))?;
+    }
+    // images may hold secrets
+    disk::make_folder(paths.root(), 0o700).map_err(Error::io("make the store"))?;
     disk::make_folder(&paths.own(), 0o700).map_err(Error::io("make the store"))?;
     let lock = lock(paths)?;
     if known {

@@ -304,3 +304,17 @@ fn everything_is_there_again_after_a_restart() {
     assert!(store.layer(&store.lease(), &loose).unwrap().is_none());
     assert!(scratch_files(copy.path()).is_empty());
 }
+
+#[test]
+fn a_new_store_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("above/store");
+    drop(Store::open(&root).unwrap());
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&root), 0o700);
+    // a folder that somebody made keeps the mode it was given
+    std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o750)).unwrap();
+    drop(Store::open(&root).unwrap());
+    assert_eq!(mode(&root), 0o750);
+}
