@@ -180,11 +180,23 @@ impl Store {
         compression: Compression,
         claimed: &DiffId,
     ) -> Result<Layer, Error> {
+        self.add_layer_blob_while(lease, blob, compression, claimed, &|| Ok(()))
+    }
+
+    /// As [`add_layer_blob`](Self::add_layer_blob), but ends as soon as `go_on` fails.
+    pub(crate) fn add_layer_blob_while(
+        &self,
+        lease: &Lease,
+        blob: &Blob,
+        compression: Compression,
+        claimed: &DiffId,
+        go_on: forms::GoOn<'_>,
+    ) -> Result<Layer, Error> {
         lease.pin_layer(claimed);
         let plain = blob.digest == *claimed.digest();
         let size = match plain {
             true => blob.size,
-            false => forms::inflated_size(blob, claimed)?,
+            false => forms::inflated_size(blob, claimed, go_on)?,
         };
         let layer = Layer {
             diff_id: *claimed,

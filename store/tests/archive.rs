@@ -478,3 +478,105 @@ fn saving_what_is_not_there_fails_before_the_first_byte() {
     ));
     assert!(out.is_empty());
 }
+
+/// An archive of indexes in indexes, `deep` levels, each naming `distinct` others `wide` times in all.
+fn nested_indexes(wide: usize, deep: usize, distinct: usize) -> Vec<u8> {
+    let index = |manifests: Vec<Descriptor>, text: String| {
+        Raw::of(Index {
+            schema_version: 2,
+            media_type: None,
+            manifests,
+            annotations: BTreeMap::from([("text".into(), text)]),
+        })
+        .unwrap()
+    };
+    let mut level = vec![index(Vec::new(), "end".into())];
+    let mut all = level.clone();
+    for depth in 0..deep {
+        let below: Vec<_> = (0..wide)
+            .map(|at| &level[at % level.len()])
+            .map(|inner| Descriptor::new(OCI_INDEX, inner.digest(), inner.bytes().len() as u64))
+            .collect();
+        let count = if depth + 1 == deep { 1 } else { distinct };
+        level = (0..count)
+            .map(|at| index(below.clone(), format!("{depth} {at}")))
+            .collect();
+        all.extend(level.iter().cloned());
+    }
+    let paths: Vec<_> = all
+        .iter()
+        .map(|index| format!("blobs/sha256/{}", index.digest().hex()))
+        .collect();
+    let mut entries: Vec<_> = paths
+        .iter()
+        .zip(&all)
+        .map(|(path, index)| Entry::File(path, index.bytes()))
+        .collect();
+    entries.push(Entry::File("index.json", level[0].bytes()));
+    tar(&entries)
+}
+
+#[test]
+fn indexes_that_name_each_other_very_often_are_looked_at_once() {
+    let refused = |bytes: &[u8]| {
+        let (_folder, store) = store();
+        load_all(&store, bytes).unwrap_err().to_string()
+    };
+    // 2000 visits of 20 indexes, and 160000 ways to them
+    assert!(refused(&nested_indexes(20, 4, 1)).contains("manifest.json"));
+    // 300 to the fourth ways
+    assert!(refused(&nested_indexes(300, 4, 1)).contains("too deep or too long"));
+    // and 200 indexes of 200 each are too many even when each is looked into once
+    assert!(refused(&nested_indexes(200, 4, 200)).contains("too deep or too long"));
+}
+
+/// Gives its bytes, then nothing `patience` times, then an error.
+struct Impatient {
+    bytes: Cursor<Vec<u8>>,
+    patience: usize,
+}
+
+impl Read for Impatient {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.bytes.read(buf)?;
+        if n == 0 {
+            self.patience = self
+                .patience
+                .checked_sub(1)
+                .ok_or_else(|| std::io::Error::other("nobody waits"))?;
+        }
+        Ok(n)
+    }
+}
+
+#[test]
+fn loading_ends_when_nobody_waits_for_it() {
+    let (bytes, _, _) = layout(&[], true);
+    let (mut stopped, mut actions) = (0, Vec::new());
+    for patience in 0.. {
+        let (folder, store) = store();
+        let input = Impatient {
+            bytes: Cursor::new(bytes.clone()),
+            patience,
+        };
+        let loaded = load(&store, &store.lease(), Box::new(input), &mut |_| ());
+        assert!(scratch_files(folder.path()).is_empty());
+        match loaded {
+            Ok(loaded) => {
+                assert_eq!(loaded.len(), 1);
+                break;
+            }
+            Err(Error::Io { action, source }) => {
+                assert_eq!(source.to_string(), "nobody waits");
+                assert!(store.images().unwrap().is_empty());
+                actions.push(action);
+            }
+            Err(Error::ArchiveData { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+        stopped += 1;
+    }
+    // in the walk of the indexes, at the layer, and while it is inflated
+    assert!(stopped > 6, "{stopped}");
+    assert!(actions.contains(&"inflate a layer"), "{actions:?}");
+}

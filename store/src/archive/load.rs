@@ -1,6 +1,8 @@
 //! Reads images from a tar.
 
-use std::io::Read;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::io::{self, Read};
 
 use mica_layer::{Format, decompress};
 use mica_oci::config::ImageConfig;
@@ -12,14 +14,16 @@ use super::{BLOBS, INDEX, Item, MANIFEST};
 use crate::catalogue::{IMAGE_NAME, REF_NAME};
 use crate::error::Error;
 use crate::layers::Layer;
-use crate::layers::forms::copy;
+use crate::layers::forms::copy_while;
 use crate::lease::Lease;
 use crate::store::Store;
 
 /// How deep indexes may lie in indexes.
 const DEPTH: usize = 4;
-/// The most manifests that are looked at.
-const MANIFESTS: usize = 10_000;
+/// The most descriptors of indexes and manifests that are looked at.
+const VISITS: usize = 10_000;
+/// The most bytes of indexes and manifests that are read to find the images; what is read twice counts twice.
+const VISITED_BYTES: usize = 256 << 20;
 /// Annotation of what docker's builder puts beside an image, such as attestations.
 const DOCKER_REFERENCE: &str = "vnd.docker.reference.type";
 
@@ -60,19 +64,24 @@ pub(super) fn refuse(reason: impl Into<String>) -> Error {
 }
 
 /// Loads all images of a tar in docker's format, an OCI image layout, or both, compressed in any way. Images before one that
-/// fails stay loaded.
+/// fails stay loaded. At its end `input` is read again and again: an error that it gives then ends the work as well, so that
+/// a caller that is gone need not be worked for.
 pub fn load<'a>(
     store: &Store,
     lease: &Lease,
-    input: Box<dyn Read + 'a>,
+    mut input: Box<dyn Read + 'a>,
     on: &mut dyn FnMut(LoadEvent),
 ) -> Result<Vec<Loaded>, Error> {
-    let spool = Spool::read(store, lease, input)?;
+    let spool = Spool::read(store, lease, Box::new(&mut input))?;
+    let caller = Caller::of(&mut input)?;
     let mut loading = Loading {
         store,
         lease,
         spool,
         on,
+        caller: &caller,
+        visits: 0,
+        visited_bytes: 0,
     };
     let index = loading.document::<Index>(INDEX)?;
     if let Some(bytes) = loading.spool.document(MANIFEST)? {
@@ -90,6 +99,36 @@ struct Loading<'a> {
     lease: &'a Lease,
     spool: Spool,
     on: &'a mut dyn FnMut(LoadEvent),
+    caller: &'a Caller<'a>,
+    visits: usize,
+    visited_bytes: usize,
+}
+
+/// Whoever sent the archive, all of which was read.
+struct Caller<'a>(RefCell<&'a mut dyn Read>);
+
+impl<'a> Caller<'a> {
+    /// Reads what follows the archive, which means nothing.
+    fn of(input: &'a mut dyn Read) -> Result<Self, Error> {
+        copy_while(input, &mut io::sink(), &|| Ok(())).map_err(Error::io("read the archive"))?;
+        Ok(Self(RefCell::new(input)))
+    }
+
+    /// Fails when the work is not wanted any more.
+    fn check(&self) -> io::Result<()> {
+        match self.0.borrow_mut().read(&mut [0]) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The image manifests below some descriptors.
+#[derive(Default)]
+struct Manifests {
+    found: Vec<(Option<Platform>, Raw<Manifest>)>,
+    /// The indexes that were looked into, which need not be again.
+    indexes: HashSet<Digest>,
 }
 
 /// Where an image's parts lie in the archive.
@@ -128,6 +167,7 @@ impl Loading<'_> {
 
     /// One image of `manifest.json`.
     fn item(&mut self, item: &Item, manifests: &[Raw<Manifest>]) -> Result<Loaded, Error> {
+        self.check()?;
         let config = self
             .document::<ImageConfig>(&item.config)?
             .ok_or_else(|| refuse(format!("{} is not in it", item.config)))?;
@@ -187,49 +227,68 @@ impl Loading<'_> {
 
     /// The manifest a descriptor of `index.json` means: its own, or in a nested index the one for this machine, else the first
     /// that is whole.
-    fn choose(&self, top: &Descriptor) -> Result<Option<Raw<Manifest>>, Error> {
-        let mut found = Vec::new();
-        self.walk(top, 0, &mut found)?;
+    fn choose(&mut self, top: &Descriptor) -> Result<Option<Raw<Manifest>>, Error> {
+        let mut manifests = Manifests::default();
+        self.walk(top, 0, &mut manifests)?;
         let host = Platform::host();
+        let mut found = manifests.found;
         found.sort_by_key(|(platform, _)| platform.as_ref() != Some(&host));
         Ok(found.into_iter().next().map(|(_, manifest)| manifest))
     }
 
-    /// The image manifests below a descriptor whose config is in the archive.
-    fn walk(
-        &self,
-        at: &Descriptor,
-        depth: usize,
-        found: &mut Vec<(Option<Platform>, Raw<Manifest>)>,
-    ) -> Result<(), Error> {
-        if depth > DEPTH || found.len() >= MANIFESTS {
+    /// Adds the image manifests below a descriptor whose config is in the archive.
+    fn walk(&mut self, at: &Descriptor, depth: usize, into: &mut Manifests) -> Result<(), Error> {
+        self.check()?;
+        self.visits += 1;
+        if depth > DEPTH || self.visits > VISITS {
             return Err(refuse("its indexes are too deep or too long"));
         }
         if at.annotations.contains_key(DOCKER_REFERENCE) {
             return Ok(());
         }
         if at.media_type.is_index() {
-            if let Some(index) = self.blob::<Index>(&at.digest)? {
+            if into.indexes.insert(at.digest)
+                && let Some(index) = self.blob::<Index>(&at.digest)?
+            {
+                self.visited(index.bytes())?;
                 for below in &index.manifests {
-                    self.walk(below, depth + 1, found)?;
+                    self.walk(below, depth + 1, into)?;
                 }
             }
         } else if at.media_type.is_manifest()
             && let Some(manifest) = self.blob::<Manifest>(&at.digest)?
-            && self.spool.get(&blob_path(&manifest.config.digest))?.is_some()
         {
-            found.push((at.platform.clone(), manifest));
+            self.visited(manifest.bytes())?;
+            if self.spool.get(&blob_path(&manifest.config.digest))?.is_some() {
+                into.found.push((at.platform.clone(), manifest));
+            }
         }
         Ok(())
     }
 
-    /// All image manifests of an index.
-    fn manifests(&self, index: Option<&Raw<Index>>) -> Result<Vec<Raw<Manifest>>, Error> {
-        let mut found = Vec::new();
-        for top in index.iter().flat_map(|index| &index.manifests) {
-            self.walk(top, 0, &mut found)?;
+    fn visited(&mut self, document: &[u8]) -> Result<(), Error> {
+        self.visited_bytes += document.len();
+        match self.visited_bytes > VISITED_BYTES {
+            true => Err(refuse("its indexes and manifests are too large")),
+            false => Ok(()),
         }
-        Ok(found.into_iter().map(|(_, manifest)| manifest).collect())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.caller.check().map_err(Error::io("read the archive"))
+    }
+
+    /// All image manifests of an index.
+    fn manifests(&mut self, index: Option<&Raw<Index>>) -> Result<Vec<Raw<Manifest>>, Error> {
+        let mut manifests = Manifests::default();
+        for top in index.iter().flat_map(|index| &index.manifests) {
+            self.walk(top, 0, &mut manifests)?;
+        }
+        Ok(manifests
+            .found
+            .into_iter()
+            .map(|(_, manifest)| manifest)
+            .collect())
     }
 
     fn image(&mut self, parts: Parts) -> Result<Loaded, Error> {
@@ -279,6 +338,7 @@ impl Loading<'_> {
         diff_id: &DiffId,
         manifest: Option<&Raw<Manifest>>,
     ) -> Result<(), Error> {
+        self.check()?;
         let named = manifest.map(|manifest| manifest.layers[position].digest);
         if self.has(diff_id, named.as_ref())? {
             return Ok(());
@@ -293,6 +353,7 @@ impl Loading<'_> {
                 "invalid diffID for layer {position}: expected {diff_id}, got {actual}"
             ))
         };
+        let caller = self.caller;
         let mut tell = |current| {
             (self.on)(LoadEvent::Layer {
                 diff_id: *diff_id,
@@ -323,14 +384,14 @@ impl Loading<'_> {
             let staged = self.spool.take(path)?;
             let blob = staged.commit(self.lease)?;
             self.store
-                .add_layer_blob(self.lease, &blob, compression, diff_id)
+                .add_layer_blob_while(self.lease, &blob, compression, diff_id, &|| caller.check())
                 .map_err(|error| match error {
                     Error::Digest { actual, .. } => wrong(&actual),
                     error => error,
                 })?;
         } else {
             let mut ingest = self.store.ingest(self.lease)?;
-            copy(&mut plain, &mut ingest).map_err(Error::io("inflate a layer"))?;
+            copy_while(&mut plain, &mut ingest, &|| caller.check()).map_err(Error::io("inflate a layer"))?;
             let staged = ingest.stage()?;
             if staged.digest != *diff_id.digest() {
                 return Err(wrong(&staged.digest));

@@ -27,11 +27,20 @@ const PACKINGS: [(XattrPolicy, TimePolicy); 4] = [
     (XattrPolicy::All, TimePolicy::Nanoseconds),
 ];
 
+/// Fails when the work is not wanted any more.
+pub(crate) type GoOn<'a> = &'a dyn Fn() -> io::Result<()>;
+
 /// Copies all of `from` and gives the number of bytes.
 pub(crate) fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
+    copy_while(from, to, &|| Ok(()))
+}
+
+/// As [`copy`], but ends as soon as `go_on` fails.
+pub(crate) fn copy_while(from: &mut dyn Read, to: &mut dyn Write, go_on: GoOn<'_>) -> io::Result<u64> {
     let mut buffer = vec![0; BUFFER];
     let mut total = 0;
     loop {
+        go_on()?;
         match from.read(&mut buffer) {
             Ok(0) => return Ok(total),
             Ok(n) => {
@@ -45,10 +54,10 @@ pub(crate) fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
 }
 
 /// The length of a blob's content once inflated, which must hash to `claimed`.
-pub(crate) fn inflated_size(blob: &Blob, claimed: &DiffId) -> Result<u64, Error> {
+pub(crate) fn inflated_size(blob: &Blob, claimed: &DiffId, go_on: GoOn<'_>) -> Result<u64, Error> {
     let (plain, _) = decompress(blob.open()?).map_err(Error::layer("inflate", *claimed))?;
     let mut plain = Hashing::new(plain);
-    copy(&mut plain, &mut io::sink()).map_err(Error::io("inflate a layer"))?;
+    copy_while(&mut plain, &mut io::sink(), go_on).map_err(Error::io("inflate a layer"))?;
     let (_, actual, size) = plain.finish();
     match actual == *claimed.digest() {
         true => Ok(size),
