@@ -16,7 +16,11 @@ use crate::overlay;
 use crate::path::ImagePath;
 use crate::root::{PATH_LIMIT, Place, Root};
 use crate::sink::TreeSink;
+use crate::tar::limits;
 use crate::trail::{Obstacle, Trail};
+
+/// What a remembered path takes beside its bytes.
+const PATH_OVERHEAD: u64 = 64;
 
 /// How many bytes of a file are read before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -32,6 +36,8 @@ pub struct TreeWriter {
     times: BTreeMap<ImagePath, Mtime>,
     /// What the layers below no longer show; a directory made there is opaque.
     gone: BTreeSet<ImagePath>,
+    /// What the paths in `times` and `gone` take in memory, in bytes.
+    weight: u64,
     buffer: Vec<u8>,
 }
 
@@ -43,6 +49,7 @@ impl TreeWriter {
             trail: Trail::default(),
             times: BTreeMap::new(),
             gone: BTreeSet::new(),
+            weight: 0,
             buffer: vec![0; BUFFER_BYTES],
         }
     }
@@ -155,12 +162,27 @@ impl TreeWriter {
         let gone: Vec<_> = self.gone.range(below.clone()).take_while(here).cloned().collect();
         for path in &gone {
             self.gone.remove(path);
+            self.weight -= weight(path);
         }
         let timed = self.times.range(below).map(|(path, _)| path);
         let timed: Vec<_> = timed.take_while(here).cloned().collect();
         for path in timed.iter().chain([path]) {
-            self.times.remove(path);
+            if self.times.remove(path).is_some() {
+                self.weight -= weight(path);
+            }
         }
+    }
+
+    /// Counts a path that is remembered to the end.
+    fn charge(&mut self, path: &ImagePath) -> Result<(), Error> {
+        self.weight += weight(path);
+        if self.weight > limits::INDEX_BYTES {
+            return Err(Error::Limit {
+                what: "the size of all names of directories and whiteouts in the layer".to_owned(),
+                limit: limits::INDEX_BYTES,
+            });
+        }
+        Ok(())
     }
 
     fn put_root(&mut self, meta: &Meta) -> Result<(), Error> {
@@ -203,7 +225,9 @@ impl TreeWriter {
         let dir = rustix::fs::openat(self.trail.fd(&self.root), name, flags, Mode::empty())
             .map_err(|error| self.failed("open", path, error))?;
         self.dress(path, &dir, meta)?;
-        self.times.insert(path.clone(), meta.mtime);
+        if self.times.insert(path.clone(), meta.mtime).is_none() {
+            self.charge(path)?;
+        }
         Ok(())
     }
 
@@ -338,7 +362,9 @@ impl TreeSink for TreeWriter {
 
     fn whiteout(&mut self, path: &ImagePath) -> Result<(), Error> {
         let name = self.seat(path)?;
-        self.gone.insert(path.clone());
+        if self.gone.insert(path.clone()) {
+            self.charge(path)?;
+        }
         let dir = self.trail.fd(&self.root);
         match rustix::fs::mknodat(dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
             Ok(()) => Ok(()),
@@ -361,6 +387,11 @@ impl TreeSink for TreeWriter {
     }
 }
 
+/// What a path and its place in a map take, in bytes.
+fn weight(path: &ImagePath) -> u64 {
+    path.as_bytes().len() as u64 + PATH_OVERHEAD
+}
+
 fn owner(path: &ImagePath, meta: &Meta) -> Result<(Uid, Gid), Error> {
     // chown(2) takes this number for "leave it"
     if meta.uid == u32::MAX || meta.gid == u32::MAX {
@@ -370,4 +401,39 @@ fn owner(path: &ImagePath, meta: &Meta) -> Result<(Uid, Gid), Error> {
         });
     }
     Ok((Uid::from_raw(meta.uid), Gid::from_raw(meta.gid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_counted_and_limited() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tree = TreeWriter::new(Root::open(folder.path()).unwrap());
+        let path = |text: &str| ImagePath::clamped(text.as_bytes());
+        let dir = Meta::directory(0o755, Mtime::default());
+        tree.put(&path("a/b"), &dir, &mut io::empty()).unwrap();
+        tree.whiteout(&path("a/c")).unwrap();
+        tree.whiteout(&path("a/c")).unwrap();
+        assert_eq!(tree.weight, 7 + 3 * PATH_OVERHEAD);
+        tree.put_hardlink(&path("a/d"), &path("a/b")).unwrap_err();
+        let link = Kind::Symlink {
+            target: b"x".to_vec(),
+        };
+        let link = Meta {
+            kind: link,
+            ..dir.clone()
+        };
+        tree.put(&path("a"), &link, &mut io::empty()).unwrap();
+        assert_eq!(tree.weight, 0);
+        tree.weight = limits::INDEX_BYTES - PATH_OVERHEAD - 1;
+        tree.whiteout(&path("x")).unwrap();
+        for error in [
+            tree.whiteout(&path("y")),
+            tree.put(&path("z"), &dir, &mut io::empty()),
+        ] {
+            assert!(matches!(error, Err(Error::Limit { .. })), "{error:?}");
+        }
+    }
 }

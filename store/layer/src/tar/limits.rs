@@ -17,10 +17,11 @@ pub const HEADERS: u64 = 1 << 24;
 pub const SEGMENTS: usize = 1 << 18;
 
 /// Bytes of holes in all sparse files of one archive, which cost nothing in the archive but are written out.
-pub const HOLE_BYTES: u64 = 256 << 30;
+pub const HOLE_BYTES: u64 = 16 << 30;
 
-/// Bytes that names, link targets, attributes and sparse maps of one index may take together.
-pub const INDEX_BYTES: u64 = 1 << 30;
+/// Bytes that names, link targets, attributes and sparse maps of one index may take together, and what is remembered of the
+/// directories and whiteouts of one layer while it is unpacked.
+pub const INDEX_BYTES: u64 = 256 << 20;
 
 /// Paths of one index, implied directories included.
 pub const INDEX_PATHS: u64 = 1 << 22;
