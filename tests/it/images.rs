@@ -119,3 +119,29 @@ fn a_second_daemon_on_the_same_store_is_refused() {
         second.stderr
     );
 }
+
+#[test]
+fn trouble_in_the_background_is_told_by_info() {
+    let mut daemon = Daemon::start();
+    assert!(!daemon.mica(["info"]).ok().stderr.contains("WARNING"));
+    daemon.kill();
+    let stuck = daemon.root().join("mica/trash/stuck");
+    fs_err::create_dir(&stuck).unwrap();
+    fs_err::write(stuck.join("file"), "x").unwrap();
+    let mark = |flag: &str| run(Command::new("chattr").arg(flag).arg(&stuck)).code == 0;
+    if !mark("+i") {
+        eprintln!("skipped: nothing can be made immutable here");
+        return;
+    }
+    daemon.spawn();
+    let started = std::time::Instant::now();
+    let told = loop {
+        let ran = daemon.mica(["info"]).ok();
+        let text = format!("{}{}", ran.stdout, ran.stderr);
+        if text.contains("trash") || started.elapsed() > std::time::Duration::from_secs(5) {
+            break text;
+        }
+    };
+    assert!(mark("-i"), "the mark can be taken off again");
+    assert!(told.contains("trash"), "{told}");
+}

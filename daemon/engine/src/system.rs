@@ -29,6 +29,8 @@ pub struct Info {
     pub layers: u64,
     /// Their bytes.
     pub layer_bytes: u64,
+    /// What went wrong in the store's background work and has not gone right since.
+    pub troubles: Vec<String>,
     /// How many records the build cache has.
     pub cache_records: u64,
     /// The machine's name.
@@ -74,6 +76,7 @@ impl Engine {
             images: usage.images,
             layers: usage.layers,
             layer_bytes: usage.layer_bytes,
+            troubles: self.store().troubles(),
             cache_records: usage.cache_records,
             host: text(uname.nodename()),
             kernel: text(uname.release()),

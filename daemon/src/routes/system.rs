@@ -130,6 +130,7 @@ pub(crate) async fn info(call: Call) -> Result<Reply, Failure> {
         docker_root_dir: root,
         name: info.host,
         server_version: mica_engine::version().version.to_owned(),
+        warnings: Some(info.troubles).filter(|troubles| !troubles.is_empty()),
         runtimes: BTreeMap::from([("mica".to_owned(), Runtime::default())]),
         default_runtime: "mica".to_owned(),
         ..Info::default()

@@ -5,15 +5,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use mica_builder::ports::{Executor, Network, PortError, Process, Ulimit};
-use mica_sandbox::{MountSpec, Resource, Rlimit, Security, Spec, render_hosts, render_resolv_conf};
+use mica_sandbox::{
+    MountSpec, Resource, Rlimit, Security, Spec, render_hosts, render_resolv_conf, resolv_conf_path,
+};
 use mica_task::{Cancel, Stream};
 
 /// Size of /dev/shm unless the build says otherwise (docker's default).
 const SHM_SIZE: u64 = 64 << 20;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Where systemd-resolved keeps the servers it asks itself (systemd-resolved.service(8)).
-const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
-const STUB_SERVER: &str = "127.0.0.53";
 
 /// Runs processes with this program's own sandbox helper.
 pub(crate) struct SandboxExecutor<'a> {
@@ -103,15 +102,7 @@ fn lowers(trees: &[PathBuf]) -> Vec<PathBuf> {
 /// The host's list of name servers; behind systemd's stub the real one. None at all where the host has none.
 fn host_resolv_conf() -> String {
     let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-    let mut servers = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver"))
-        .map(str::trim);
-    let only_stub = servers.next() == Some(STUB_SERVER) && servers.next().is_none();
-    match only_stub {
-        true => std::fs::read_to_string(RESOLVED_CONF).unwrap_or(text),
-        false => text,
-    }
+    std::fs::read_to_string(resolv_conf_path(&text)).unwrap_or(text)
 }
 
 fn addresses(hosts: &[(String, String)]) -> Result<Vec<(IpAddr, &str)>, PortError> {
