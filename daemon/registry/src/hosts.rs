@@ -8,6 +8,7 @@ mod endpoint;
 mod error;
 mod file;
 mod folders;
+mod names;
 mod network;
 mod plan;
 mod proxy;

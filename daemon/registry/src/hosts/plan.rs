@@ -9,10 +9,10 @@ use reqwest::header::HeaderMap;
 
 use crate::hosts::address::{Authority, Scheme};
 use crate::hosts::containerd::{Host, HostsFile};
-use crate::hosts::containers::{Fitting, Rules};
 use crate::hosts::endpoint::{Endpoint, Purpose, Security, Source, api_host};
 use crate::hosts::error::HostError;
 use crate::hosts::folders::{Folders, HOSTS_FILE};
+use crate::hosts::names::{Fitting, Rules};
 use crate::hosts::settings::{Insecure, Mirror, read_mirrors};
 use crate::hosts::trust::Trust;
 
