@@ -112,7 +112,7 @@ impl Hosts {
     }
 
     /// The client for requests with a large body: as [`Hosts::client`], but silence of the host is no reason to give up,
-    /// as it has nothing to say before it has all. The connection ends when bytes stay unacknowledged for 60 s; how long
+    /// as it has nothing to say before it has all. The connection ends when it takes no bytes for 60 s; how long
     /// to wait for the answer once the body is sent is for the caller to say.
     pub fn upload_client(&self, endpoint: &Endpoint) -> Result<Client, HostError> {
         self.client_for(endpoint, Direction::Up)

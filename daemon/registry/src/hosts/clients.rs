@@ -31,7 +31,7 @@ const USER_AGENT: &str = concat!("mica/", env!("CARGO_PKG_VERSION"));
 pub(crate) enum Direction {
     /// To us: silence of [`IDLE`] ends it.
     Down,
-    /// To the registry, which is silent until it has all: bytes it does not acknowledge for [`IDLE`] end it.
+    /// To the registry, which is silent until it has all: taking no bytes for [`IDLE`] ends it.
     Up,
 }
 

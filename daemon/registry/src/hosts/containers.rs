@@ -248,18 +248,6 @@ mod tests {
                 "D/0.conf: line 2, column 10: expected *. and a domain",
             ),
             (
-                "[[registry]]\nlocation = \"a.example\"\n[[registry.mirror]]",
-                "D/0.conf: line 3, column 1: ",
-            ),
-            (
-                "[[registry]]\nlocation = \"a.example\"\n[[registry.mirror]]\nlocation = \"b.example\"\npull-from-mirror = \"never\"",
-                "D/0.conf: line 5, column 20: expected all, digest-only or tag-only",
-            ),
-            (
-                "[[registry]]\nlocation = \"a.example\"\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = \"b.example\"\npull-from-mirror = \"all\"",
-                "D/0.conf: line 6, column 20: pull-from-mirror and",
-            ),
-            (
                 "[[registry]]\nlocation = \"a.example\"\n[[registry]]\nlocation = \"a.example\"\nblocked = true",
                 "D/0.conf: line 3, column 1: \"a.example\" stands here a second time",
             ),
@@ -277,5 +265,29 @@ mod tests {
                 .unwrap_err()
                 .ends_with("use [[registry]]")
         );
+    }
+
+    #[test]
+    fn mistakes_of_mirrors_are_told_with_their_place() {
+        let mirror = "[[registry.mirror]]\nlocation = \"b.example\"\npull-from-mirror";
+        for (text, message) in [
+            ("[[registry.mirror]]", "line 3, column 1: "),
+            (
+                &format!("{mirror} = \"never\""),
+                "line 5, column 20: expected all, digest-only or tag-only",
+            ),
+            (
+                &format!("mirror-by-digest-only = true\n{mirror} = \"all\""),
+                "line 6, column 20: pull-from-mirror and mirror-by-digest-only exclude each other",
+            ),
+            (
+                &"[[registry.mirror]]\nlocation = \"b.example\"\n".repeat(33),
+                "line 1, column 1: more than 32 mirrors",
+            ),
+        ] {
+            let error = read(&format!("[[registry]]\nlocation = \"a.example\"\n{text}")).unwrap_err();
+            let expected = format!("D/0.conf: {message}");
+            assert!(error.starts_with(&expected), "{text}: {error}");
+        }
     }
 }

@@ -168,9 +168,13 @@ mod tests {
                 Some(&["internal.example:5000/bar/x", "one.example/m/x", "two.example/x"][..]),
             ),
             (
-                "example.com/foo",
+                "example.com/foo/x",
                 Purpose::Resolve,
-                Some(&["internal.example:5000/bar", "one.example/m", "three.example"]),
+                Some(&[
+                    "internal.example:5000/bar/x",
+                    "one.example/m/x",
+                    "three.example/x",
+                ]),
             ),
             (
                 "example.com/foo/x",
@@ -197,23 +201,25 @@ mod tests {
             ),
             ("quay.io/x", Purpose::Pull, None),
         ] {
-            // a prefix that is a whole name leaves nothing to append
-            if name == "example.com/foo" {
-                let repository = name.parse().unwrap();
-                let rules = rules.of(&repository).unwrap();
-                assert_eq!(
-                    rules.located().unwrap().unwrap().to_string(),
-                    "internal.example:5000/bar"
-                );
-                assert!(matches!(rules.mirrors(purpose), Err(HostError::Location { .. })));
-                continue;
-            }
             let found = places(&rules, name, purpose);
             let expected = expected.map(|texts| texts.iter().map(ToString::to_string).collect::<Vec<_>>());
             assert_eq!(found, expected, "{name} {purpose:?}");
         }
         let repository = "a.wild.example/x".parse().unwrap();
         assert!(rules.of(&repository).unwrap().rule.blocked);
+    }
+
+    #[test]
+    fn a_prefix_that_is_the_whole_name_needs_locations_that_are_names() {
+        let rules = read(&[FULL]).unwrap();
+        let repository = "example.com/foo".parse().unwrap();
+        let fitting = rules.of(&repository).unwrap();
+        let located = fitting.located().unwrap().unwrap();
+        assert_eq!(located.to_string(), "internal.example:5000/bar");
+        let error = fitting.mirrors(Purpose::Resolve).unwrap_err().to_string();
+        let expected =
+            "location \"three.example\" makes example.com/foo into \"three.example\", which is no name";
+        assert!(error.ends_with(expected), "{error}");
     }
 
     #[test]

@@ -84,6 +84,7 @@ fn broken(registry: &Authority, url: &Url, plain: bool) -> Option<Rule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hosts::endpoint::Source;
     use proptest::prelude::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -91,105 +92,94 @@ mod tests {
         broken(&Authority::parse(registry).unwrap(), &url.parse().unwrap(), plain)
     }
 
+    const PRIVATE: Rule = Rule::Special("private (RFC 1918)");
+    const LINK_LOCAL: Rule = Rule::Special("link-local (RFC 3927)");
+
     #[test]
-    fn what_may_be_followed() {
-        let private = Some(Rule::Special("private (RFC 1918)"));
-        for (registry, url, secure, insecure) in [
-            ("r.example", "https://auth.example/token", None, None),
-            (
-                "r.example",
-                "http://auth.example/token",
+    fn what_may_be_followed_by_all() {
+        for (registry, url, rule) in [
+            ("r.example", "https://auth.example/token", None),
+            ("r.example", "ftp://r.example/token", Some(Rule::Scheme)),
+            ("r.example", "file:///etc/passwd", Some(Rule::Scheme)),
+            ("r.example", "https://u@auth.example/", Some(Rule::User)),
+            ("r.example", "https://:p@r.example/", Some(Rule::User)),
+            ("r.example", "https://8.8.8.8/", None),
+            ("r.example", "https://10.0.0.1/", Some(PRIVATE)),
+            ("r.example", "https://0xa.1/", Some(PRIVATE)),
+            ("r.example", "https://167772161./", Some(PRIVATE)),
+            ("r.example", "https://[::ffff:a00:1]/", Some(PRIVATE)),
+            ("10.0.0.1:5000", "https://10.0.0.1/auth", None),
+            ("10.0.0.1", "https://[::ffff:10.0.0.1]/", Some(PRIVATE)),
+            ("10.0.0.1", "https://10.0.0.2/", Some(PRIVATE)),
+            ("127.0.0.1", "https://169.254.169.254/", Some(LINK_LOCAL)),
+            ("r.example", "https://localhost/", Some(Rule::Localhost)),
+            ("r.example", "https://LOCALHOST./", Some(Rule::Localhost)),
+            ("r.example", "https://a.localhost/", Some(Rule::Localhost)),
+            ("r.example", "https://127.1/", Some(Rule::Localhost)),
+            ("r.example", "https://[::1]/", Some(Rule::Localhost)),
+            ("r.example", "https://[::ffff:7f00:1]/", Some(Rule::Localhost)),
+            ("localhost.example", "https://localhost/", Some(Rule::Localhost)),
+            ("localhost:5000", "https://127.0.0.1:6000/", None),
+            ("127.0.0.1:5000", "https://localhost/", None),
+        ] {
+            assert_eq!(judge(registry, url, false), rule, "{registry} {url}");
+            assert_eq!(judge(registry, url, true), rule, "{registry} {url}, insecure");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_insecure_registries() {
+        for (registry, url) in [
+            ("r.example", "http://auth.example/token"),
+            ("r.example", "http://r.example/token"),
+            ("[::1]:5000", "http://127.0.0.1/"),
+        ] {
+            assert_eq!(
+                judge(registry, url, false),
                 Some(Rule::PlainHttp),
-                None,
-            ),
-            ("r.example", "http://r.example/token", Some(Rule::PlainHttp), None),
+                "{registry} {url}"
+            );
+            assert_eq!(judge(registry, url, true), None, "{registry} {url}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_rule_and_address_and_no_secret() {
+        let registry = Endpoint {
+            authority: Authority::parse("r.example:5000").unwrap(),
+            root: "/v2".to_owned(),
+            repository: "r.example:5000/n".parse().unwrap(),
+            is_origin: true,
+            namespace: None,
+            headers: Default::default(),
+            security: Security::Verified,
+            trust: Default::default(),
+            dial_timeout: None,
+            source: Source::Name,
+        };
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        let metadata = url("http://169.254.169.254:81/latest?signature=secret");
+        for (error, message) in [
             (
-                "r.example",
-                "ftp://r.example/token",
-                Some(Rule::Scheme),
-                Some(Rule::Scheme),
-            ),
-            (
-                "r.example",
-                "file:///etc/passwd",
-                Some(Rule::Scheme),
-                Some(Rule::Scheme),
-            ),
-            (
-                "r.example",
-                "https://u@auth.example/",
-                Some(Rule::User),
-                Some(Rule::User),
-            ),
-            (
-                "r.example",
-                "https://:p@r.example/",
-                Some(Rule::User),
-                Some(Rule::User),
-            ),
-            ("r.example", "https://8.8.8.8/", None, None),
-            ("r.example", "https://10.0.0.1/", private, private),
-            ("r.example", "https://0xa.1/", private, private),
-            ("r.example", "https://167772161./", private, private),
-            ("r.example", "https://[::ffff:a00:1]/", private, private),
-            ("10.0.0.1:5000", "https://10.0.0.1/auth", None, None),
-            ("10.0.0.1", "https://[::ffff:10.0.0.1]/", private, private),
-            ("10.0.0.1", "https://10.0.0.2/", private, private),
-            (
-                "127.0.0.1",
-                "https://169.254.169.254/latest",
-                Some(Rule::Special("link-local (RFC 3927)")),
-                Some(Rule::Special("link-local (RFC 3927)")),
+                check_realm(&registry, &metadata),
+                "r.example:5000 names http://169.254.169.254:81 as its token realm, which is refused: \
+                 plain http is for insecure registries",
             ),
             (
-                "r.example",
-                "https://localhost/",
-                Some(Rule::Localhost),
-                Some(Rule::Localhost),
+                check_foreign(&registry, &metadata),
+                "r.example:5000 names http://169.254.169.254:81 as its layer address, which is refused: \
+                 a registry may not lead to an address of another host that is link-local (RFC 3927)",
             ),
             (
-                "r.example",
-                "https://LOCALHOST./",
-                Some(Rule::Localhost),
-                Some(Rule::Localhost),
-            ),
-            (
-                "r.example",
-                "https://a.localhost/",
-                Some(Rule::Localhost),
-                Some(Rule::Localhost),
-            ),
-            (
-                "r.example",
-                "https://127.1/",
-                Some(Rule::Localhost),
-                Some(Rule::Localhost),
-            ),
-            (
-                "r.example",
-                "https://[::1]/",
-                Some(Rule::Localhost),
-                Some(Rule::Localhost),
-            ),
-            (
-                "r.example",
-                "https://[::ffff:127.0.0.1]/",
-                Some(Rule::Localhost),
-                Some(Rule::Localhost),
-            ),
-            ("localhost:5000", "https://127.0.0.1:6000/", None, None),
-            ("127.0.0.1:5000", "https://localhost/", None, None),
-            ("[::1]:5000", "http://127.0.0.1/", Some(Rule::PlainHttp), None),
-            (
-                "localhost.example",
-                "https://localhost/",
-                Some(Rule::Localhost),
-                Some(Rule::Localhost),
+                check_redirect(&registry, &url("https://u:secret@cdn.example/")),
+                "r.example:5000 names https://cdn.example as its redirect, which is refused: \
+                 an address must not bring a user name or password",
             ),
         ] {
-            assert_eq!(judge(registry, url, false), secure, "{registry} {url}");
-            assert_eq!(judge(registry, url, true), insecure, "{registry} {url}, insecure");
+            assert_eq!(error.unwrap_err().to_string(), message);
         }
+        assert!(check_redirect(&registry, &url("https://cdn.example/x?signature=secret")).is_ok());
+        assert!(check_foreign(&registry, &url("http://cdn.example/x")).is_ok());
     }
 
     #[test]

@@ -126,70 +126,59 @@ fn mirrors_of_docker_hub_serve_its_pulls_only() {
 
 #[test]
 fn hosts_toml_names_hosts_and_what_they_can() {
+    let file = r#"
+        server = "https://docker.io"
+        [host."https://pull.example"]
+        capabilities = ["pull"]
+        [host."https://both.example/cache"]
+        capabilities = ["pull", "resolve"]
+        header = { x-key = "1" }
+        [host."http://all.example:5000"]
+        [host."both.example/raw"]
+        override_path = true
+        capabilities = ["resolve"]
+        [host."https://registry-1.docker.io"]
+        capabilities = ["push"]
+    "#;
+    let etc = Etc::new(&[("certs.d/docker.io/hosts.toml", file)]);
+    let hosts = etc.hosts(&[], &[]).unwrap();
+    let pull = "https://pull.example/v2/o/n ns=docker.io";
+    let both = "https://both.example/cache/v2/o/n ns=docker.io";
+    let all = "http://all.example:5000/v2/o/n ns=docker.io";
+    let raw = "https://both.example/raw/o/n ns=docker.io";
+    let hub = "*https://registry-1.docker.io/v2/o/n";
+    assert_eq!(shown(&hosts, "o/n", Purpose::Pull), [pull, both, all, hub]);
+    assert_eq!(shown(&hosts, "o/n", Purpose::Resolve), [both, all, raw, hub]);
+    // the registry is among its own mirrors: it is asked once
+    assert_eq!(shown(&hosts, "o/n", Purpose::Push), [all, hub]);
+    let endpoints = hosts
+        .endpoints(&"o/n".parse().unwrap(), Purpose::Resolve)
+        .unwrap();
+    assert_eq!(endpoints[0].headers()["x-key"], "1");
+    assert!(endpoints[1].headers().is_empty());
+    assert_eq!(
+        endpoints[0].url(Scheme::Https, "manifests/latest").as_str(),
+        "https://both.example/cache/v2/o/n/manifests/latest?ns=docker.io"
+    );
+}
+
+#[test]
+fn folders_of_hosts_are_found_by_any_of_their_names() {
+    let closed = "server = \"https://m.example\"\ncapabilities = [\"pull\"]\nskip_verify = true";
+    let any = "[host.\"https://any.example\"]\ncapabilities = [\"pull\"]";
     let etc = Etc::new(&[
-        (
-            "certs.d/docker.io/hosts.toml",
-            r#"
-            server = "https://docker.io"
-            [host."https://pull.example"]
-            capabilities = ["pull"]
-            [host."https://both.example/cache"]
-            capabilities = ["pull", "resolve"]
-            header = { x-key = "1" }
-            dial_timeout = "3s"
-            [host."http://all.example:5000"]
-            [host."both.example/raw"]
-            override_path = true
-            capabilities = ["resolve"]
-            [host."https://registry-1.docker.io"]
-            capabilities = ["push"]
-            "#,
-        ),
-        (
-            "certs.d/closed.example/hosts.toml",
-            "server = \"https://m.example\"\ncapabilities = [\"pull\"]\nskip_verify = true",
-        ),
+        ("certs.d/closed.example/hosts.toml", closed),
         ("certs.d/local.example_5000_/hosts.toml", "skip_verify = true"),
         ("certs.d/localhost:5000/hosts.toml", "skip_verify = false"),
-        (
-            "certs.d/_default/hosts.toml",
-            "[host.\"https://any.example\"]\ncapabilities = [\"pull\"]",
-        ),
+        ("certs.d/_default/hosts.toml", any),
         ("certs.d/empty.example/ca.txt", ""),
     ]);
     let hosts = etc.hosts(&[], &[]).unwrap();
-    let hub = "*https://registry-1.docker.io/v2/o/n";
     for (name, purpose, expected) in [
-        (
-            "o/n",
-            Purpose::Pull,
-            &[
-                "https://pull.example/v2/o/n ns=docker.io",
-                "https://both.example/cache/v2/o/n ns=docker.io",
-                "http://all.example:5000/v2/o/n ns=docker.io",
-                hub,
-            ][..],
-        ),
-        (
-            "o/n",
-            Purpose::Resolve,
-            &[
-                "https://both.example/cache/v2/o/n ns=docker.io",
-                "http://all.example:5000/v2/o/n ns=docker.io",
-                "https://both.example/raw/o/n ns=docker.io",
-                hub,
-            ],
-        ),
-        // the registry is among its own mirrors: it is asked once
-        (
-            "o/n",
-            Purpose::Push,
-            &["http://all.example:5000/v2/o/n ns=docker.io", hub],
-        ),
         (
             "closed.example/n",
             Purpose::Pull,
-            &["!https://m.example/v2/n ns=closed.example"],
+            &["!https://m.example/v2/n ns=closed.example"][..],
         ),
         (
             "local.example:5000/n",
@@ -214,15 +203,6 @@ fn hosts_toml_names_hosts_and_what_they_can() {
     ] {
         assert_eq!(shown(&hosts, name, purpose), expected, "{name} {purpose:?}");
     }
-    let endpoints = hosts
-        .endpoints(&"o/n".parse().unwrap(), Purpose::Resolve)
-        .unwrap();
-    assert_eq!(endpoints[0].headers()["x-key"], "1");
-    assert!(endpoints[1].headers().is_empty());
-    assert_eq!(
-        endpoints[0].url(Scheme::Https, "manifests/latest").as_str(),
-        "https://both.example/cache/v2/o/n/manifests/latest?ns=docker.io"
-    );
     let error = hosts
         .endpoints(&"closed.example/n".parse().unwrap(), Purpose::Push)
         .unwrap_err();
