@@ -133,6 +133,19 @@ impl Hosts {
         self.elsewhere(registry, url, Direction::Up)
     }
 
+    /// The client for an address that has nothing to do with a registry.
+    pub fn client_anywhere(&self, url: &Url) -> Result<Client, HostError> {
+        let there = Authority::of(url).ok_or_else(|| HostError::Registry {
+            registry: url.host_str().unwrap_or_default().to_owned(),
+        })?;
+        self.clients.get(Needs {
+            trust: Arc::new(self.plan.trust(&there)?),
+            verified: !self.plan.is_insecure(&there),
+            dial_timeout: None,
+            direction: Direction::Down,
+        })
+    }
+
     fn client_for(&self, endpoint: &Endpoint, direction: Direction) -> Result<Client, HostError> {
         self.clients.get(Needs {
             trust: Arc::clone(&endpoint.trust),
