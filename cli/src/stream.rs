@@ -3,6 +3,7 @@
 use mica_api::Message;
 
 use crate::client::{Answer, Lines};
+use crate::display::Display;
 use crate::error::Error;
 
 /// A progress stream, read to its end.
@@ -36,6 +37,33 @@ impl Progress {
             return Err(Error::Work { message, code: None });
         }
         Ok(Some(message))
+    }
+}
+
+impl Progress {
+    /// The next line; while it is awaited, what is due is drawn.
+    ///
+    /// # Errors
+    /// As [`Progress::next`].
+    pub(crate) async fn next_on(&mut self, display: &mut Display) -> Result<Option<Message>, Error> {
+        while let Some(due) = display.due() {
+            match tokio::time::timeout_at(due.into(), self.next()).await {
+                Ok(next) => return next,
+                Err(_) => display.draw(),
+            }
+        }
+        self.next().await
+    }
+
+    /// Shows the stream to its end.
+    ///
+    /// # Errors
+    /// As [`Progress::next`]; no exit code of a command's is passed on, since none ran.
+    pub(crate) async fn show(mut self, display: &mut Display) -> Result<(), Error> {
+        while let Some(message) = self.next_on(display).await.map_err(Error::without_code)? {
+            display.show(&message);
+        }
+        Ok(())
     }
 }
 
