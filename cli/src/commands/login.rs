@@ -41,6 +41,7 @@ pub(super) async fn run(options: Options, client: &Client, credentials: &Credent
             .filter(|server| !server.is_empty())
             .unwrap_or(HUB),
     );
+    credentials.check()?;
     or_interrupted(async {
         let mut known = String::new();
         if username.is_empty() && password.reveal().is_empty() {

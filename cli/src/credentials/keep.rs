@@ -75,6 +75,14 @@ impl Credentials {
         })
     }
 
+    /// Says beforehand what [`Credentials::store`] would fail with, so that nobody types a password in vain.
+    ///
+    /// # Errors
+    /// A file that is not docker's or cannot be read, or no place for one.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        Config::read(&self.writable()?, Matching::Docker).map(|_| ())
+    }
+
     fn writable(&self) -> Result<PathBuf, Error> {
         self.places.docker_file().ok_or_else(|| Error::Refused {
             message: "there is no place for credentials: set HOME, or DOCKER_CONFIG=/path/of/folder"
