@@ -256,9 +256,9 @@ impl Answer {
             .to_owned()
     }
 
-    /// The whole answer, as it came.
-    pub(crate) async fn whole(mut self) -> Result<Vec<u8>, Error> {
-        self.bytes(MAX_ANSWER_BYTES).await
+    /// The whole answer, as it came, if it is not longer than `limit` bytes.
+    pub(crate) async fn whole(mut self, limit: usize) -> Result<Vec<u8>, Error> {
+        self.bytes(limit).await
     }
 
     /// The answer's lines as they come.

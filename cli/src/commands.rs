@@ -60,13 +60,13 @@ enum Command {
     Push(push::Options),
     /// List images
     Images(images::Options),
-    /// Authenticate to a registry.
+    /// Authenticate to a registry
+    ///
     /// Defaults to Docker Hub if no server is specified.
-    #[command(verbatim_doc_comment)]
     Login(login::Options),
-    /// Log out from a registry.
+    /// Log out from a registry
+    ///
     /// If no server is specified, the default is Docker Hub.
-    #[command(verbatim_doc_comment)]
     Logout(logout::Options),
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
     Tag(tag::Options),

@@ -45,7 +45,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is_quiet() {
-                ui::notice(error.chain());
+                // Part of it may be a registry's, which has no business moving cursors.
+                ui::notice(ui::printable(&error.chain()));
             }
             ExitCode::from(error.exit_code())
         }

@@ -5,6 +5,7 @@ use mica_api::Message;
 use crate::client::{Answer, Lines};
 use crate::display::Display;
 use crate::error::Error;
+use crate::ui::printable;
 
 /// A progress stream, read to its end.
 pub(crate) struct Progress {
@@ -77,13 +78,14 @@ pub(crate) fn plain(message: &Message) -> Option<String> {
     if has_bar {
         return None;
     }
-    let (text, end) = match (&message.stream, &message.status) {
-        (Some(stream), _) => (stream, ""),
-        (None, Some(status)) => (status, "\n"),
-        (None, None) => return None,
-    };
     let id = message.id.as_ref().filter(|id| !id.is_empty());
-    Some(id.map_or_else(|| format!("{text}{end}"), |id| format!("{id}: {text}{end}")))
+    let start = id.map(|id| format!("{id}: ")).unwrap_or_default();
+    match (&message.stream, &message.status) {
+        // What a build's own commands print is theirs.
+        (Some(stream), _) => Some(start + stream),
+        (None, Some(status)) => Some(printable(&format!("{start}{status}")) + "\n"),
+        (None, None) => None,
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +109,8 @@ mod tests {
                 r#"{"status":"Downloading","id":"abc","progressDetail":{"current":1,"total":2}}"#,
                 None,
             ),
+            (r#"{"status":"a\u001b[2Jb\r","id":"x\u0007"}"#, Some("x: a[2Jb\n")),
+            (r#"{"stream":"\u001b[1mbold"}"#, Some("\u{1b}[1mbold")),
             (r#"{"aux":{"ID":"sha256:00"}}"#, None),
         ] {
             let message: Message = serde_json::from_str(line).unwrap();

@@ -64,7 +64,8 @@ impl Unseen {
         unseen.local_modes.remove(LocalModes::ECHO);
         unseen.local_modes.remove(LocalModes::ECHONL);
         unseen.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &unseen).map_err(failed)?;
+        // What was typed or pasted ahead counts.
+        tcsetattr(io::stdin(), OptionalActions::Now, &unseen).map_err(failed)?;
         Ok(Self { before })
     }
 }

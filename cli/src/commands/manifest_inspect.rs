@@ -18,6 +18,9 @@ use crate::json::indented;
 use crate::secret::Secret;
 use crate::ui;
 
+/// The longest manifest; registries take no longer ones.
+const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+
 /// How many manifests of an index are asked for, one after the other.
 const MAX_MANIFESTS: usize = 256;
 
@@ -84,7 +87,7 @@ async fn ask(reference: &Reference, client: &Client, header: (&'static str, Secr
         answer.header("Content-Type"),
         answer.header("Docker-Content-Digest"),
     );
-    let bytes = answer.whole().await?;
+    let bytes = answer.whole(MAX_MANIFEST_BYTES).await?;
     if let Err(source) = serde_json::from_slice::<IgnoredAny>(&bytes) {
         return Err(Error::Answer { path, source });
     }

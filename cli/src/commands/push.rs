@@ -19,7 +19,7 @@ pub(super) struct Options {
     /// Push all tags of an image to the repository
     #[arg(short, long)]
     all_tags: bool,
-    /// Compress layers that are sent so
+    /// Compress layers with this as they are sent
     #[arg(long, value_name = "FORMAT", value_parser = ["gzip", "zstd"])]
     compression: Option<String>,
     /// Accepted for docker's sake

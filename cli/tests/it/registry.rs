@@ -107,8 +107,8 @@ fn names_that_are_none_are_not_asked_for() {
 #[test]
 fn failures_are_told_whole() {
     let home = Home::new(&[]);
-    let many = "denied: no\\n\\nHints:\\n  the token lacks write:packages";
-    let shown = "denied: no\n\nHints:\n  the token lacks write:packages\n";
+    let many = "denied: no\\n\\nHints:\\n  the token lacks\\u001b[2J write:packages";
+    let shown = "denied: no\n\nHints:\n  the token lacks[2J write:packages\n";
     for verb in ["pull", "push"] {
         let before = Fake::new([reply(404, format!(r#"{{"message":"{many}"}}"#))]);
         let run = home.run(&before, &[verb, "-q", "ghcr.io/o/n:1"]);
