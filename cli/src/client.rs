@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use mica_api::ErrorBody;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Error, is_absent};
 use crate::host::Host;
+use crate::secret::Secret;
 use crate::start;
 
 /// The longest answer that is kept whole: lists of tens of thousands of images fit.
@@ -39,6 +41,8 @@ pub(crate) struct Client {
 pub(crate) enum Body {
     /// Nothing.
     Empty,
+    /// JSON that holds secrets; sent once.
+    Json(Option<Secret>),
     /// Pieces made by a thread; an error breaks the request off.
     Pieces(Receiver<io::Result<Bytes>>),
 }
@@ -53,6 +57,10 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
+            Self::Json(json) => Poll::Ready(json.take().map(|json| {
+                let bytes = Bytes::copy_from_slice(json.reveal().as_bytes());
+                Ok(Frame::data(bytes))
+            })),
             Self::Pieces(pieces) => pieces
                 .poll_recv(cx)
                 .map(|piece| piece.map(|piece| piece.map(Frame::data))),
@@ -60,12 +68,13 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Empty)
+        matches!(self, Self::Empty | Self::Json(None))
     }
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         match self {
-            Self::Empty => hyper::body::SizeHint::with_exact(0),
+            Self::Empty | Self::Json(None) => hyper::body::SizeHint::with_exact(0),
+            Self::Json(Some(json)) => hyper::body::SizeHint::with_exact(json.reveal().len() as u64),
             Self::Pieces(_) => hyper::body::SizeHint::default(),
         }
     }
@@ -82,6 +91,20 @@ impl Client {
     /// # Errors
     /// When nobody listens, the connection breaks or the daemon refuses.
     pub(crate) async fn send(&self, method: Method, path: &str, body: Body) -> Result<Answer, Error> {
+        self.send_with(method, path, None, body).await
+    }
+
+    /// The same with a header that holds credentials.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub(crate) async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        credentials: Option<(&'static str, Secret)>,
+        body: Body,
+    ) -> Result<Answer, Error> {
         let stream = self.connect().await?;
         let lost = |action| {
             move |source: hyper::Error| Error::Transport {
@@ -93,16 +116,7 @@ impl Client {
         let (mut sender, connection) = handshake.map_err(lost("opening the connection"))?;
         // A broken connection shows itself in the request and in the answer's body.
         tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("/v{}{path}", mica_api::API_VERSION))
-            .header("Host", "mica")
-            .header("User-Agent", concat!("mica/", env!("CARGO_PKG_VERSION")))
-            .body(body)
-            .map_err(|source| Error::Transport {
-                action: "making the request",
-                source: source.into(),
-            })?;
+        let request = request(method, path, credentials, body)?;
         let response = sender
             .send_request(request)
             .await
@@ -135,6 +149,33 @@ impl Client {
             }),
         }
     }
+}
+
+fn request(
+    method: Method,
+    path: &str,
+    credentials: Option<(&'static str, Secret)>,
+    body: Body,
+) -> Result<Request<Body>, Error> {
+    let failed = |source: hyper::http::Error| Error::Transport {
+        action: "making the request",
+        source: source.into(),
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("/v{}{path}", mica_api::API_VERSION))
+        .header("Host", "mica")
+        .header("User-Agent", concat!("mica/", env!("CARGO_PKG_VERSION")));
+    if matches!(body, Body::Json(_)) {
+        request = request.header("Content-Type", "application/json");
+    }
+    if let Some((name, value)) = credentials {
+        let mut value = HeaderValue::try_from(value.reveal()).map_err(|error| failed(error.into()))?;
+        // Not shown by whoever shows headers.
+        value.set_sensitive(true);
+        request = request.header(name, value);
+    }
+    request.body(body).map_err(failed)
 }
 
 /// The daemon's answer; its status is below 400.
@@ -204,6 +245,20 @@ impl Answer {
         let bytes = self.bytes(MAX_ANSWER_BYTES).await?;
         let path = self.path;
         serde_json::from_slice(&bytes).map_err(|source| Error::Answer { path, source })
+    }
+
+    /// A header of the answer; empty if it is not there or not text.
+    pub(crate) fn header(&self, name: &str) -> String {
+        let value = self.response.headers().get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// The whole answer, as it came, if it is not longer than `limit` bytes.
+    pub(crate) async fn whole(mut self, limit: usize) -> Result<Vec<u8>, Error> {
+        self.bytes(limit).await
     }
 
     /// The answer's lines as they come.

@@ -39,6 +39,37 @@ pub(crate) enum Error {
     /// `MICA_HOST`, `DOCKER_HOST` or `--host` cannot be used.
     #[error("{message}")]
     Host { message: String },
+    /// A name that is none.
+    #[error(transparent)]
+    Reference(#[from] mica_oci::ReferenceError),
+    /// A file of credentials that cannot be understood; its text is not repeated, it holds secrets.
+    #[error("{origin}: line {line}, column {column}: {reason}")]
+    Config {
+        origin: String,
+        line: usize,
+        column: usize,
+        reason: String,
+    },
+    /// An entry of such a file.
+    #[error("{origin}: the credentials of {key} cannot be used: {reason}")]
+    Entry {
+        origin: String,
+        key: String,
+        reason: &'static str,
+    },
+    /// A credential helper that is not installed.
+    #[error("the credential helper {program} is not in PATH")]
+    HelperMissing { program: String },
+    /// A credential helper that did not do what it was asked.
+    #[error("{program} {action}: {reason}")]
+    Helper {
+        program: String,
+        action: &'static str,
+        reason: String,
+    },
+    /// A login, push or pull that cannot even be tried.
+    #[error("{message}")]
+    Refused { message: String },
     /// A `--format` that cannot be read or filled.
     #[error("{message}")]
     Template { message: String },
@@ -88,6 +119,15 @@ impl Error {
             Self::Interrupted { signal } => 128 + signal,
             Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe => 141,
             _ => 1,
+        }
+    }
+
+    /// The same failure where no command of the user's ran, so that no exit code is to be passed on.
+    #[must_use]
+    pub(crate) fn without_code(self) -> Self {
+        match self {
+            Self::Work { message, .. } => Self::Work { message, code: None },
+            other => other,
         }
     }
 

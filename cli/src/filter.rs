@@ -27,17 +27,6 @@ pub(crate) fn to_json(filters: &[String]) -> Result<Option<String>, Error> {
     Ok((!names.is_empty()).then(|| Value::Object(names).to_string()))
 }
 
-/// `os[/arch[/variant]]` as the JSON object that inspections, save and load take.
-pub(crate) fn platform_json(platform: &str) -> String {
-    let keys = ["os", "architecture", "variant"];
-    let parts = platform.splitn(3, '/').filter(|part| !part.is_empty());
-    let fields = keys
-        .iter()
-        .zip(parts)
-        .map(|(key, part)| ((*key).to_owned(), Value::from(part)));
-    Value::Object(fields.collect()).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,14 +42,5 @@ mod tests {
             Some(r#"{"dangling":{"true":true},"label":{"a=b":true,"c":true}}"#)
         );
         assert!(filters(&["x"]).is_err());
-    }
-
-    #[test]
-    fn platforms_become_json() {
-        assert_eq!(platform_json("linux"), r#"{"os":"linux"}"#);
-        assert_eq!(
-            platform_json("linux/arm/v7"),
-            r#"{"os":"linux","architecture":"arm","variant":"v7"}"#
-        );
     }
 }

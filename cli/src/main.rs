@@ -1,20 +1,29 @@
 //! The mica command line: reads the arguments, runs one command, ends with its exit code.
 
 mod age;
+mod archive;
+mod bars;
 mod client;
 mod commands;
 mod context;
+mod credentials;
+mod display;
+mod draft;
 mod error;
 mod filter;
 mod format;
 mod host;
 mod interrupt;
+mod json;
+mod platform;
 mod reference;
+mod secret;
 mod size;
 mod start;
 mod stream;
 mod table;
 mod template;
+mod terminal;
 mod truth;
 mod ui;
 mod usage;
@@ -36,7 +45,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is_quiet() {
-                ui::notice(error.chain());
+                // Part of it may be a registry's, which has no business moving cursors.
+                ui::notice(ui::printable(&error.chain()));
             }
             ExitCode::from(error.exit_code())
         }

@@ -3,7 +3,9 @@
 use mica_api::Message;
 
 use crate::client::{Answer, Lines};
+use crate::display::Display;
 use crate::error::Error;
+use crate::ui::printable;
 
 /// A progress stream, read to its end.
 pub(crate) struct Progress {
@@ -39,6 +41,33 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// The next line; while it is awaited, what is due is drawn.
+    ///
+    /// # Errors
+    /// As [`Progress::next`].
+    pub(crate) async fn next_on(&mut self, display: &mut Display) -> Result<Option<Message>, Error> {
+        while let Some(due) = display.due() {
+            match tokio::time::timeout_at(due.into(), self.next()).await {
+                Ok(next) => return next,
+                Err(_) => display.draw(),
+            }
+        }
+        self.next().await
+    }
+
+    /// Shows the stream to its end.
+    ///
+    /// # Errors
+    /// As [`Progress::next`]; no exit code of a command's is passed on, since none ran.
+    pub(crate) async fn show(mut self, display: &mut Display) -> Result<(), Error> {
+        while let Some(message) = self.next_on(display).await.map_err(Error::without_code)? {
+            display.show(&message);
+        }
+        Ok(())
+    }
+}
+
 /// What a line shows where no bars are drawn.
 pub(crate) fn plain(message: &Message) -> Option<String> {
     let has_bar = message.progress.as_ref().is_some_and(|bar| !bar.is_empty())
@@ -49,13 +78,14 @@ pub(crate) fn plain(message: &Message) -> Option<String> {
     if has_bar {
         return None;
     }
-    let (text, end) = match (&message.stream, &message.status) {
-        (Some(stream), _) => (stream, ""),
-        (None, Some(status)) => (status, "\n"),
-        (None, None) => return None,
-    };
     let id = message.id.as_ref().filter(|id| !id.is_empty());
-    Some(id.map_or_else(|| format!("{text}{end}"), |id| format!("{id}: {text}{end}")))
+    let start = id.map(|id| format!("{id}: ")).unwrap_or_default();
+    match (&message.stream, &message.status) {
+        // What a build's own commands print is theirs.
+        (Some(stream), _) => Some(start + stream),
+        (None, Some(status)) => Some(printable(&format!("{start}{status}")) + "\n"),
+        (None, None) => None,
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +109,8 @@ mod tests {
                 r#"{"status":"Downloading","id":"abc","progressDetail":{"current":1,"total":2}}"#,
                 None,
             ),
+            (r#"{"status":"a\u001b[2Jb\r","id":"x\u0007"}"#, Some("x: a[2Jb\n")),
+            (r#"{"stream":"\u001b[1mbold"}"#, Some("\u{1b}[1mbold")),
             (r#"{"aux":{"ID":"sha256:00"}}"#, None),
         ] {
             let message: Message = serde_json::from_str(line).unwrap();

@@ -33,6 +33,14 @@ pub(crate) fn warn(text: impl AsRef<str>) {
     progress(format!("WARNING: {}\n", text.as_ref()));
 }
 
+/// A text without control characters other than line ends and tabs: what comes from afar could move the cursor, or
+/// worse.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
+}
+
 /// Asks a question that only `y` and `Y` answer with yes.
 pub(crate) fn confirm(warning: &str) -> Result<bool, Error> {
     result(format!("{warning}\nAre you sure you want to continue? [y/N] "))?;

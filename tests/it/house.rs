@@ -42,7 +42,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
         "micad",
         &["mica-api", "mica-engine", "mica-oci", "mica-sandbox", "mica-task"],
     ),
-    ("mica", &["mica-api", "mica-dockerfile"]),
+    ("mica", &["mica-api", "mica-dockerfile", "mica-oci"]),
     ("mica-tests", &[]),
 ];
 

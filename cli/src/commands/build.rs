@@ -10,10 +10,13 @@ use serde_json::Value;
 use crate::client::{Body, Client, Query};
 use crate::commands::build_options::{Options, build_args, extra_host, labels, ulimits};
 use crate::context::{self, Source};
+use crate::credentials::{Credentials, config_header};
+use crate::display::Display;
 use crate::error::Error;
 use crate::interrupt::or_interrupted;
+use crate::secret::Secret;
 use crate::stream::{Progress, plain};
-use crate::ui;
+use crate::{platform, ui};
 
 /// The build argument that makes builds reproducible; taken from the environment if it is set there.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -21,6 +24,7 @@ const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 pub(super) async fn run(
     options: Options,
     client: impl FnOnce() -> Result<Client, Error>,
+    credentials: &Credentials,
 ) -> Result<(), Error> {
     options.check()?;
     for name in options.idle() {
@@ -32,7 +36,17 @@ pub(super) async fn run(
     let source = Source::prepare(&options.context, options.file.as_deref())?;
     let path = format!("/build{}", query(&options, source.dockerfile())?.as_str());
     let client = client()?;
-    let id = or_interrupted(build(&client, &path, source, options.is_quiet())).await?;
+    let mut display = match options.progress.as_deref() {
+        Some("plain") => Display::plain(),
+        _ => Display::new(options.is_quiet()),
+    };
+    let id = or_interrupted(async {
+        let header = config_header(credentials.all().await?);
+        build(&client, &path, header, source, &mut display).await
+    })
+    .await;
+    drop(display);
+    let id = id?;
     let missing = || Error::Work {
         message: "the daemon did not say which image it built".to_owned(),
         code: None,
@@ -87,10 +101,7 @@ fn query(options: &Options, dockerfile: &str) -> Result<Query, Error> {
         query.push("labels", Value::Object(labels(&options.label)).to_string());
     }
     let platform = options.platforms().first().map(|platform| (*platform).to_owned());
-    if let Some(platform) = platform
-        .or_else(|| variable("DOCKER_DEFAULT_PLATFORM"))
-        .filter(|text| !text.is_empty())
-    {
+    if let Some(platform) = platform::or_default(platform) {
         query.push("platform", platform);
     }
     if let Some(network) = &options.network {
@@ -109,9 +120,22 @@ fn query(options: &Options, dockerfile: &str) -> Result<Query, Error> {
 }
 
 /// Sends the context and shows what comes back; the image's ID if it was told.
-async fn build(client: &Client, path: &str, source: Source, is_quiet: bool) -> Result<Option<String>, Error> {
+async fn build(
+    client: &Client,
+    path: &str,
+    credentials: (&'static str, Secret),
+    source: Source,
+    display: &mut Display,
+) -> Result<Option<String>, Error> {
     let (sending, pieces) = context::send(source, ui::warn)?;
-    let result = follow(client, path, Body::Pieces(pieces), is_quiet).await;
+    let body = Body::Pieces(pieces);
+    let result = match client
+        .send_with(Method::POST, path, Some(credentials), body)
+        .await
+    {
+        Ok(answer) => follow(Progress::of(answer), display).await,
+        Err(error) => Err(error),
+    };
     // If the context failed, all else failed because of it.
     match sending.failure() {
         Some(failure) => Err(failure),
@@ -119,18 +143,16 @@ async fn build(client: &Client, path: &str, source: Source, is_quiet: bool) -> R
     }
 }
 
-async fn follow(client: &Client, path: &str, body: Body, is_quiet: bool) -> Result<Option<String>, Error> {
-    let mut progress = Progress::of(client.send(Method::POST, path, body).await?);
+async fn follow(mut progress: Progress, display: &mut Display) -> Result<Option<String>, Error> {
     let mut id = None;
     let mut held = String::new();
     loop {
-        match progress.next().await {
+        match progress.next_on(display).await {
             Ok(Some(message)) => {
                 id = message.aux_id().or(id);
-                let text = plain(&message).unwrap_or_default();
-                if !is_quiet {
-                    ui::progress(text);
-                } else if let Some(told) = image_id(text.trim()) {
+                display.show(&message);
+                let text = plain(&message).filter(|_| display.is_quiet()).unwrap_or_default();
+                if let Some(told) = image_id(text.trim()) {
                     id = Some(told.to_owned());
                 } else {
                     held.push_str(&text);
@@ -138,6 +160,8 @@ async fn follow(client: &Client, path: &str, body: Body, is_quiet: bool) -> Resu
             }
             Ok(None) => return Ok(id),
             Err(error) => {
+                // What a quiet build kept to itself says why it failed.
+                display.settle();
                 ui::progress(held);
                 return Err(error);
             }

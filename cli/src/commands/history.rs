@@ -8,7 +8,7 @@ use crate::client::{Client, Query, in_path};
 use crate::error::Error;
 use crate::format::{Listing, Row};
 use crate::truth::go_bool;
-use crate::{age, filter, reference, size, ui};
+use crate::{age, platform, reference, size, ui};
 
 const TABLE: &str = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
 const TABLE_OF_DATES: &str = "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
@@ -49,7 +49,7 @@ pub(super) struct Options {
 pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
     let mut query = Query::default();
     if let Some(platform) = &options.platform {
-        query.push("platform", filter::platform_json(platform));
+        query.push("platform", platform::to_json(platform));
     }
     let path = format!("/images/{}/history{}", in_path(&options.image), query.as_str());
     let items: Vec<HistoryItem> = client.ask(Method::GET, &path).await?;

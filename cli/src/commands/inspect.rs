@@ -10,7 +10,7 @@ use crate::client::{Client, Query, in_path};
 use crate::error::Error;
 use crate::format::told;
 use crate::template::{Nils, Template};
-use crate::{filter, ui};
+use crate::{platform, ui};
 
 /// Fields that may be `null` or absent, and what Go prints for them then.
 const NILS: Nils = &[
@@ -106,7 +106,7 @@ async fn inspect(
     };
     let mut query = Query::default();
     if let Some(platform) = &options.platform {
-        query.push("platform", filter::platform_json(platform));
+        query.push("platform", platform::to_json(platform));
     }
     let mut found = Vec::new();
     let mut failures = Vec::new();

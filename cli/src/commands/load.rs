@@ -1,25 +1,18 @@
 //! `mica load`: images from a tar archive.
 
 use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use clap::Args;
 use hyper::Method;
-use tokio::sync::mpsc::{self, Receiver};
 
+use crate::archive::pieces;
 use crate::client::{Body, Client, Query};
+use crate::display::Display;
 use crate::error::Error;
 use crate::interrupt::or_interrupted;
-use crate::stream::{Progress, plain};
-use crate::{filter, ui};
-
-/// The size of the pieces an archive is sent in.
-const PIECE_BYTES: usize = 256 * 1024;
-
-/// Pieces on their way between the reading thread and the socket.
-const PIECES_IN_FLIGHT: usize = 8;
+use crate::stream::Progress;
+use crate::{platform, ui};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -58,46 +51,23 @@ pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> 
         },
     );
     if let Some(platform) = &options.platform {
-        query.push("platform", filter::platform_json(platform));
+        query.push("platform", platform::to_json(platform));
     }
     let path = format!("/images/load{}", query.as_str());
     or_interrupted(async {
         let body = Body::Pieces(pieces(file)?);
         let mut progress = Progress::of(client.send(Method::POST, &path, body).await?);
-        while let Some(message) = progress.next().await? {
+        let mut display = Display::new(false);
+        while let Some(message) = progress.next_on(&mut display).await? {
             match &message.stream {
-                Some(text) => ui::result(text)?,
-                None => ui::progress(plain(&message).unwrap_or_default()),
+                Some(text) => {
+                    display.settle();
+                    ui::result(text)?;
+                }
+                None => display.show(&message),
             }
         }
         Ok(())
     })
     .await
-}
-
-/// Reads the file in a thread, which ends when nobody takes the pieces any more.
-fn pieces(mut file: File) -> Result<Receiver<io::Result<Bytes>>, Error> {
-    let (sender, receiver) = mpsc::channel(PIECES_IN_FLIGHT);
-    let work = move || {
-        loop {
-            let mut piece = vec![0; PIECE_BYTES];
-            let piece = match file.read(&mut piece) {
-                Ok(0) => return,
-                Ok(count) => {
-                    piece.truncate(count);
-                    Ok(Bytes::from(piece))
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
-            };
-            let is_last = piece.is_err();
-            if sender.blocking_send(piece).is_err() || is_last {
-                return;
-            }
-        }
-    };
-    let started = std::thread::Builder::new().name("archive".to_owned()).spawn(work);
-    started
-        .map(|_| receiver)
-        .map_err(|source| Error::Input { source })
 }

@@ -6,8 +6,7 @@ use mica_api::DeleteItem;
 
 use crate::client::{Client, Query, in_path};
 use crate::error::Error;
-use crate::filter::platform_json;
-use crate::ui;
+use crate::{platform, ui};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -29,7 +28,7 @@ pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> 
     query.flag("force", options.force);
     query.flag("noprune", options.no_prune);
     for platform in &options.platform {
-        query.push("platforms", platform_json(platform));
+        query.push("platforms", platform::to_json(platform));
     }
     let mut failures = Vec::new();
     let mut is_fatal = false;

@@ -1,17 +1,15 @@
 //! `mica save`: images as a tar archive.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use hyper::Method;
 
 use crate::client::{Body, Client, Query};
+use crate::draft::Draft;
 use crate::error::Error;
 use crate::interrupt::or_interrupted;
-use crate::{filter, ui};
+use crate::{platform, ui};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -31,7 +29,7 @@ pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> 
         query.push("names", name);
     }
     if let Some(platform) = &options.platform {
-        query.push("platform", filter::platform_json(platform));
+        query.push("platform", platform::to_json(platform));
     }
     let path = format!("/images/get{}", query.as_str());
     let Some(target) = &options.output else {
@@ -56,64 +54,4 @@ pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> 
         draft.keep(target)
     })
     .await
-}
-
-/// A file beside the target that becomes the target when it is whole and vanishes when it does not.
-struct Draft {
-    path: Option<PathBuf>,
-}
-
-impl Draft {
-    fn create(target: &Path) -> Result<(File, Self), Error> {
-        let told = |source| Error::File {
-            action: "cannot create",
-            path: target.to_owned(),
-            source,
-        };
-        // Pipes and devices are written to as they are; renaming onto /dev/null would replace it.
-        let existing = fs::metadata(target);
-        if existing.as_ref().is_ok_and(|data| data.is_dir()) {
-            return Err(told(io::ErrorKind::IsADirectory.into()));
-        }
-        if existing.is_ok_and(|data| !data.is_file()) {
-            let file = OpenOptions::new().write(true).open(target).map_err(told)?;
-            return Ok((file, Self { path: None }));
-        }
-        let name = target
-            .file_name()
-            .ok_or_else(|| told(io::ErrorKind::InvalidInput.into()))?;
-        let mut draft = std::ffi::OsString::from(".");
-        draft.push(name);
-        draft.push(format!(".{}", std::process::id()));
-        let path = target.with_file_name(draft);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(told)?;
-        Ok((file, Self { path: Some(path) }))
-    }
-
-    fn keep(mut self, target: &Path) -> Result<(), Error> {
-        let Some(path) = self.path.take() else {
-            return Ok(());
-        };
-        fs::rename(&path, target).map_err(|source| {
-            self.path = Some(path);
-            Error::File {
-                action: "cannot create",
-                path: target.to_owned(),
-                source,
-            }
-        })
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            let _gone = fs::remove_file(path);
-        }
-    }
 }

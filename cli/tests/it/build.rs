@@ -2,11 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::fake::{Fake, files, outcome, reply};
-
-fn stream(lines: &[&str]) -> String {
-    lines.iter().map(|line| format!("{line}\r\n")).collect()
-}
+use crate::fake::{Fake, files, outcome, reply, stream};
 
 fn success() -> String {
     let id = format!("sha256:{}", "ab".repeat(32));

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -19,14 +21,31 @@ use tokio::net::UnixListener;
 pub(crate) struct Asked {
     /// `GET /v1.51/path?query`, still encoded.
     pub(crate) line: String,
+    /// Its headers, names in lower case.
+    headers: Vec<(String, String)>,
     /// What came with it; nothing if the client broke it off.
     pub(crate) body: Option<Bytes>,
+}
+
+impl Asked {
+    /// A header, empty if it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(other, _)| other == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// The credentials in a header: the JSON it is the base64url of.
+    pub(crate) fn credentials(&self, name: &str) -> serde_json::Value {
+        let bytes = URL_SAFE.decode(self.header(name)).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
 }
 
 /// What the daemon answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     status: u16,
+    headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
 
@@ -34,8 +53,22 @@ pub(crate) struct Reply {
 pub(crate) fn reply(status: u16, body: impl Into<Vec<u8>>) -> Reply {
     Reply {
         status,
+        headers: Vec::new(),
         body: body.into(),
     }
+}
+
+impl Reply {
+    /// The same with a header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// A progress stream.
+pub(crate) fn stream(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("{line}\r\n")).collect()
 }
 
 /// The played daemon; it ends with the test's process.
@@ -143,13 +176,18 @@ async fn answer(
     asked: Arc<Mutex<Vec<Asked>>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let line = format!("{} {}", request.method(), request.uri());
+    let headers = request.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    let headers = headers.collect();
     let body = request
         .into_body()
         .collect()
         .await
         .ok()
         .map(http_body_util::Collected::to_bytes);
-    asked.lock().unwrap().push(Asked { line, body });
+    asked.lock().unwrap().push(Asked { line, headers, body });
     let mut replies = replies.lock().unwrap();
     let reply = if replies.len() > 1 {
         replies.pop_front()
@@ -157,10 +195,11 @@ async fn answer(
         replies.front().cloned()
     };
     let reply = reply.unwrap_or_else(reply_missing);
-    Ok(Response::builder()
-        .status(reply.status)
-        .body(Full::from(reply.body))
-        .unwrap())
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        response = response.header(*name, value);
+    }
+    Ok(response.body(Full::from(reply.body)).unwrap())
 }
 
 fn reply_missing() -> Reply {

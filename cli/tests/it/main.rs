@@ -3,7 +3,12 @@
 
 mod build;
 mod context;
+mod credentials;
 mod fake;
+mod home;
 mod images;
+mod login;
+mod registry;
 mod start;
+mod terminal;
 mod usage;

@@ -2,6 +2,7 @@
 //!
 //! Every type reads what daemons of other makes send too: absent and `null` fields read as empty.
 
+mod auth;
 mod build;
 mod error;
 mod image;
@@ -9,6 +10,7 @@ mod message;
 mod null;
 mod system;
 
+pub use auth::{AuthConfig, AuthReply};
 pub use build::BuildPruneReport;
 pub use error::ErrorBody;
 pub use image::{

@@ -1,0 +1,130 @@
+//! `mica push`: images to a registry.
+
+use clap::Args;
+use hyper::Method;
+use mica_api::Message;
+use mica_oci::Reference;
+
+use crate::client::{Body, Client, Query, in_path};
+use crate::commands::pull::{TAG_AND_ALL, with_tag};
+use crate::credentials::{Credentials, Target, auth_header};
+use crate::display::Display;
+use crate::error::Error;
+use crate::interrupt::or_interrupted;
+use crate::stream::Progress;
+use crate::{platform, ui};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Push all tags of an image to the repository
+    #[arg(short, long)]
+    all_tags: bool,
+    /// Compress layers with this as they are sent
+    #[arg(long, value_name = "FORMAT", value_parser = ["gzip", "zstd"])]
+    compression: Option<String>,
+    /// Accepted for docker's sake
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
+    /// Push a platform-specific manifest as a single-platform image to the registry.
+    /// Image index won't be pushed, meaning that other manifests, including attestations won't be preserved.
+    /// 'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)
+    #[arg(long, value_name = "PLATFORM", verbatim_doc_comment)]
+    platform: Option<String>,
+    /// Suppress verbose output
+    #[arg(short, long)]
+    quiet: bool,
+    #[arg(value_name = "NAME[:TAG]")]
+    name: String,
+}
+
+pub(super) async fn run(options: Options, client: &Client, credentials: &Credentials) -> Result<(), Error> {
+    let reference = wanted(&options)?;
+    let mut query = Query::default();
+    if let Some(tag) = &reference.tag {
+        query.push("tag", tag.as_str());
+    }
+    if let Some(platform) = platform::or_default(options.platform) {
+        query.push("platform", platform::to_json(&platform));
+    }
+    if let Some(compression) = &options.compression {
+        query.push("compression", compression);
+    }
+    let name = reference.repository.to_string();
+    let path = format!("/images/{}/push{}", in_path(&name), query.as_str());
+    or_interrupted(async {
+        let auth = credentials
+            .find(&Target::repository(&reference.repository))
+            .await?;
+        let header = Some(auth_header(&auth));
+        let answer = client.send_with(Method::POST, &path, header, Body::Empty).await?;
+        follow(Progress::of(answer), options.quiet).await
+    })
+    .await?;
+    if options.quiet {
+        ui::result(format!("{reference}\n"))?;
+    }
+    Ok(())
+}
+
+fn wanted(options: &Options) -> Result<Reference, Error> {
+    let reference: Reference = options.name.parse()?;
+    let refuse = |message: &str| {
+        Err(Error::Refused {
+            message: message.to_owned(),
+        })
+    };
+    if options.all_tags && (reference.tag.is_some() || reference.digest.is_some()) {
+        return refuse(TAG_AND_ALL);
+    }
+    if reference.digest.is_some() {
+        return refuse("cannot push a digest reference");
+    }
+    match options.all_tags {
+        true => Ok(reference),
+        false => Ok(with_tag(reference, options.quiet)),
+    }
+}
+
+/// Shows the stream; what was pushed, by digest, is the result.
+async fn follow(mut progress: Progress, is_quiet: bool) -> Result<(), Error> {
+    let mut display = Display::new(is_quiet);
+    while let Some(message) = progress
+        .next_on(&mut display)
+        .await
+        .map_err(Error::without_code)?
+    {
+        match pushed(&message) {
+            Some(text) if !is_quiet => {
+                display.settle();
+                ui::result(format!("{text}\n"))?;
+            }
+            _ => display.show(&message),
+        }
+    }
+    Ok(())
+}
+
+/// `TAG: digest: DIGEST size: N`, the line that tells of a manifest that is in the registry now.
+fn pushed(message: &Message) -> Option<&str> {
+    let status = message.status.as_deref().filter(|_| message.id.is_none())?;
+    let (_, rest) = status.split_once(": digest: ")?;
+    let (digest, size) = rest.split_once(" size: ")?;
+    (digest.contains(':') && size.bytes().all(|byte| byte.is_ascii_digit())).then_some(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_the_digest_is_known() {
+        for (status, expected) in [
+            ("latest: digest: sha256:00 size: 5", true),
+            ("latest: digest: sha256:00 size: x", false),
+            ("The push refers to repository [docker.io/library/x]", false),
+            ("latest: digest: none", false),
+        ] {
+            assert_eq!(pushed(&Message::status(status)).is_some(), expected, "{status}");
+        }
+    }
+}

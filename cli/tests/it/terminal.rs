@@ -1,0 +1,255 @@
+//! What people see and type on a terminal: bars, questions, and passwords that are not shown.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use serde_json::json;
+
+use crate::fake::{Fake, reply, stream};
+use crate::home::Home;
+
+/// How long anything may take to appear.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A terminal and the program on it.
+struct Terminal {
+    child: Child,
+    own: OwnedFd,
+    other: File,
+    pieces: Receiver<Vec<u8>>,
+    seen: String,
+}
+
+impl Terminal {
+    /// Runs a program with standard input and standard error on a terminal of this size.
+    fn run(mut command: Command, columns: u16, rows: u16) -> Self {
+        let own = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&own).unwrap();
+        unlockpt(&own).unwrap();
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&own, size).unwrap();
+        let name = ptsname(&own, Vec::new()).unwrap().into_string().unwrap();
+        let other = File::options().read(true).write(true).open(name).unwrap();
+        let end = || other.try_clone().unwrap();
+        if command.get_envs().all(|(name, _)| name != "TERM") {
+            command.env("TERM", "xterm");
+        }
+        command.stdin(end()).stderr(end());
+        let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut reader = File::from(own.try_clone().unwrap());
+        let (sender, pieces) = channel();
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(count) = reader.read(&mut piece) {
+                if count == 0 || sender.send(piece[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            child,
+            own,
+            other,
+            pieces,
+            seen: String::new(),
+        }
+    }
+
+    /// Waits until this is on the screen.
+    fn wait(&mut self, words: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.seen.contains(words) {
+            let left = end.saturating_duration_since(Instant::now());
+            let piece = self.pieces.recv_timeout(left);
+            let piece = piece.unwrap_or_else(|_| panic!("no {words:?} in {:?}", self.seen));
+            self.seen.push_str(&String::from_utf8_lossy(&piece));
+        }
+    }
+
+    fn type_in(&mut self, text: &str) {
+        File::from(self.own.try_clone().unwrap())
+            .write_all(text.as_bytes())
+            .unwrap();
+    }
+
+    fn is_echoing(&self) -> bool {
+        tcgetattr(&self.other)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ECHO)
+    }
+
+    /// Waits for the end: the exit code and standard output. All that was shown is in `seen` then.
+    fn end(&mut self) -> (Option<i32>, String) {
+        let mut stdout = String::new();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut stdout)
+            .unwrap();
+        let code = self.child.wait().unwrap().code();
+        self.other.write_all(b"<end>").unwrap();
+        self.wait("<end>");
+        (code, stdout)
+    }
+}
+
+#[test]
+fn passwords_are_asked_for_and_not_shown() {
+    let answer = reply(200, r#"{"Status":"Login Succeeded"}"#);
+    let (fake, home) = (Fake::new([answer]), Home::new(&[]));
+    let mut terminal = Terminal::run(home.command(&fake, &["login", "r.io"]), 80, 24);
+    terminal.wait("Username: ");
+    assert!(terminal.is_echoing());
+    terminal.type_in(" me \n");
+    terminal.wait("Password: ");
+    assert!(!terminal.is_echoing());
+    terminal.type_in("s3cret word\n");
+    assert_eq!(terminal.end(), (Some(0), "Login Succeeded\n".to_owned()));
+    assert!(terminal.is_echoing());
+    assert!(!terminal.seen.contains("s3cret"), "{:?}", terminal.seen);
+    assert!(terminal.seen.contains("stored unencrypted"));
+    let body: serde_json::Value = serde_json::from_slice(fake.asked()[0].body.as_ref().unwrap()).unwrap();
+    assert_eq!(
+        body,
+        json!({"username": "me", "password": "s3cret word", "serveraddress": "r.io"})
+    );
+}
+
+#[test]
+fn who_does_not_answer_gets_the_known_name_or_an_error() {
+    let wrong = reply(401, r#"{"message":"no"}"#);
+    let good = reply(200, r#"{"Status":"Login Succeeded"}"#);
+    let home = Home::new(&[(
+        ".docker/config.json",
+        r#"{"auths":{"r.io":{"auth":"a25vd246cA=="}}}"#,
+    )]);
+    let fake = Fake::new([wrong, good]);
+    let mut terminal = Terminal::run(home.command(&fake, &["login", "r.io"]), 80, 24);
+    terminal.wait("Username (known): ");
+    terminal.type_in("\n");
+    terminal.wait("Password: ");
+    terminal.type_in("new\n");
+    assert_eq!(terminal.end().0, Some(0));
+    assert_eq!(
+        home.config(),
+        json!({"auths": {"r.io": {"auth": "a25vd246bmV3"}}})
+    );
+
+    let mut terminal = Terminal::run(home.command(&fake, &["login"]), 80, 24);
+    terminal.wait("Log in with your Docker ID");
+    terminal.wait("Username: ");
+    terminal.type_in("\n");
+    assert_eq!(terminal.end(), (Some(1), String::new()));
+    assert!(terminal.seen.contains("Error: Non-null Username Required"));
+    let mut terminal = Terminal::run(home.command(&fake, &["login", "-u", "u"]), 80, 24);
+    terminal.wait("Password: ");
+    terminal.type_in("\n");
+    assert_eq!(terminal.end(), (Some(1), String::new()));
+    assert!(terminal.seen.contains("Error: Password Required"));
+}
+
+#[test]
+fn a_signal_gives_the_terminal_back() {
+    let (fake, home) = (Fake::new([]), Home::new(&[]));
+    let mut terminal = Terminal::run(home.command(&fake, &["login", "-u", "u"]), 80, 24);
+    terminal.wait("Password: ");
+    assert!(!terminal.is_echoing());
+    let pid = terminal.child.id().to_string();
+    Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert_eq!(terminal.end(), (Some(130), String::new()));
+    assert!(terminal.is_echoing());
+}
+
+#[test]
+fn pulls_draw_bars() {
+    let mut lines = vec![r#"{"status":"Pulling from library/x","id":"latest"}"#.to_owned()];
+    for layer in 0..6 {
+        lines.push(format!(
+            r#"{{"status":"Pulling fs layer","id":"layer{layer}","progressDetail":{{}}}}"#
+        ));
+    }
+    lines.push(
+        r#"{"status":"Downloading","id":"layer5","progressDetail":{"current":1000,"total":2000}}"#.to_owned(),
+    );
+    for layer in 0..6 {
+        lines.push(format!(
+            r#"{{"status":"Pull complete","id":"layer{layer}","progressDetail":{{}}}}"#
+        ));
+    }
+    lines.push(r#"{"status":"Status: Downloaded newer image for x:latest"}"#.to_owned());
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let (fake, home) = (Fake::new([reply(200, stream(&lines))]), Home::new(&[]));
+    let mut terminal = Terminal::run(home.command(&fake, &["pull", "x:latest"]), 60, 5);
+    assert_eq!(
+        terminal.end(),
+        (Some(0), "docker.io/library/x:latest\n".to_owned())
+    );
+    let seen = &terminal.seen;
+    assert!(
+        seen.starts_with("latest: Pulling from library/x\r\nlayer0: Pulling fs layer\x1b[K\r\n"),
+        "{seen:?}"
+    );
+    // What is left on the screen is whole, and what follows is below it.
+    let complete: String = (0..6)
+        .map(|layer| format!("layer{layer}: Pull complete\x1b[K\r\n"))
+        .collect();
+    let end = "Status: Downloaded newer image for x:latest\r\n<end>";
+    let drawn = seen.split_once(&complete).unwrap_or_else(|| panic!("{seen:?}"));
+    assert!(drawn.1.ends_with(end), "{seen:?}");
+    // Lines that come at once are not drawn one by one.
+    assert!(seen.matches("layer0").count() <= 3, "{seen:?}");
+
+    let mut command = home.command(&fake, &["pull", "x:latest"]);
+    command.env("TERM", "dumb");
+    let mut terminal = Terminal::run(command, 60, 5);
+    terminal.end();
+    assert!(!terminal.seen.contains('\x1b'), "{:?}", terminal.seen);
+}
+
+#[test]
+fn what_changed_is_drawn_though_nothing_follows() {
+    let home = Home::new(&[]);
+    let socket = home.path("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (finish, finished) = channel::<()>();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = Vec::new();
+        let mut byte = [0];
+        while !asked.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            asked.push(byte[0]);
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        // All at once: the first is drawn, the others wait for their turn.
+        let lines = [("Waiting", 0), ("Downloading", 1), ("Downloading", 2)].map(|(status, current)| {
+            format!(r#"{{"status":"{status}","id":"l","progressDetail":{{"current":{current},"total":4}}}}"#)
+        });
+        stream.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+        finished.recv().unwrap();
+    });
+    let mut command = crate::fake::mica(&["pull", "x:1"]);
+    command.env("MICA_HOST", format!("unix://{}", socket.display()));
+    let mut terminal = Terminal::run(command, 80, 24);
+    terminal.wait("l: Downloading [");
+    terminal.wait("2B/4B");
+    finish.send(()).unwrap();
+    daemon.join().unwrap();
+    assert_eq!(terminal.end().0, Some(0));
+}
