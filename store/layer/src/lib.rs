@@ -1,15 +1,21 @@
 //! Layers: tar to tree and back, where hostile input lives.
 
+mod ahead;
 pub mod apply;
+mod blocks;
 pub mod changes;
 pub mod compress;
 mod content_hash;
+pub mod decompress;
 pub mod diff;
 mod directory;
 pub mod entry;
 pub mod error;
+mod gunzip;
+mod gzip;
 mod handle;
 pub mod index;
+mod member;
 pub mod normalise;
 mod overlay;
 pub mod pack;
@@ -27,10 +33,12 @@ pub mod tree_changes;
 pub mod tree_view;
 pub mod tree_writer;
 pub mod view;
+mod whole_member;
 
 pub use apply::{Applied, apply};
 pub use changes::{Change, Changes};
-pub use compress::{Format, decompress};
+pub use compress::{Compressed, compress};
+pub use decompress::{Format, decompress};
 pub use diff::diff;
 pub use entry::{CAPABILITY_XATTR, Kind, LinkKey, Meta, Mtime, Node, Xattrs};
 pub use error::Error;
