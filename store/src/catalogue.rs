@@ -152,6 +152,9 @@ struct ImageLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     tagged_at: Option<String>,
     names: Vec<String>,
+    /// The manifests and indexes it came with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    documents: Vec<Digest>,
     #[serde(skip)]
     complete: bool,
 }
@@ -225,10 +228,20 @@ fn images(db: &rusqlite::Transaction<'_>) -> Result<Vec<ImageLine>, Error> {
     while let Some(row) = found.next()? {
         names.entry(rows::digest(row, 0)?).or_default().push(row.get(1)?);
     }
+    let mut documents: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
+    let mut query = db.prepare_cached("SELECT image, digest FROM documents ORDER BY digest")?;
+    let mut found = query.query([])?;
+    while let Some(row) = found.next()? {
+        documents
+            .entry(rows::digest(row, 0)?)
+            .or_default()
+            .push(rows::digest(row, 1)?);
+    }
     let mut query = db.prepare_cached(
         "SELECT id, manifest_type, manifest, manifest_size, parent, tagged_at, NOT EXISTS (
              SELECT 1 FROM image_layers WHERE image = id
              AND blob NOT IN (SELECT digest FROM layer_blobs)
+             AND blob NOT IN (SELECT digest FROM layer_claims)
              AND blob NOT IN (SELECT diff_id FROM layers WHERE tar > 0))
          FROM images ORDER BY id",
     )?;
@@ -244,6 +257,7 @@ fn images(db: &rusqlite::Transaction<'_>) -> Result<Vec<ImageLine>, Error> {
             parent: rows::maybe_digest(row, 4)?.map(ImageId),
             tagged_at: row.get(5)?,
             names: names.remove(&id).unwrap_or_default(),
+            documents: documents.remove(&id).unwrap_or_default(),
             complete: row.get(6)?,
         })
     })?;

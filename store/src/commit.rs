@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mica_oci::config::ImageConfig;
 use mica_oci::media::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
-use mica_oci::{Descriptor, DiffId, Digest, ImageId, Manifest, MediaType, Raw, Reference};
+use mica_oci::{Descriptor, DiffId, Digest, ImageId, Index, Manifest, MediaType, Raw, Reference};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::blobs::Blob;
@@ -14,11 +14,11 @@ use crate::disk;
 use crate::error::Error;
 use crate::images::{Image, find_record};
 use crate::ingest::Staged;
-use crate::layers::Layer;
+use crate::layers::{Layer, claims};
 use crate::lease::Lease;
 use crate::locks::share;
 use crate::store::Store;
-use crate::{rows, tags};
+use crate::{documents, rows, tags};
 
 /// What came of committing an image.
 #[derive(Debug, Clone)]
@@ -39,18 +39,44 @@ impl Store {
         manifest: Option<&Raw<Manifest>>,
         tags: &[Reference],
     ) -> Result<Committed, Error> {
+        self.commit(lease, config, manifest, &[], tags)
+    }
+
+    /// As [`commit_image`](Self::commit_image), for an image as a registry has it: its manifest becomes the current one, and
+    /// the bytes of the manifest and of the indexes it was found through are kept as long as the image is.
+    pub fn commit_pulled(
+        &self,
+        lease: &Lease,
+        config: &Raw<ImageConfig>,
+        manifest: &Raw<Manifest>,
+        indexes: &[Raw<Index>],
+        names: &[Reference],
+    ) -> Result<Committed, Error> {
+        let mut documents = vec![(manifest.digest(), manifest.bytes())];
+        documents.extend(indexes.iter().map(|index| (index.digest(), index.bytes())));
+        self.commit(lease, config, Some(manifest), &documents, names)
+    }
+
+    fn commit(
+        &self,
+        lease: &Lease,
+        config: &Raw<ImageConfig>,
+        manifest: Option<&Raw<Manifest>>,
+        documents: &[Document<'_>],
+        tags: &[Reference],
+    ) -> Result<Committed, Error> {
         let id = ImageId(config.digest());
         let mut names: Vec<Reference> = tags.iter().map(tags::kept).collect();
         names.sort();
         names.dedup();
-        if let Some(image) = self.committed(lease, &id, manifest, &names)? {
+        if let Some(image) = self.committed(lease, &id, manifest, documents, &names)? {
             return Ok(Committed {
                 image,
                 moved: Vec::new(),
             });
         }
         let moved = loop {
-            let record = self.prepare(lease, id, config, manifest)?;
+            let record = self.prepare(lease, id, config, manifest, documents)?;
             let _gate = share(&self.inner.gate);
             match self
                 .inner
@@ -74,6 +100,7 @@ impl Store {
         lease: &Lease,
         id: &ImageId,
         manifest: Option<&Raw<Manifest>>,
+        documents: &[Document<'_>],
         names: &[Reference],
     ) -> Result<Option<Image>, Error> {
         let Some(image) = self.hold_image(lease, id)? else {
@@ -83,6 +110,8 @@ impl Store {
             && names
                 .iter()
                 .all(|name| image.references.binary_search(name).is_ok());
+        let kept = self.inner.database.read(|db| documents::of(db, id))?;
+        let same = same && documents.iter().all(|(digest, _)| kept.contains(digest));
         Ok(same.then_some(image))
     }
 
@@ -93,6 +122,7 @@ impl Store {
         id: ImageId,
         config: &Raw<ImageConfig>,
         manifest: Option<&Raw<Manifest>>,
+        documents: &[Document<'_>],
     ) -> Result<Prepared, Error> {
         let diff_ids = &config.rootfs.diff_ids;
         let layers = self.pin_layers(lease, diff_ids)?;
@@ -106,7 +136,7 @@ impl Store {
             ),
             (None, None) => {
                 let made = plain_manifest(config, &layers)?;
-                let blobs = diff_ids.iter().map(|diff_id| *diff_id.digest()).collect();
+                let blobs = made.layers.iter().map(|layer| layer.digest).collect();
                 (describe(&made), Some(blobs), Some(made.bytes().to_vec()))
             }
         };
@@ -115,12 +145,19 @@ impl Store {
             staged.push(self.stage_bytes(lease, config.bytes())?);
             staged.push(self.stage_bytes(lease, &bytes)?);
         }
+        for (digest, bytes) in documents {
+            // the manifest itself is among them
+            if *digest != manifest.digest {
+                staged.push(self.stage_bytes(lease, bytes)?);
+            }
+        }
         let durable = self.make_durable(lease, staged, &layers)?;
         Ok(Prepared {
             id,
             manifest,
             layers: blobs.map(|blobs| diff_ids.iter().copied().zip(blobs).collect()),
             size: layers.iter().map(|layer| layer.size).sum(),
+            documents: documents.iter().map(|(digest, _)| *digest).collect(),
             durable,
         })
     }
@@ -189,9 +226,16 @@ impl Store {
                             tar: row.get(1)?,
                             tree: row.get(2)?,
                             blob: row.get(3)?,
+                            claim: None,
                         })
                     });
-                    forms.optional()?.ok_or(Error::MissingLayer { diff_id: *diff_id })
+                    let mut forms = forms
+                        .optional()?
+                        .ok_or(Error::MissingLayer { diff_id: *diff_id })?;
+                    if !forms.is_checked() {
+                        forms.claim = claims::first(db, diff_id)?;
+                    }
+                    Ok(forms)
                 })
                 .collect()
         })
@@ -205,6 +249,8 @@ pub(crate) struct Forms {
     tar: u8,
     tree: u8,
     blob: bool,
+    /// A blob that is claimed to hold it, where nothing else is there.
+    claim: Option<Descriptor>,
 }
 
 impl Forms {
@@ -212,12 +258,17 @@ impl Forms {
         Layer {
             diff_id: self.diff_id,
             size: self.size,
+            exact: self.is_checked(),
             content: None,
         }
     }
 
+    fn is_checked(&self) -> bool {
+        self.blob || self.tar > 0 || self.tree > 0
+    }
+
     fn is_durable(&self) -> bool {
-        self.blob || self.tar == 2 || self.tree == 2
+        self.blob || self.tar == 2 || self.tree == 2 || self.claim.is_some()
     }
 }
 
@@ -235,8 +286,13 @@ struct Prepared {
     /// Each layer with the blob its manifest names; `None` if the image's row stays as it is.
     layers: Option<Vec<(DiffId, Digest)>>,
     size: u64,
+    /// What is kept with it.
+    documents: Vec<Digest>,
     durable: Durable,
 }
+
+/// A manifest or index to be kept with an image.
+type Document<'a> = (Digest, &'a [u8]);
 
 fn write(db: &Connection, image: &Prepared, names: &[Reference]) -> Result<Vec<(Reference, ImageId)>, Error> {
     let id = image.id.digest().as_raw();
@@ -263,6 +319,10 @@ fn write(db: &Connection, image: &Prepared, names: &[Reference]) -> Result<Vec<(
     } else if !rows::any(db, "SELECT 1 FROM images WHERE id = ?1", image.id.digest())? {
         return Err(Error::MissingImage { image: image.id });
     }
+    for document in &image.documents {
+        db.prepare_cached("INSERT OR IGNORE INTO documents (image, digest) VALUES (?1, ?2)")?
+            .execute((id, document.as_raw()))?;
+    }
     for tar in &image.durable.tars {
         db.prepare_cached("UPDATE layers SET tar = 2 WHERE diff_id = ?1 AND tar > 0")?
             .execute([tar.digest().as_raw()])?;
@@ -281,11 +341,15 @@ fn write(db: &Connection, image: &Prepared, names: &[Reference]) -> Result<Vec<(
     Ok(moved)
 }
 
-/// The manifest of an image that came without one: it names the uncompressed tars.
+/// The manifest of an image that came without one: it names the uncompressed tars, and where nobody looked into a layer yet,
+/// the blob it came as.
 pub(crate) fn plain_manifest(config: &Raw<ImageConfig>, layers: &[Forms]) -> Result<Raw<Manifest>, Error> {
     let descriptors = layers
         .iter()
-        .map(|layer| Descriptor::new(OCI_LAYER, *layer.diff_id.digest(), layer.size))
+        .map(|layer| match &layer.claim {
+            Some(claim) => claim.clone(),
+            None => Descriptor::new(OCI_LAYER, *layer.diff_id.digest(), layer.size),
+        })
         .collect();
     let own = Descriptor::new(OCI_CONFIG, config.digest(), config.bytes().len() as u64);
     Raw::of(Manifest::new(own, descriptors)).map_err(|source| Error::Document {

@@ -10,7 +10,8 @@ use crate::disk::failpoint;
 use crate::error::Error;
 use crate::locks::lock;
 
-/// Version 1 of the tables. `tar` and `tree` say whether a layer has that form: 0 no, 1 yes, 2 yes and durable.
+/// Version 1 of the tables. `tar` and `tree` say whether a layer has that form: 0 no, 1 yes, 2 yes and durable. What
+/// `layer_blobs` says was hashed; `layer_claims` is what images say of blobs that nobody looked into yet.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS images (
@@ -29,6 +30,17 @@ CREATE TABLE IF NOT EXISTS layers (
 CREATE TABLE IF NOT EXISTS layer_blobs (
     digest BLOB PRIMARY KEY, diff_id BLOB NOT NULL, size INTEGER NOT NULL, compression TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS layer_blobs_by_layer ON layer_blobs (diff_id);
+CREATE TABLE IF NOT EXISTS layer_claims (
+    diff_id BLOB NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL, compression TEXT NOT NULL,
+    PRIMARY KEY (diff_id, digest)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS layer_claims_by_blob ON layer_claims (digest);
+CREATE TABLE IF NOT EXISTS documents (
+    image BLOB NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (image, digest)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS documents_by_digest ON documents (digest);
+CREATE TABLE IF NOT EXISTS sources (
+    digest BLOB NOT NULL, registry TEXT NOT NULL, path TEXT NOT NULL, account BLOB NOT NULL, seen INTEGER NOT NULL,
+    PRIMARY KEY (digest, registry, path, account)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sources_by_age ON sources (seen);
 CREATE TABLE IF NOT EXISTS cache (
     key BLOB PRIMARY KEY, layer BLOB NOT NULL, parent BLOB NOT NULL, content BLOB NOT NULL, created TEXT NOT NULL,
     description TEXT NOT NULL, last_used TEXT NOT NULL, use_count INTEGER NOT NULL) WITHOUT ROWID;

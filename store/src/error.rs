@@ -55,6 +55,14 @@ pub enum Error {
         /// The digest of what came.
         actual: Digest,
     },
+    /// More bytes came than the blob has.
+    #[error("blob {digest} has {size} bytes, and more came")]
+    Oversize {
+        /// The blob.
+        digest: Digest,
+        /// Its length in bytes.
+        size: u64,
+    },
     /// A layer that is needed is not in the store.
     #[error("layer {diff_id} is not in the store")]
     MissingLayer {

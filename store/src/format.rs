@@ -52,7 +52,13 @@ pub(crate) fn take(paths: &Paths) -> Result<File, Error> {
         check(paths)?;
     }
     disk::make_folder(&paths.blobs(), 0o755).map_err(Error::io("make the store"))?;
-    for folder in [paths.ingest(), paths.trees(), paths.work(), paths.trash()] {
+    for folder in [
+        paths.ingest(),
+        paths.partials(),
+        paths.trees(),
+        paths.work(),
+        paths.trash(),
+    ] {
         disk::make_folder(&folder, 0o700).map_err(Error::io("make the store"))?;
     }
     if !paths.oci_layout().exists() {

@@ -92,10 +92,13 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         db.prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
             .execute(own)?;
+        let documents = crate::documents::of(db, id)?;
+        db.prepare_cached("DELETE FROM documents WHERE image = ?1")?
+            .execute(own)?;
         db.prepare_cached("DELETE FROM images WHERE id = ?1")?
             .execute(own)?;
         let mut freed = self.free_layers(db, diff_ids.iter().copied())?;
-        for document in [*id.digest(), manifest] {
+        for document in documents.into_iter().chain([*id.digest(), manifest]) {
             self.free_blob(db, &document, &mut freed)?;
         }
         Ok((diff_ids, freed))
@@ -128,11 +131,15 @@ impl Store {
     ) -> Result<(), Error> {
         let diff_id = record.layer.diff_id;
         let own = [diff_id.digest().as_raw()];
-        let mut query = db.prepare_cached("SELECT digest FROM layer_blobs WHERE diff_id = ?1")?;
+        let mut query = db.prepare_cached(
+            "SELECT digest FROM layer_blobs WHERE diff_id = ?1 UNION SELECT digest FROM layer_claims WHERE diff_id = ?1",
+        )?;
         let mut blobs = query
             .query_map(own, |row| rows::digest(row, 0))?
             .collect::<Result<Vec<_>, _>>()?;
         db.prepare_cached("DELETE FROM layer_blobs WHERE diff_id = ?1")?
+            .execute(own)?;
+        db.prepare_cached("DELETE FROM layer_claims WHERE diff_id = ?1")?
             .execute(own)?;
         db.prepare_cached("DELETE FROM layers WHERE diff_id = ?1")?
             .execute(own)?;
@@ -156,7 +163,9 @@ impl Store {
             return Ok(());
         }
         let path = self.inner.paths.blob(digest);
-        if let Ok(meta) = fs::symlink_metadata(&path) {
+        if let Ok(meta) = fs::symlink_metadata(&path)
+            && !freed.files.contains(&path)
+        {
             freed.bytes += meta.len();
             freed.files.push(path);
         }
@@ -185,7 +194,9 @@ impl Store {
             let unused = query
                 .query_map([], |row| rows::digest(row, 0).map(DiffId))?
                 .collect::<Result<Vec<_>, _>>()?;
-            self.free_layers(db, unused)
+            let freed = self.free_layers(db, unused)?;
+            crate::sources::drop_strays(db)?;
+            Ok(freed)
         })?;
         self.inner.database.read(|db| self.find_strays(db, &mut freed))?;
         self.throw_away(freed)
@@ -231,6 +242,7 @@ impl Store {
                 self.inner.trash.take(&folder.join(name))?;
             }
         }
+        self.drop_old_partials()?;
         self.drop_what_was_not_synced()?;
         self.collect()?;
         Ok(())
@@ -249,7 +261,8 @@ impl Store {
             db.execute_batch(
                 "UPDATE layers SET tar = 0 WHERE tar = 1;
                  UPDATE layers SET tree = 0 WHERE tree = 1;
-                 DELETE FROM layers WHERE tar = 0 AND tree = 0 AND diff_id NOT IN (SELECT diff_id FROM layer_blobs);
+                 DELETE FROM layers WHERE tar = 0 AND tree = 0 AND diff_id NOT IN (SELECT diff_id FROM layer_blobs)
+                     AND diff_id NOT IN (SELECT diff_id FROM layer_claims);
                  DELETE FROM cache WHERE layer NOT IN (SELECT diff_id FROM layers);",
             )?;
             db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?1)", [boot])?;
@@ -282,6 +295,8 @@ fn is_named(db: &Connection, digest: &Digest) -> Result<bool, Error> {
     for query in [
         "SELECT 1 FROM layers WHERE diff_id = ?1 AND tar > 0",
         "SELECT 1 FROM layer_blobs WHERE digest = ?1",
+        "SELECT 1 FROM layer_claims WHERE digest = ?1",
+        "SELECT 1 FROM documents WHERE digest = ?1",
         "SELECT 1 FROM images WHERE id = ?1",
         "SELECT 1 FROM images WHERE manifest = ?1",
     ] {
@@ -294,6 +309,7 @@ fn is_named(db: &Connection, digest: &Digest) -> Result<bool, Error> {
 
 /// What any row names as a blob.
 const NAMED_BLOBS: &str = "SELECT diff_id FROM layers WHERE tar > 0 UNION ALL SELECT digest FROM layer_blobs
+    UNION ALL SELECT digest FROM layer_claims UNION ALL SELECT digest FROM documents
     UNION ALL SELECT id FROM images UNION ALL SELECT manifest FROM images";
 
 fn digests(db: &Connection, query: &str) -> Result<HashSet<Digest>, Error> {

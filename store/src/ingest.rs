@@ -70,6 +70,11 @@ impl Store {
 }
 
 impl Ingest {
+    /// Another handle on the file, which what is written reaches at every flush.
+    pub(crate) fn reader(&self) -> Result<File, Error> {
+        File::open(&self.staged.path).map_err(Error::io("read what is written"))
+    }
+
     /// How many bytes were written so far.
     pub fn bytes(&self) -> u64 {
         self.out.bytes()
@@ -105,6 +110,16 @@ impl Ingest {
 }
 
 impl Staged {
+    /// A file that holds all of a blob.
+    pub(crate) fn of(store: Arc<Inner>, path: PathBuf, digest: Digest, size: u64) -> Self {
+        Self {
+            store,
+            path,
+            digest,
+            size,
+        }
+    }
+
     /// Opens what was written.
     pub(crate) fn open(&self) -> Result<File, Error> {
         File::open(&self.path).map_err(Error::io("read what was staged"))

@@ -1,5 +1,7 @@
 //! Layers: one identity, the diff id, in several forms.
 
+pub(crate) mod claims;
+mod compression;
 pub(crate) mod forms;
 pub(crate) mod views;
 
@@ -24,8 +26,10 @@ use crate::store::Store;
 pub struct Layer {
     /// Its identity: the digest of its uncompressed tar.
     pub diff_id: DiffId,
-    /// Length of the uncompressed tar in bytes.
+    /// Length of the uncompressed tar in bytes; see `exact`.
     pub size: u64,
+    /// Whether the size is known. Of a layer that was pulled and not looked into, it is what its blob seems to hold.
+    pub exact: bool,
     /// What it holds, times aside; known for layers that were made here.
     pub content: Option<ContentDigest>,
 }
@@ -40,6 +44,8 @@ pub(crate) struct Record {
     pub(crate) tree: bool,
     /// A compressed blob of it.
     pub(crate) blob: Option<Digest>,
+    /// Blobs that images claim to hold it, and into which nobody looked.
+    pub(crate) claims: Vec<Digest>,
 }
 
 /// A layer's row.
@@ -49,30 +55,58 @@ pub(crate) fn record(db: &Connection, diff_id: &DiffId) -> Result<Option<Record>
          FROM layers l WHERE diff_id = ?1",
     )?;
     let found = query.query_row([diff_id.digest().as_raw()], |row| {
+        let (tar, tree, blob) = (row.get(2)?, row.get(3)?, rows::maybe_digest(row, 4)?);
         Ok(Record {
             layer: Layer {
                 diff_id: *diff_id,
                 size: rows::bytes(row, 0)?,
+                exact: tar || tree || blob.is_some(),
                 content: rows::maybe_digest(row, 1)?.map(ContentDigest),
             },
-            tar: row.get(2)?,
-            tree: row.get(3)?,
-            blob: rows::maybe_digest(row, 4)?,
+            tar,
+            tree,
+            blob,
+            claims: Vec::new(),
         })
     });
-    Ok(found.optional()?)
+    let Some(mut record) = found.optional()? else {
+        return Ok(None);
+    };
+    if !record.layer.exact {
+        record.claims = claims::of(db, diff_id)?;
+    }
+    Ok(Some(record))
 }
 
 /// Makes a layer's row, or fills in what it lacks.
-fn insert(db: &Connection, layer: &Layer) -> Result<(), Error> {
+pub(crate) fn insert(db: &Connection, layer: &Layer) -> Result<(), Error> {
     db.prepare_cached(
         "INSERT INTO layers (diff_id, size, content) VALUES (?1, ?2, ?3)
-         ON CONFLICT (diff_id) DO UPDATE SET content = coalesce(content, ?3)",
+         ON CONFLICT (diff_id) DO UPDATE SET size = ?2, content = coalesce(content, ?3)",
     )?
     .execute((
         layer.diff_id.digest().as_raw(),
         rows::length(layer.size),
         layer.content.map(|content| *content.digest().as_raw()),
+    ))?;
+    claims::resize_images(db, &layer.diff_id)
+}
+
+/// Says that a blob holds the layer, which was seen.
+pub(crate) fn insert_blob(
+    db: &Connection,
+    blob: &Blob,
+    compression: Compression,
+    diff_id: &DiffId,
+) -> Result<(), Error> {
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO layer_blobs (digest, diff_id, size, compression) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute((
+        blob.digest.as_raw(),
+        diff_id.digest().as_raw(),
+        rows::length(blob.size),
+        compression.layer_media_type().as_str(),
     ))?;
     Ok(())
 }
@@ -81,6 +115,7 @@ fn of(packed: &Packed) -> Layer {
     Layer {
         diff_id: packed.diff_id,
         size: packed.size,
+        exact: true,
         content: Some(packed.content),
     }
 }
@@ -120,6 +155,7 @@ impl Store {
         }
         let layer = Layer {
             size: staged.size,
+            exact: true,
             ..*layer
         };
         lease.pin_layer(&layer.diff_id);
@@ -201,6 +237,7 @@ impl Store {
         let layer = Layer {
             diff_id: *claimed,
             size,
+            exact: true,
             content: None,
         };
         self.inner.database.write(Durability::Normal, |db| {
@@ -209,16 +246,9 @@ impl Store {
                 // the blob was synced when it was committed
                 db.prepare_cached("UPDATE layers SET tar = 2 WHERE diff_id = ?1")?
                     .execute([claimed.digest().as_raw()])?;
-            } else {
-                db.prepare_cached("INSERT OR IGNORE INTO layer_blobs (digest, diff_id, size, compression) VALUES (?1, ?2, ?3, ?4)")?
-                    .execute((
-                        blob.digest.as_raw(),
-                        claimed.digest().as_raw(),
-                        rows::length(blob.size),
-                        compression.layer_media_type().as_str(),
-                    ))?;
+                return Ok(());
             }
-            Ok(())
+            insert_blob(db, blob, compression, claimed)
         })?;
         Ok(layer)
     }

@@ -67,6 +67,15 @@ impl Paths {
         self.own().join("ingest")
     }
 
+    /// Blobs on their way in from elsewhere, which may go on after a restart.
+    pub(crate) fn partials(&self) -> PathBuf {
+        self.own().join("partial")
+    }
+
+    pub(crate) fn partial(&self, digest: &Digest) -> PathBuf {
+        self.partials().join(digest.hex())
+    }
+
     pub(crate) fn trees(&self) -> PathBuf {
         self.own().join("trees")
     }

@@ -18,6 +18,7 @@ use crate::format;
 use crate::layers::views::Indexes;
 use crate::lease::{Lease, Pins};
 use crate::locks::lock;
+use crate::partial::Claims;
 use crate::paths::Paths;
 use crate::trash::Trash;
 
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) trash: Trash,
     pub(crate) configs: Configs,
     pub(crate) flights: Flights,
+    pub(crate) claims: Claims,
     pub(crate) indexes: Indexes,
     /// Uses of cache records that are not written yet.
     pub(crate) uses: Mutex<HashMap<CacheKey, Uses>>,
@@ -65,6 +67,7 @@ impl Store {
                 trash: Trash::open(&paths)?,
                 configs: Configs::default(),
                 flights: Flights::default(),
+                claims: Claims::default(),
                 indexes: Indexes::default(),
                 uses: Mutex::default(),
                 _lock: lock,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::digest::DiffId;
-use crate::document::Document;
+use crate::document::{CONFIG_LIMIT, Document};
 
 /// An image config. Fields it does not know are kept in `extra` and written back.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -58,6 +58,7 @@ pub struct ImageConfig {
 
 impl Document for ImageConfig {
     const KIND: &'static str = "image config";
+    const LIMIT: usize = CONFIG_LIMIT;
 }
 
 /// A set written as an object with empty values, as Docker writes ports and volumes.

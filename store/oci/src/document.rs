@@ -9,8 +9,10 @@ use serde::de::DeserializeOwned;
 use crate::digest::Digest;
 use crate::error::DocumentError;
 
-/// The largest manifest, index or config that is read, in bytes (registries commonly refuse more than 4 MiB).
+/// The largest manifest or index that is read, in bytes (registries commonly refuse more than 4 MiB).
 pub const DOCUMENT_LIMIT: usize = 4 << 20;
+/// The largest image config that is read, in bytes: to a registry it is a blob, and those may be larger.
+pub const CONFIG_LIMIT: usize = 16 << 20;
 
 /// A parsed document, its bytes and their digest.
 pub struct Raw<T> {
@@ -23,16 +25,18 @@ pub struct Raw<T> {
 pub trait Document: DeserializeOwned {
     /// For example `image config`.
     const KIND: &'static str;
+    /// The largest that is read, in bytes.
+    const LIMIT: usize = DOCUMENT_LIMIT;
 }
 
 impl<T: Document> Raw<T> {
-    /// Reads a document. Refuses what is over [`DOCUMENT_LIMIT`] and what is not of this kind.
+    /// Reads a document. Refuses what is over [`Document::LIMIT`] and what is not of this kind.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
-        if bytes.len() > DOCUMENT_LIMIT {
+        if bytes.len() > T::LIMIT {
             return Err(DocumentError::TooLarge {
                 kind: T::KIND,
                 size: bytes.len(),
-                limit: DOCUMENT_LIMIT,
+                limit: T::LIMIT,
             });
         }
         let value = serde_json::from_slice(bytes).map_err(|source| DocumentError::Json {

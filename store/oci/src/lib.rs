@@ -1,5 +1,6 @@
 //! The vocabulary of images: digests, references, platforms, media types, manifests, configs; no I/O.
 
+mod choice;
 pub mod config;
 pub mod digest;
 pub mod document;
@@ -7,6 +8,7 @@ pub mod error;
 pub mod manifest;
 pub mod media;
 pub mod platform;
+pub mod received;
 pub mod reference;
 
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
@@ -16,4 +18,5 @@ pub use error::{DigestError, DocumentError, PlatformError, ReferenceError};
 pub use manifest::{Descriptor, Index, Manifest};
 pub use media::{Compression, MediaType};
 pub use platform::Platform;
+pub use received::{Received, ReceivedError};
 pub use reference::{Reference, Repository, Tag};

@@ -45,6 +45,17 @@ pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// Docker layer, zstd (written by some clients).
 pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
+/// Docker layer that registries do not hold, gzip; of Windows' base images.
+pub const DOCKER_FOREIGN_GZIP: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+/// Docker layer that registries do not hold, not compressed.
+pub const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+/// OCI layer that registries do not hold, not compressed.
+pub const OCI_NONDISTRIBUTABLE: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+/// OCI layer that registries do not hold, gzip.
+pub const OCI_NONDISTRIBUTABLE_GZIP: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+/// OCI layer that registries do not hold, zstd.
+pub const OCI_NONDISTRIBUTABLE_ZSTD: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
+
 impl MediaType {
     /// Takes a media type as it is.
     pub fn new(text: impl Into<String>) -> Self {
@@ -66,12 +77,32 @@ impl MediaType {
         matches!(self.as_str(), OCI_INDEX | DOCKER_LIST)
     }
 
+    /// Whether this is the config of an image that can be run.
+    pub fn is_image_config(&self) -> bool {
+        matches!(self.as_str(), OCI_CONFIG | DOCKER_CONFIG)
+    }
+
+    /// Whether layers of this type are fetched from addresses in their descriptors and not sent to registries (OCI image
+    /// spec, "Non-Distributable Layers").
+    pub fn is_nondistributable(&self) -> bool {
+        matches!(
+            self.as_str(),
+            DOCKER_FOREIGN
+                | DOCKER_FOREIGN_GZIP
+                | OCI_NONDISTRIBUTABLE
+                | OCI_NONDISTRIBUTABLE_GZIP
+                | OCI_NONDISTRIBUTABLE_ZSTD
+        )
+    }
+
     /// How a layer of this type is compressed; `None` if this is not a layer's type.
     pub fn layer_compression(&self) -> Option<Compression> {
         Some(match self.as_str() {
-            OCI_LAYER | DOCKER_LAYER => Compression::None,
-            OCI_LAYER_GZIP | DOCKER_LAYER_GZIP => Compression::Gzip,
-            OCI_LAYER_ZSTD | DOCKER_LAYER_ZSTD => Compression::Zstd,
+            OCI_LAYER | DOCKER_LAYER | DOCKER_FOREIGN | OCI_NONDISTRIBUTABLE => Compression::None,
+            OCI_LAYER_GZIP | DOCKER_LAYER_GZIP | DOCKER_FOREIGN_GZIP | OCI_NONDISTRIBUTABLE_GZIP => {
+                Compression::Gzip
+            }
+            OCI_LAYER_ZSTD | DOCKER_LAYER_ZSTD | OCI_NONDISTRIBUTABLE_ZSTD => Compression::Zstd,
             _ => return None,
         })
     }
@@ -97,5 +128,27 @@ impl From<&str> for MediaType {
 impl fmt::Display for MediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_that_stay_where_they_are_are_known() {
+        for (text, compression) in [
+            (DOCKER_FOREIGN, Compression::None),
+            (DOCKER_FOREIGN_GZIP, Compression::Gzip),
+            (OCI_NONDISTRIBUTABLE, Compression::None),
+            (OCI_NONDISTRIBUTABLE_GZIP, Compression::Gzip),
+            (OCI_NONDISTRIBUTABLE_ZSTD, Compression::Zstd),
+        ] {
+            let kind = MediaType::new(text);
+            assert!(kind.is_nondistributable(), "{text}");
+            assert_eq!(kind.layer_compression(), Some(compression), "{text}");
+        }
+        assert!(!MediaType::new(OCI_LAYER_GZIP).is_nondistributable());
+        assert!(MediaType::new(DOCKER_CONFIG).is_image_config() && !MediaType::new("x").is_image_config());
     }
 }

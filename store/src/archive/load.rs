@@ -365,6 +365,7 @@ impl Loading<'_> {
         let layer = Layer {
             diff_id: *diff_id,
             size: total,
+            exact: true,
             content: None,
         };
         if digest == *diff_id.digest() {

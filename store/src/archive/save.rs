@@ -74,6 +74,10 @@ fn select<'a>(
     let one = |(image, tags): &'a (Image, Vec<Reference>)| {
         let held = store.hold_image(lease, &image.id)?;
         held.ok_or(Error::MissingImage { image: image.id })?;
+        // how long they are has to be known before they are written
+        for diff_id in &image.config.rootfs.diff_ids {
+            store.settle(lease, diff_id, &|| Ok(()))?;
+        }
         let layers = store.pin_layers(lease, &image.config.rootfs.diff_ids)?;
         let manifest = crate::commit::plain_manifest(&image.config, &layers)?;
         Ok(Selected {

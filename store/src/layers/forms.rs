@@ -81,21 +81,46 @@ impl Store {
         }
         self.inner.flights.alone(diff_id, || {
             let record = self.known(lease, diff_id)?;
-            if record.tree {
-                return Ok(());
+            match record.tree {
+                true => Ok(()),
+                false => self.unpack(lease, record),
             }
-            let work = self.work(lease)?;
-            let dir = work.path().join("fs");
-            disk::make_folder(&dir, 0o755).map_err(Error::io("make a tree"))?;
-            let root = Root::open(&dir).map_err(Error::layer("unpack", *diff_id))?;
-            let source = self.plain(lease, &record)?;
-            let applied = apply(source, TreeWriter::new(root)).map_err(Error::layer("unpack", *diff_id))?;
-            if applied.diff_id != *diff_id {
-                return Err(mismatch(diff_id, "tar", applied.diff_id.digest()));
-            }
-            self.move_tree(lease, &dir, &record.layer)
         })?;
         Ok(place)
+    }
+
+    /// Unpacks the layer. One that nobody looked into is checked on the way, if only one blob is claimed to hold it.
+    fn unpack(&self, lease: &Lease, mut record: Record) -> Result<(), Error> {
+        let diff_id = record.layer.diff_id;
+        if !record.layer.exact && record.claims.len() != 1 {
+            self.settle_alone(lease, &record, &|| Ok(()))?;
+            record = self.known(lease, &diff_id)?;
+        }
+        let work = self.work(lease)?;
+        let dir = work.path().join("fs");
+        disk::make_folder(&dir, 0o755).map_err(Error::io("make a tree"))?;
+        let root = Root::open(&dir).map_err(Error::layer("unpack", diff_id))?;
+        let source = self.plain(lease, &record)?;
+        let applied = apply(source, TreeWriter::new(root)).map_err(Error::layer("unpack", diff_id))?;
+        if applied.diff_id != diff_id {
+            return Err(mismatch(&diff_id, "tar", applied.diff_id.digest()));
+        }
+        self.confirm_claims(lease, &record, applied.size)?;
+        let layer = Layer {
+            size: applied.size,
+            exact: true,
+            ..record.layer
+        };
+        self.move_tree(lease, &dir, &layer)
+    }
+
+    /// The only blob that was claimed to hold a layer does.
+    fn confirm_claims(&self, lease: &Lease, record: &Record, size: u64) -> Result<(), Error> {
+        let [claim] = record.claims[..] else { return Ok(()) };
+        match self.blob(lease, &claim)? {
+            Some(blob) => self.confirm(&blob, &record.layer.diff_id, size),
+            None => Ok(()),
+        }
     }
 
     /// The layer as its uncompressed tar, made if it is not there yet; kept by the lease.
@@ -103,10 +128,11 @@ impl Store {
         if !self.known(lease, diff_id)?.tar {
             self.inner.flights.alone(diff_id, || {
                 let record = self.known(lease, diff_id)?;
-                match (record.tar, record.blob) {
-                    (true, _) => Ok(()),
-                    (false, Some(_)) => self.inflate(lease, &record),
-                    (false, None) => self.pack_tree(lease, &record.layer),
+                match (record.tar, record.blob, record.claims.is_empty()) {
+                    (true, ..) => Ok(()),
+                    (false, Some(_), _) => self.inflate(lease, &record),
+                    (false, None, true) => self.pack_tree(lease, &record.layer),
+                    (false, None, false) => self.inflate_claim(lease, record),
                 }
             })?;
             let shown = self.inner.database.read(|db| {
@@ -126,7 +152,7 @@ impl Store {
 
     /// Writes the layer's uncompressed tar to `out` without keeping it, unless it must be packed first.
     pub(crate) fn copy_tar(&self, lease: &Lease, diff_id: &DiffId, out: &mut dyn Write) -> Result<(), Error> {
-        let mut record = self.known(lease, diff_id)?;
+        let mut record = self.settle(lease, diff_id, &|| Ok(()))?;
         if !record.tar && record.blob.is_none() {
             self.tar(lease, diff_id)?;
             record.tar = true;
@@ -152,7 +178,7 @@ impl Store {
             Some(blob) => blob.open(),
             None => Err(Error::corrupt(diff_id, format!("its blob {digest} is gone"))),
         };
-        match (record.tar, &record.blob) {
+        match (record.tar, record.blob.as_ref().or(record.claims.first())) {
             (true, _) => Ok(Box::new(open(diff_id.digest())?)),
             (false, Some(blob)) => {
                 let (plain, _) = decompress(open(blob)?).map_err(Error::layer("inflate", *diff_id))?;
@@ -174,6 +200,18 @@ impl Store {
         }
         self.add_staged_tar(lease, staged, &record.layer)?;
         Ok(())
+    }
+
+    /// Inflates a layer that nobody looked into, which checks it.
+    fn inflate_claim(&self, lease: &Lease, mut record: Record) -> Result<(), Error> {
+        if record.claims.len() != 1 {
+            self.settle_alone(lease, &record, &|| Ok(()))?;
+            record = self.known(lease, &record.layer.diff_id)?;
+            return self.inflate(lease, &record);
+        }
+        self.inflate(lease, &record)?;
+        let size = self.known(lease, &record.layer.diff_id)?.layer.size;
+        self.confirm_claims(lease, &record, size)
     }
 
     /// Packs the layer's tree. How it was packed when it was made was not recorded, so the ways there are get tried, the usual

@@ -1,0 +1,305 @@
+//! Blobs that are on their way in from elsewhere: written in pieces, in any order, and kept over a restart.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use fs_err::{self as fs, File, OpenOptions};
+use mica_oci::{Digest, Hasher};
+use rustix::fs::{Advice, SeekFrom};
+
+use crate::blobs::Blob;
+use crate::disk;
+use crate::error::Error;
+use crate::ingest::Staged;
+use crate::lease::Lease;
+use crate::locks::lock;
+use crate::store::{Inner, Store};
+
+/// What holds less than this is not worth keeping when its download ends early, in bytes.
+const WORTH_KEEPING: u64 = 1 << 20;
+/// What nobody went on with for so long is thrown away when the store is opened.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The length of what holes in files are aligned to, at most.
+const BLOCK: u64 = 64 << 10;
+/// How much is read back at once to be hashed, in bytes.
+const BUFFER: usize = 256 << 10;
+/// After so many bytes the kernel is asked to begin writing, so that the sync at the end has little left to do.
+const WRITE_BACK: u64 = 8 << 20;
+
+/// The blobs that are being written at this moment; each by one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    taken: Mutex<HashSet<Digest>>,
+    freed: Condvar,
+}
+
+impl Claims {
+    fn take(&self, digest: &Digest) {
+        let mut taken = lock(&self.taken);
+        while !taken.insert(*digest) {
+            taken = self.freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn free(&self, digest: &Digest) {
+        lock(&self.taken).remove(digest);
+        self.freed.notify_all();
+    }
+}
+
+/// A blob of known digest and size of which some bytes may be there. Dropped early, it stays for the next attempt if it
+/// holds enough.
+pub struct Partial {
+    store: Arc<Inner>,
+    lease: Lease,
+    file: File,
+    path: PathBuf,
+    digest: Digest,
+    size: u64,
+    hasher: Hasher,
+    /// All before this is there and hashed.
+    hashed: u64,
+    /// What is there behind it: start and end.
+    beyond: BTreeMap<u64, u64>,
+    /// Up to where the kernel was asked to write.
+    written_back: u64,
+}
+
+impl fmt::Debug for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partial")
+            .field("digest", &self.digest)
+            .field("offset", &self.hashed)
+            .finish()
+    }
+}
+
+impl Store {
+    /// The blob with what an earlier attempt left of it. Waits while another thread has it.
+    pub fn partial(&self, lease: &Lease, digest: &Digest, size: u64) -> Result<Partial, Error> {
+        let path = self.inner.paths.partial(digest);
+        self.inner.claims.take(digest);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let file = match file {
+            Ok(file) => file,
+            Err(error) => {
+                self.inner.claims.free(digest);
+                return Err(Error::io("open a partial blob")(error));
+            }
+        };
+        let mut partial = Partial {
+            store: self.inner.clone(),
+            lease: lease.clone(),
+            file,
+            path,
+            digest: *digest,
+            size,
+            hasher: Hasher::new(),
+            hashed: 0,
+            beyond: BTreeMap::new(),
+            written_back: 0,
+        };
+        partial.resume().map_err(Error::io("read a partial blob"))?;
+        Ok(partial)
+    }
+
+    /// Throws away all that is left of downloads that do not go on, and gives the number of bytes.
+    pub fn forget_partials(&self) -> Result<u64, Error> {
+        self.drop_partials(Duration::ZERO)
+    }
+
+    /// At open: what nobody went on with for days.
+    pub(crate) fn drop_old_partials(&self) -> Result<(), Error> {
+        self.drop_partials(KEPT).map(drop)
+    }
+
+    fn drop_partials(&self, age: Duration) -> Result<u64, Error> {
+        let look = || Error::io("look at partial blobs");
+        let taken = lock(&self.inner.claims.taken);
+        let now = SystemTime::now();
+        let mut bytes = 0;
+        for entry in fs::read_dir(self.inner.paths.partials()).map_err(look())? {
+            let entry = entry.map_err(look())?;
+            let digest = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| Digest::from_hex(name).ok());
+            if digest.is_some_and(|digest| taken.contains(&digest)) {
+                continue;
+            }
+            let meta = entry.metadata().map_err(look())?;
+            // a clock that was set back makes everything young
+            let old = meta
+                .modified()
+                .ok()
+                .and_then(|time| now.duration_since(time).ok())
+                .unwrap_or_default();
+            if digest.is_none() || old >= age {
+                bytes += std::os::unix::fs::MetadataExt::blocks(&meta) * 512;
+                self.inner.trash.take(&entry.path())?;
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+impl Partial {
+    /// How many bytes from the start are there for sure.
+    pub fn offset(&self) -> u64 {
+        self.hashed
+    }
+
+    /// The length of the whole blob in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Puts bytes where they belong. What is there already is not written again; what lies behind the end is refused.
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let end = offset
+            .checked_add(bytes.len() as u64)
+            .filter(|end| *end <= self.size);
+        let Some(end) = end else {
+            return Err(Error::Oversize {
+                digest: self.digest,
+                size: self.size,
+            });
+        };
+        let known = self.hashed.saturating_sub(offset).min(bytes.len() as u64);
+        let (offset, bytes) = (offset + known, &bytes[known as usize..]);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let write = || Error::io("write a partial blob");
+        self.file.file().write_all_at(bytes, offset).map_err(write())?;
+        if offset == self.hashed {
+            self.hasher.update(bytes);
+            self.hashed = end;
+            self.catch_up().map_err(write())?;
+        } else {
+            self.note(offset, end);
+        }
+        self.write_back();
+        Ok(())
+    }
+
+    /// Asks the kernel to begin writing what is new. Pages that are still to be written are not dropped by that.
+    fn write_back(&mut self) {
+        let length = NonZeroU64::new(self.hashed.saturating_sub(self.written_back));
+        if let Some(length) = length.filter(|length| length.get() >= WRITE_BACK) {
+            // what the kernel makes of it changes nothing but how long the sync takes
+            let _ = rustix::fs::fadvise(
+                self.file.file(),
+                self.written_back,
+                Some(length),
+                Advice::DontNeed,
+            );
+            self.written_back = self.hashed;
+        }
+    }
+
+    /// Forgets all that is there.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.file.set_len(0).map_err(Error::io("empty a partial blob"))?;
+        self.hasher = Hasher::new();
+        self.hashed = 0;
+        self.written_back = 0;
+        self.beyond.clear();
+        Ok(())
+    }
+
+    /// Makes the blob visible and durable. If it is not what its digest says it is gone.
+    pub fn commit(mut self) -> Result<Blob, Error> {
+        if self.hashed != self.size {
+            let have = self.hashed;
+            return Err(Error::corrupt(
+                self.digest,
+                format!("only {have} of its {} bytes came", self.size),
+            ));
+        }
+        let actual = std::mem::take(&mut self.hasher).finish();
+        if actual != self.digest {
+            self.restart()?;
+            return Err(Error::Digest {
+                expected: self.digest,
+                actual,
+            });
+        }
+        Staged::of(self.store.clone(), self.path.clone(), self.digest, self.size).commit(&self.lease)
+    }
+
+    /// Adds a piece to those behind what is hashed.
+    fn note(&mut self, start: u64, end: u64) {
+        let (mut start, mut end) = (start, end);
+        // those it touches or overlaps become one with it
+        while let Some((&from, &to)) = self.beyond.range(..=end).next_back()
+            && to >= start
+        {
+            self.beyond.remove(&from);
+            start = start.min(from);
+            end = end.max(to);
+        }
+        self.beyond.insert(start, end);
+    }
+
+    /// Hashes what is there behind what is hashed.
+    fn catch_up(&mut self) -> std::io::Result<()> {
+        while let Some((&start, &end)) = self.beyond.first_key_value()
+            && start <= self.hashed
+        {
+            self.beyond.remove(&start);
+            self.hash_up_to(end)?;
+        }
+        Ok(())
+    }
+
+    fn hash_up_to(&mut self, end: u64) -> std::io::Result<()> {
+        let mut buffer = vec![0; BUFFER];
+        while self.hashed < end {
+            let length = usize::try_from(end - self.hashed).unwrap_or(BUFFER).min(BUFFER);
+            self.file
+                .file()
+                .read_exact_at(&mut buffer[..length], self.hashed)?;
+            self.hasher.update(&buffer[..length]);
+            self.hashed += length as u64;
+        }
+        Ok(())
+    }
+
+    /// Finds out how much an earlier attempt left: all before the first hole. The last block before one may be filled up
+    /// with zeros. What is taken for more than it is shows at the end, by the digest.
+    fn resume(&mut self) -> std::io::Result<()> {
+        let length = self.file.metadata()?.len();
+        if length > self.size {
+            self.file.set_len(0)?;
+            return Ok(());
+        }
+        let hole = rustix::fs::seek(self.file.file(), SeekFrom::Hole(0)).unwrap_or(length);
+        let prefix = match hole < length {
+            true => hole.saturating_sub(1) / BLOCK * BLOCK,
+            false => length,
+        };
+        self.file.set_len(prefix)?;
+        self.hash_up_to(prefix)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.hashed < WORTH_KEEPING {
+            // absent once committed; what cannot be removed now goes when it is old
+            let _ = disk::remove(&self.path);
+        }
+        self.store.claims.free(&self.digest);
+    }
+}
