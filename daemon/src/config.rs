@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use mica_engine::{Folders, Proxies, RegistrySettings};
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -51,6 +52,20 @@ pub(crate) struct Registries {
     pub(crate) mirrors: Vec<String>,
     /// Hosts and networks whose registries need no TLS.
     pub(crate) insecure: Vec<String>,
+}
+
+impl Registries {
+    /// All that is known of registries: these settings, the proxies of the environment, and the files where they usually lie.
+    pub(crate) fn into_settings(self) -> Result<RegistrySettings, Error> {
+        let proxies = Proxies::from_environment(|name| env::var(name).ok())
+            .map_err(|error| setting(&error.to_string()))?;
+        Ok(RegistrySettings {
+            mirrors: self.mirrors,
+            insecure: self.insecure,
+            proxies,
+            folders: Folders::default(),
+        })
+    }
 }
 
 /// The settings.

@@ -1,17 +1,19 @@
 //! What is done behind each door; no logic of its own, only words of HTTP for the engine's.
 
+mod archive;
 mod build;
 mod build_query;
 mod containers;
-mod images;
+pub(crate) mod images;
+mod import;
 mod inspect;
+mod registry;
 mod system;
-mod transfer;
 
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 
 use crate::activity::Busy;
 use crate::daemon::Daemon;
@@ -26,6 +28,7 @@ pub(crate) struct Call {
     daemon: Arc<Daemon>,
     method: Method,
     version: ApiVersion,
+    headers: HeaderMap,
     query: Query,
     upload: Upload,
     busy: Busy,
@@ -42,6 +45,7 @@ pub(crate) async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) ->
         daemon,
         method: head.method,
         version: version.map_or(Ok(ApiVersion::highest()), ApiVersion::check)?,
+        headers: head.headers,
         query: Query::parse(head.uri.query().unwrap_or_default())?,
         upload,
         busy,
@@ -61,12 +65,18 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::ImageTag(name) => images::tag(call, name).await,
         Route::ImageRemove(name) => images::remove(call, name).await,
         Route::ImagesPrune => images::prune(call).await,
-        Route::ImageSave(name) => transfer::save(call, vec![name]).await,
+        Route::ImageSave(name) => archive::save(call, vec![name]).await,
         Route::ImagesSave => {
             let names = call.query.all("names").map(str::to_owned).collect();
-            transfer::save(call, names).await
+            archive::save(call, names).await
         }
-        Route::ImagesLoad => transfer::load(call).await,
+        Route::ImagesLoad => archive::load(call).await,
+        Route::ImageCreate if call.query.filled("fromSrc").is_some() => import::import(call).await,
+        Route::ImageCreate => registry::pull(call).await,
+        Route::ImagePush(name) => registry::push(call, name).await,
+        Route::Distribution(name) => registry::distribution(call, name).await,
+        Route::RemoteManifest(name) => registry::manifest(call, name).await,
+        Route::Auth => registry::auth(call).await,
         Route::Build => build::build(call).await,
         Route::BuildPrune => build::prune(call).await,
         Route::BuildCancel => build::cancel(&call),

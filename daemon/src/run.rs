@@ -28,6 +28,7 @@ pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Erro
     let engine = Engine::open(Config {
         root: settings.root.clone(),
         helper,
+        registries: settings.registries.clone().into_settings()?,
     })
     .map_err(Error::Engine)?;
     let listeners = listen::open(settings, handed_over)?;

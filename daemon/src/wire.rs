@@ -1,9 +1,11 @@
 //! Between HTTP and types: queries in, answers and streams out.
 
+pub(crate) mod credential;
 pub(crate) mod filter;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod stream;
 pub(crate) mod time;
+pub(crate) mod transfer;
 pub(crate) mod upload;
 pub(crate) mod version;

@@ -4,6 +4,7 @@
 
 mod auth;
 mod build;
+mod distribution;
 mod error;
 mod image;
 mod message;
@@ -12,6 +13,7 @@ mod system;
 
 pub use auth::{AuthConfig, AuthReply};
 pub use build::BuildPruneReport;
+pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform};
 pub use error::ErrorBody;
 pub use image::{
     DeleteItem, GraphDriver, HistoryItem, ImageInspect, ImageSummary, InspectConfig, InspectHealthcheck,

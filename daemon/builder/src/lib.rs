@@ -2,6 +2,7 @@
 
 mod assemble;
 mod build;
+mod changes;
 mod context;
 mod draft;
 mod environment;
@@ -23,6 +24,7 @@ mod state;
 mod walk;
 
 pub use build::{Builder, Built};
+pub use changes::apply_changes;
 pub use error::{Error, StepError};
 pub use options::Options;
 pub use seen::Seen;

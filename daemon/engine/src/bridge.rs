@@ -1,9 +1,11 @@
 //! Where async ends: the one place that moves work to threads and bytes between threads and sockets.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use mica_task::{Cancel, Event, Reporter};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::error::Error;
@@ -162,6 +164,62 @@ impl Write for ChunkWriter {
             .blocking_send(full.freeze())
             .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client went away"))
     }
+}
+
+/// Bytes gathered before a piece of a file goes from a thread to a socket.
+const PIECE: usize = 256 << 10;
+
+/// What a file or another reader holds, read on a thread of its own as it is wanted.
+pub(crate) fn pieces(
+    open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static,
+) -> mpsc::Receiver<io::Result<Bytes>> {
+    let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
+    tokio::task::spawn_blocking(move || {
+        let mut reader = match open() {
+            Ok(reader) => reader,
+            Err(error) => {
+                // whoever wanted it is gone, then
+                let _ = sender.blocking_send(Err(error));
+                return;
+            }
+        };
+        loop {
+            let mut piece = BytesMut::zeroed(PIECE);
+            let piece = match reader.read(&mut piece) {
+                Ok(0) => return,
+                Ok(count) => {
+                    piece.truncate(count);
+                    Ok(piece.freeze())
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let is_last = piece.is_err();
+            if sender.blocking_send(piece).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// How often a thread that waits for a socket looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Waits, on a thread that [`blocking`] started, for something that awaits sockets; gives up once the work is cancelled.
+pub(crate) fn wait<T>(cancel: &Cancel, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = Handle::try_current().map_err(|_| Error::Worker)?;
+    runtime.block_on(async {
+        let given_up = async {
+            while !cancel.is_cancelled() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            result = future => result,
+            () = given_up => Err(Error::Cancelled),
+        }
+    })
 }
 
 /// Events of work on a thread, for a socket.

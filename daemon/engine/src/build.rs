@@ -4,10 +4,11 @@ use std::io::Read;
 
 use mica_builder::{Builder, Options};
 use mica_oci::{ImageId, Platform, Reference};
+use mica_registry::Credentials;
 use mica_task::{Cancel, Reporter};
 
 use crate::adapters::exec::SandboxExecutor;
-use crate::adapters::images::StoredImages;
+use crate::adapters::images::BaseImages;
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -43,6 +44,8 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// Whether base images are to be fetched again even if they are here.
     pub pull: bool,
+    /// Who asks for base images that are not here.
+    pub credentials: Credentials,
     /// Which network RUN sees.
     pub network: NetworkMode,
     /// `(name, address)` for /etc/hosts.
@@ -94,7 +97,13 @@ impl Engine {
         };
         let builder = Builder {
             store: self.store(),
-            images: &StoredImages(self),
+            images: &BaseImages {
+                engine: self,
+                pull: request.pull,
+                credentials: &request.credentials,
+                reporter: &reporter,
+                cancel: &cancel,
+            },
             executor: &SandboxExecutor {
                 helper: &self.config().helper,
             },

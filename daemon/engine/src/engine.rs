@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mica_builder::Seen;
+use mica_registry::{Client, Settings};
 use mica_store::Store;
 
 use crate::error::Error;
+use crate::transfer::Downloads;
 
 /// What the engine has to know from the start.
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ pub struct Config {
     pub root: PathBuf,
     /// The program that is started with `mica_sandbox::HELPER_ARGUMENT` for every RUN.
     pub helper: PathBuf,
+    /// What is known of registries.
+    pub registries: Settings,
 }
 
 /// Does everything that is done with images. Clones share one store.
@@ -27,6 +31,8 @@ struct Inner {
     config: Config,
     pruning: AtomicBool,
     seen: Seen,
+    registries: Client,
+    downloads: Downloads,
 }
 
 /// While it lives, no other prune begins.
@@ -35,8 +41,12 @@ pub(crate) struct Pruning(Arc<Inner>);
 impl Engine {
     /// Opens the store, which no other process may have open.
     pub fn open(config: Config) -> Result<Self, Error> {
+        let registries =
+            Client::new(config.registries.clone()).map_err(|error| Error::Registry(Box::new(error)))?;
         Ok(Self(Arc::new(Inner {
             store: Store::open(&config.root)?,
+            registries,
+            downloads: Downloads::default(),
             config,
             pruning: AtomicBool::new(false),
             seen: Seen::default(),
@@ -58,6 +68,14 @@ impl Engine {
 
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    pub(crate) fn registries(&self) -> &Client {
+        &self.0.registries
+    }
+
+    pub(crate) fn downloads(&self) -> &Downloads {
+        &self.0.downloads
     }
 
     /// Claims the right to prune images.

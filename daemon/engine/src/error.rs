@@ -16,6 +16,8 @@ pub enum Kind {
     Invalid,
     /// It makes sense, but not in the state things are in.
     Conflict,
+    /// Who asks did not prove who they are.
+    Unauthorized,
     /// It is not allowed.
     Forbidden,
     /// It makes sense, but cannot be done here.
@@ -35,14 +37,6 @@ pub enum Error {
     #[error("No such image: {name}")]
     NoSuchImage {
         /// The familiar reference, or the ID as it was given.
-        name: String,
-    },
-    /// A base image is not in the store, and nothing here fetches it.
-    #[error(
-        "pull access denied for {name}: it is not in the store, and pulling is not supported yet: load it first"
-    )]
-    NoBase {
-        /// The familiar reference.
         name: String,
     },
     /// The name is empty.
@@ -116,6 +110,143 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What was to be imported is no archive.
+    #[error("cannot import the archive")]
+    Import(#[source] mica_layer::Error),
+    /// `scratch` means nothing, and nothing cannot be pulled.
+    #[error("'scratch' is a reserved name")]
+    Scratch,
+    /// The registry does not have it, or does not say whether it has.
+    #[error(
+        "pull access denied for {repository}, repository does not exist or may require 'docker login': {said}"
+    )]
+    PullDenied {
+        /// The familiar name.
+        repository: String,
+        /// What the registry said, and what can be done about it.
+        said: String,
+    },
+    /// The repository has no such tag or digest.
+    #[error("manifest for {reference} not found: {said}")]
+    NoSuchManifest {
+        /// The familiar reference.
+        reference: String,
+        /// What the registry said.
+        said: String,
+    },
+    /// The registry does not let this user write there.
+    #[error("push access denied for {repository}: {said}")]
+    PushDenied {
+        /// The familiar name.
+        repository: String,
+        /// What the registry said, and what can be done about it.
+        said: String,
+    },
+    /// The registry does not know the user.
+    #[error("login failed: {said}")]
+    LoginRefused {
+        /// What the registry said, and what can be done about it.
+        said: String,
+    },
+    /// Not a registry's name.
+    #[error("{server:?} is no registry: say a host, such as ghcr.io")]
+    Server {
+        /// What was given.
+        server: String,
+    },
+    /// Nothing here is called so.
+    #[error("An image does not exist locally with the tag: {reference}")]
+    NothingToPush {
+        /// The familiar reference.
+        reference: String,
+    },
+    /// Images of before 2017.
+    #[error("{words}: {reference} has to be pushed again by a newer client")]
+    Schema1 {
+        /// The familiar reference.
+        reference: String,
+        /// Docker's words.
+        words: &'static str,
+    },
+    /// What the registry sent is no manifest.
+    #[error("the manifest of {reference} cannot be used")]
+    Manifest {
+        /// The familiar reference.
+        reference: String,
+        /// Why.
+        #[source]
+        source: mica_oci::ReceivedError,
+    },
+    /// What the registry sent is no image config.
+    #[error("the config of {reference} cannot be used")]
+    Config {
+        /// The familiar reference.
+        reference: String,
+        /// Why.
+        #[source]
+        source: mica_oci::DocumentError,
+    },
+    /// It is something else than an image.
+    #[error("{reference} is no container image: its config is of type {media_type}")]
+    NoImage {
+        /// The familiar reference.
+        reference: String,
+        /// What it says it is.
+        media_type: String,
+    },
+    /// Manifest and config contradict each other.
+    #[error(
+        "{reference} cannot be used: its manifest has {manifest} layers, its config {config} (at most 500 are taken)"
+    )]
+    LayerCount {
+        /// The familiar reference.
+        reference: String,
+        /// Layers of the manifest.
+        manifest: usize,
+        /// Layers of the config.
+        config: usize,
+    },
+    /// Nothing in the index is for this platform.
+    #[error("no matching manifest for {platform} in the manifest list entries: it has {offered}")]
+    NoPlatform {
+        /// What was asked for.
+        platform: String,
+        /// What there is.
+        offered: String,
+    },
+    /// Indexes within indexes.
+    #[error("{reference} is an index of more than {limit} levels")]
+    Nested {
+        /// The familiar reference.
+        reference: String,
+        /// The most that are followed.
+        limit: usize,
+    },
+    /// Something is not as long as it was said to be.
+    #[error("{what} has {actual} bytes, expected {expected}")]
+    WrongSize {
+        /// What.
+        what: String,
+        /// The promised length in bytes.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// Something does not have the digest it was asked for by.
+    #[error("{what} is not what it should be and was thrown away")]
+    WrongContent {
+        /// What.
+        what: String,
+        /// The digests.
+        #[source]
+        source: mica_store::Error,
+    },
+    /// The registry, or the way to it, failed.
+    #[error(transparent)]
+    Registry(Box<mica_registry::Error>),
+    /// Something that several waited for failed.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Error>),
     /// Nobody wants the answer any more.
     #[error("the request was cancelled")]
     Cancelled,
@@ -128,7 +259,28 @@ impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoSuchImage { .. } | Self::NoBase { .. } | Self::OtherPlatform { .. } => Kind::NotFound,
+            Self::NoSuchImage { .. }
+            | Self::OtherPlatform { .. }
+            | Self::PullDenied { .. }
+            | Self::NoSuchManifest { .. }
+            | Self::NothingToPush { .. }
+            | Self::NoPlatform { .. } => Kind::NotFound,
+            Self::LoginRefused { .. } => Kind::Unauthorized,
+            Self::Scratch | Self::PushDenied { .. } => Kind::Forbidden,
+            Self::Import(error) if caused_by_cancel(error) => Kind::Cancelled,
+            Self::Import(_)
+            | Self::Schema1 { .. }
+            | Self::Manifest { .. }
+            | Self::Config { .. }
+            | Self::NoImage { .. }
+            | Self::LayerCount { .. }
+            | Self::Nested { .. }
+            | Self::WrongSize { .. }
+            | Self::WrongContent { .. }
+            | Self::Server { .. } => Kind::Invalid,
+            // docker's word for all that goes wrong on the way to a registry
+            Self::Registry(_) => Kind::Internal,
+            Self::Shared(error) => error.kind(),
             Self::BlankName
             | Self::Reference(_)
             | Self::Platform(_)

@@ -20,6 +20,7 @@ fn line(names: &[&[&str]]) -> Line {
     let engine = Engine::open(Config {
         root: folder.path().join("store"),
         helper: "/nonexistent".into(),
+        registries: mica_registry::Settings::default(),
     })
     .unwrap();
     let mut ids: Vec<ImageId> = Vec::new();

@@ -99,7 +99,7 @@ fn step(entry: &History, size: u64) -> Step {
 }
 
 /// What a new name may be: a repository that may carry its own tag, and a tag beside it that decides.
-fn tag_target(repository: &str, tag: Option<&str>) -> Result<Reference, Error> {
+pub fn tag_target(repository: &str, tag: Option<&str>) -> Result<Reference, Error> {
     let reference: Reference = repository.parse()?;
     if reference.digest.is_some() {
         return Err(Error::TagWithDigest);

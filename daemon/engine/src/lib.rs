@@ -1,4 +1,5 @@
-//! The verbs: build, list, inspect, tag, remove, prune, save, load. Blocking; `bridge` joins them to sockets.
+//! The verbs: build, list, inspect, tag, remove, prune, save, load are blocking, and `bridge` joins them to sockets; pull,
+//! push and login await registries.
 
 mod adapters;
 mod bridge;
@@ -10,6 +11,7 @@ mod family;
 mod gc;
 mod glob;
 mod images;
+mod import;
 mod remove;
 mod resolve;
 mod select;
@@ -24,10 +26,16 @@ pub use build::{BuildOutcome, BuildRequest, NetworkMode, Ulimit};
 pub use engine::{Config, Engine};
 pub use error::{Error, Kind};
 pub use gc::{CacheSelection, PrunedCache};
-pub use images::Step;
+pub use images::{Step, tag_target};
+pub use import::ImportRequest;
+pub use mica_registry::{
+    Credential, Credentials, Fetched, Folders, Proxies, Settings as RegistrySettings, registry_of_server,
+};
 pub use mica_store::Image;
 pub use mica_store::archive::{LoadEvent, Loaded};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use select::{LabelMatch, Listed, Selection};
 pub use system::{Info, Version, version};
-pub use transfer::Saving;
+pub use transfer::{
+    Distribution, PullRequest, Pulled, PushRequest, Pushed, Saving, Sink, TransferEvents, sink,
+};

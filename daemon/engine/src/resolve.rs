@@ -111,7 +111,7 @@ fn platform_of(image: &Image) -> String {
 }
 
 /// Whether the image is for this platform; what the image leaves open fits, as does a variant nobody asked for.
-fn fits(image: &Image, wanted: &Platform) -> bool {
+pub(crate) fn fits(image: &Image, wanted: &Platform) -> bool {
     let same = |own: &str, asked: &str| own.is_empty() || asked.is_empty() || own == asked;
     let config = &image.config;
     same(&config.os, &wanted.os)

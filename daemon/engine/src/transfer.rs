@@ -1,99 +1,19 @@
-//! Images into tars and out of them.
+//! Images on their way in and out: as archives, from registries and to them.
 
-use std::io::{Read, Write};
+mod archive;
+mod distribution;
+mod download;
+mod layer_source;
+mod manifest;
+mod pull;
+mod push;
+mod sink;
+mod words;
 
-use mica_oci::{Platform, Reference};
-use mica_store::archive::{self, LoadEvent, Loaded};
-use mica_store::{Image, Lease};
-
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::resolve::{names_id, whole_id};
-
-/// Images that were asked for by name, kept from deletion until they are saved.
-pub struct Saving {
-    images: Vec<(Image, Vec<Reference>)>,
-    lease: Lease,
-}
-
-impl Engine {
-    /// Looks up what is to be saved: an ID means the image without names, a repository all its tags.
-    pub fn prepare_save(&self, names: &[String], platform: Option<&Platform>) -> Result<Saving, Error> {
-        let lease = self.store().lease();
-        let mut images: Vec<(Image, Vec<Reference>)> = Vec::new();
-        for name in names {
-            for (image, reference) in self.meant_by(name, platform)? {
-                // what was deleted since it was looked up is as good as never there
-                let Some(image) = self.store().hold_image(&lease, &image.id)? else {
-                    return Err(Error::NoSuchImage { name: name.clone() });
-                };
-                let at = match images.iter().position(|(known, _)| known.id == image.id) {
-                    Some(at) => at,
-                    None => {
-                        images.push((image, Vec::new()));
-                        images.len() - 1
-                    }
-                };
-                let references = &mut images[at].1;
-                references.extend(
-                    reference
-                        .filter(|new| !references.contains(new))
-                        .into_iter()
-                        .collect::<Vec<_>>(),
-                );
-            }
-        }
-        Ok(Saving { images, lease })
-    }
-
-    /// Writes the archive: docker's and OCI's layout in one tar.
-    pub fn save(&self, saving: &Saving, out: &mut dyn Write) -> Result<(), Error> {
-        Ok(archive::save(self.store(), &saving.lease, &saving.images, out)?)
-    }
-
-    /// Reads an archive, in any compression, and tells what comes in.
-    pub fn load(&self, input: Box<dyn Read>, on: &mut dyn FnMut(LoadEvent)) -> Result<Vec<Loaded>, Error> {
-        let lease = self.store().lease();
-        Ok(archive::load(self.store(), &lease, input, on)?)
-    }
-
-    fn meant_by(
-        &self,
-        name: &str,
-        platform: Option<&Platform>,
-    ) -> Result<Vec<(Image, Option<Reference>)>, Error> {
-        if whole_id(name).is_none()
-            && let Ok(reference) = name.parse::<Reference>()
-            && reference.tag.is_none()
-            && reference.digest.is_none()
-        {
-            let tags = self.tags_of(&reference)?;
-            if !tags.is_empty() {
-                return Ok(tags);
-            }
-        }
-        let image = self.image_for(name, platform)?;
-        let reference = name.parse::<Reference>().ok().map(Reference::or_latest);
-        let own = reference.filter(|reference| image.references.contains(reference));
-        let reference = match own {
-            Some(reference) if reference.digest.is_none() => Some(reference),
-            _ if names_id(name, &image.id) => None,
-            // a name by digest: the archive cannot carry it as a tag
-            _ => None,
-        };
-        Ok(vec![(image, reference)])
-    }
-
-    fn tags_of(&self, bare: &Reference) -> Result<Vec<(Image, Option<Reference>)>, Error> {
-        let mut found = Vec::new();
-        for image in self.store().images()? {
-            let of_repository = |reference: &&Reference| {
-                reference.repository == bare.repository && reference.digest.is_none()
-            };
-            for reference in image.references.iter().filter(of_repository) {
-                found.push((image.clone(), Some(reference.clone())));
-            }
-        }
-        Ok(found)
-    }
-}
+pub use archive::Saving;
+pub use distribution::Distribution;
+pub(crate) use download::Downloads;
+pub(crate) use pull::or_latest;
+pub use pull::{PullRequest, Pulled};
+pub use push::{PushRequest, Pushed};
+pub use sink::{Events as TransferEvents, Sink, sink};

@@ -4,7 +4,8 @@ use crate::refusal::Refusal;
 
 /// Lines that say what the cause may be; nothing where the registry's own words are enough.
 pub(crate) fn hints(registry: &str, refusal: &Refusal, anonymous: bool, pushes: bool) -> Vec<String> {
-    if !refusal.is_about_rights() && refusal.status != 404 {
+    // a repository that may not be seen often looks like one that is not there
+    if !refusal.is_about_rights() && !refusal.has_code("NAME_UNKNOWN") {
         return Vec::new();
     }
     let mut hints: Vec<String> = Vec::new();

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::daemon::Registered;
 use crate::routes::Call;
 use crate::routes::build_query::{request, style};
+use crate::wire::credential;
 use crate::wire::filter::Filters;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, json, pieces};
 use crate::wire::stream::ClassicStream;
@@ -37,7 +38,8 @@ type Ending = oneshot::Receiver<Result<BuildOutcome, Error>>;
 
 /// `POST /build`. What fails before anything was told is answered with a status; from then on the stream tells everything.
 pub(crate) async fn build(call: Call) -> Result<Reply, Failure> {
-    let request = request(&call.query)?;
+    let mut request = request(&call.query)?;
+    request.credentials = credential::all(&call.headers);
     let cancel = Cancel::new();
     let registered = call.daemon.builds.begin(call.query.filled("buildid"), &cancel);
     let mut stream = ClassicStream::new(style(&call.query), registered.number());

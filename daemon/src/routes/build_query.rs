@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mica_engine::{BuildRequest, NetworkMode, Ulimit};
+use mica_engine::{BuildRequest, Credentials, NetworkMode, Ulimit};
 use mica_oci::Reference;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,9 +11,8 @@ use crate::wire::query::Query;
 use crate::wire::reply::Failure;
 use crate::wire::stream::Style;
 
-/// What is accepted and has no effect; base images come from the store only, so there is nothing to pull.
-const IGNORED: [&str; 10] = [
-    "pull",
+/// What is accepted and has no effect.
+const IGNORED: [&str; 9] = [
     "memory",
     "memswap",
     "cpushares",
@@ -54,6 +53,8 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
         labels: labels(query)?,
         no_cache: query.flag("nocache", false),
         pull: query.flag("pull", false),
+        // these come in a header
+        credentials: Credentials::default(),
         network: network(query.get("networkmode").unwrap_or_default())?,
         extra_hosts: query
             .all("extrahosts")

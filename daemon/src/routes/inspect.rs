@@ -10,8 +10,8 @@ use mica_oci::{ContainerConfig, Healthcheck, Reference};
 use serde_json::Value;
 
 use crate::routes::Call;
+use crate::routes::archive::platform;
 use crate::routes::images::signed;
-use crate::routes::transfer::platform;
 use crate::wire::reply::{Failure, Reply, json};
 use crate::wire::version::ApiVersion;
 

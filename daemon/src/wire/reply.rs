@@ -126,6 +126,7 @@ impl From<Error> for Failure {
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Invalid => StatusCode::BAD_REQUEST,
             Kind::Conflict => StatusCode::CONFLICT,
+            Kind::Unauthorized => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             // cancelled and still answered: the daemon is leaving, or another client stopped the work

@@ -7,6 +7,8 @@ use mica_api::Message;
 use mica_oci::{Digest, ImageId, Reference};
 use mica_task::{Event, StepId, Stream};
 
+use crate::wire::transfer;
+
 /// The most bytes of a quiet build's output that are kept for the case that it fails; the last ones stay.
 const QUIET_LIMIT: usize = 1 << 20;
 
@@ -71,6 +73,9 @@ impl ClassicStream {
 
     /// The lines for an event; empty where there is nothing to say, or nothing yet.
     pub(crate) fn event(&mut self, event: Event) -> Bytes {
+        if let Event::Transfer(event) = &event {
+            return self.emit(transfer::messages(event).into_iter());
+        }
         let mut texts = Vec::new();
         if !self.begun {
             self.begun = true;
@@ -98,6 +103,7 @@ impl ClassicStream {
             }
             Event::Log { step, stream, bytes } => texts.extend(self.log(step, stream, &bytes)),
             Event::Progress { .. } => {}
+            Event::Transfer(_) => {}
             Event::Triggers { count: 1 } => texts.push("# Executing 1 build trigger\n".to_owned()),
             Event::Triggers { count } => texts.push(format!("# Executing {count} build triggers\n")),
             Event::Warning { text, .. } => texts.push(format!(" ---> [Warning] {text}\n")),

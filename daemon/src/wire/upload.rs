@@ -8,6 +8,7 @@ use hyper::body::{Body, Incoming};
 use mica_engine::{BodyReader, body};
 
 use crate::activity::Busy;
+use crate::wire::reply::Failure;
 
 /// How long the rest of an unwanted body may pause before the connection is closed.
 const DRAIN_PAUSE: Duration = Duration::from_secs(10);
@@ -29,6 +30,23 @@ impl Upload {
             body: Some(body).filter(|body| !body.is_end_stream()),
             busy,
         }
+    }
+
+    /// The whole body, which must not be longer than `limit` bytes.
+    pub(crate) async fn read(mut self, limit: usize) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        while let Some(frame) = match self.body.as_mut() {
+            Some(body) => body.frame().await,
+            None => None,
+        } {
+            let frame = frame.map_err(|error| Failure::invalid(format!("cannot read the body: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > limit {
+                return Err(Failure::invalid(format!("the body is longer than {limit} bytes")));
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(bytes)
     }
 
     /// Moves the body, as it arrives, to a reader for a thread. The reader fails if the connection breaks.

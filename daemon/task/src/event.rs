@@ -2,6 +2,8 @@
 
 use mica_oci::{ImageId, Reference};
 
+use crate::transfer::TransferEvent;
+
 /// Names a step within one piece of work.
 pub type StepId = u32;
 
@@ -53,6 +55,8 @@ pub enum Event {
         /// Bytes in all, where known.
         total: Option<u64>,
     },
+    /// An image that the work needs is on its way.
+    Transfer(TransferEvent),
     /// The base image has triggers that are run now.
     Triggers {
         /// How many.

@@ -3,7 +3,9 @@
 pub mod cancel;
 pub mod event;
 pub mod reporter;
+pub mod transfer;
 
 pub use cancel::{Cancel, Cancellable, Cancelled};
 pub use event::{Event, StepId, Stream};
 pub use reporter::Reporter;
+pub use transfer::{LayerState, TransferEvent};

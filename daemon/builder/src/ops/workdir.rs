@@ -5,9 +5,22 @@ use mica_layer::{ImagePath, Meta};
 use crate::draft::Draft;
 use crate::error::StepError;
 use crate::key::KeyWriter;
+use crate::ops::config::Scope;
 use crate::owner::{Names, Owner, parse_owner};
 use crate::site::{Outcome, Place, Site};
 use crate::state::State;
+
+/// Names the working directory; one that does not begin at the root begins at the last one.
+pub(crate) fn set(path: &str, state: &mut State, scope: &Scope<'_>) -> Result<(), StepError> {
+    let path = scope.word(state, path)?;
+    if path.starts_with('/') {
+        state.image.config.working_dir = path;
+    } else if !path.is_empty() {
+        let joined = format!("{}/{path}", state.cwd());
+        state.image.config.working_dir = ImagePath::clamped(joined.as_bytes()).to_string();
+    }
+    Ok(())
+}
 
 /// Carries out a WORKDIR. Gives the layer, unless it names the root, and the history line.
 pub(crate) fn step(
@@ -16,13 +29,7 @@ pub(crate) fn step(
     site: &Site<'_>,
     place: Place,
 ) -> Result<(Option<Outcome>, String), StepError> {
-    let path = site.scope.word(state, path)?;
-    if path.starts_with('/') {
-        state.image.config.working_dir = path;
-    } else if !path.is_empty() {
-        let joined = format!("{}/{path}", state.cwd());
-        state.image.config.working_dir = ImagePath::clamped(joined.as_bytes()).to_string();
-    }
+    set(path, state, &site.scope)?;
     let created_by = format!("WORKDIR {}", state.cwd());
     if ImagePath::clamped(state.cwd().as_bytes()).is_root() {
         return Ok((None, created_by));

@@ -1,39 +1,93 @@
-//! Base images out of the store.
+//! Base images out of the store, or from their registry.
 
 use mica_builder::ports::{BaseImage, Images, PortError};
-use mica_oci::Platform;
-use mica_store::Lease;
+use mica_oci::{Platform, Reference};
+use mica_registry::Credentials;
+use mica_store::{Image, Lease};
+use mica_task::{Cancel, Event, Reporter};
 
+use crate::bridge::{blocking, wait};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::resolve::whole_id;
+use crate::transfer::{PullRequest, or_latest, sink};
 
-/// Finds base images among those that are in the store.
-pub(crate) struct StoredImages<'a>(pub(crate) &'a Engine);
+/// Finds base images among those that are in the store, and pulls those that are not. An image that is here makes no request.
+pub(crate) struct BaseImages<'a> {
+    pub(crate) engine: &'a Engine,
+    /// Whether images that are here are asked for again.
+    pub(crate) pull: bool,
+    /// The user's, for all registries.
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) reporter: &'a Reporter,
+    pub(crate) cancel: &'a Cancel,
+}
 
-impl Images for StoredImages<'_> {
+impl Images for BaseImages<'_> {
     fn resolve(
         &self,
         name: &str,
         platform: Option<&Platform>,
         lease: &Lease,
     ) -> Result<BaseImage, PortError> {
-        let found = self.0.image_for(name, platform).and_then(|image| {
-            let held = self.0.store().hold_image(lease, &image.id)?;
-            held.ok_or_else(|| Error::NoSuchImage {
+        let image = self.find(name, platform, lease)?;
+        let config = image.config.value().clone();
+        Ok(BaseImage {
+            id: image.id,
+            layers: config.rootfs.diff_ids.clone(),
+            config,
+        })
+    }
+}
+
+impl BaseImages<'_> {
+    fn find(&self, name: &str, platform: Option<&Platform>, lease: &Lease) -> Result<Image, Error> {
+        let may_pull = whole_id(name).is_none();
+        if !(self.pull && may_pull) {
+            match self.engine.image_for(name, platform) {
+                Ok(image) => {
+                    if let Some(image) = self.engine.store().hold_image(lease, &image.id)? {
+                        return Ok(image);
+                    }
+                }
+                Err(Error::NoSuchImage { .. } | Error::OtherPlatform { .. }) if may_pull => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let reference: Reference = name.parse()?;
+        let request = PullRequest {
+            credential: self.credentials.of(reference.repository.registry()),
+            reference: or_latest(reference),
+            platform: platform.cloned(),
+        };
+        let pulled = self.fetch(&request)?;
+        let id = pulled.first().ok_or(Error::Worker)?.image;
+        self.engine
+            .store()
+            .hold_image(lease, &id)?
+            .ok_or_else(|| Error::NoSuchImage {
                 name: name.to_owned(),
             })
-        });
-        match found {
-            Ok(image) => {
-                let config = image.config.value().clone();
-                Ok(BaseImage {
-                    id: image.id,
-                    layers: config.rootfs.diff_ids.clone(),
-                    config,
-                })
-            }
-            Err(Error::NoSuchImage { name }) => Err(Error::NoBase { name }.into()),
-            Err(other) => Err(other.into()),
-        }
+    }
+
+    fn fetch(&self, request: &PullRequest) -> Result<Vec<crate::transfer::Pulled>, Error> {
+        let (sink, mut events) = sink();
+        let reporter = self.reporter.clone();
+        wait(self.cancel, async {
+            // a reporter may wait for its client, which the pull's connections must not
+            let telling = blocking(move || {
+                while let Some(event) = events.blocking_recv() {
+                    reporter.report(Event::Transfer(event));
+                }
+                Ok(())
+            });
+            let pulling = async {
+                let pulled = self.engine.pull(request, &sink).await;
+                drop(sink);
+                pulled
+            };
+            let (pulled, told) = tokio::join!(pulling, telling);
+            told.and(pulled)
+        })
     }
 }

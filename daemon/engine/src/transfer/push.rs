@@ -1,0 +1,554 @@
+//! The verb push: an image to its registry, only what the registry lacks, the manifest last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use mica_oci::media::OCI_CONFIG;
+use mica_oci::{
+    Compression, Descriptor, DiffId, Digest, Manifest, Platform, Raw, Reference, Repository, Tag,
+};
+use mica_registry::{Arrival, Content, Credential, Intent, Remote, Source, Which};
+use mica_store::{Blob, Image, Lease};
+use mica_task::{LayerState, TransferEvent};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::bridge::blocking;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::transfer::layer_source::{GrowingSource, StoredSource};
+use crate::transfer::sink::Sink;
+use crate::transfer::words::push_error;
+
+/// How long a layer is compressed before it begins to go out: a small one is done by then, and what it is can be asked for
+/// before anything is sent.
+const HEAD_START: Duration = Duration::from_millis(300);
+/// How often a manifest is put while the registry says that it lacks a blob of it.
+const MANIFEST_TRIES: u32 = 5;
+/// A layer over this length is more than ghcr takes (GitHub's documentation, "Working with the Container registry").
+const GHCR_LAYER: u64 = 10_000_000_000;
+
+/// What a client asks to be pushed.
+#[derive(Debug, Clone)]
+pub struct PushRequest {
+    /// To where, and as what it is called here.
+    pub repository: Repository,
+    /// Which tag; all of the repository's if `None`.
+    pub tag: Option<Tag>,
+    /// For which platform the image must be.
+    pub platform: Option<Platform>,
+    /// Who asks.
+    pub credential: Credential,
+    /// How layers that were made here are compressed; gzip, or whatever they were pushed in before, if `None`.
+    pub compression: Option<Compression>,
+}
+
+/// One tag that was pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The manifest's length in bytes.
+    pub size: u64,
+}
+
+/// An image with the tags it is pushed under.
+struct Order {
+    image: Image,
+    tags: Vec<Tag>,
+}
+
+impl Engine {
+    /// Pushes one tag, or all of a repository.
+    pub async fn push(&self, request: &PushRequest, sink: &Sink) -> Result<Vec<Pushed>, Error> {
+        let orders = self.orders(request).await?;
+        let whole = Reference {
+            repository: request.repository.clone(),
+            tag: None,
+            digest: None,
+        };
+        let remote = self.remote(&whole, Intent::Push, &request.credential, sink)?;
+        let mut pushed = Vec::new();
+        for order in orders {
+            let push = Push {
+                engine: self,
+                remote: &remote,
+                request,
+                sink,
+                lease: self.store().lease(),
+            };
+            pushed.extend(push.run(order).await?);
+        }
+        Ok(pushed)
+    }
+
+    /// Which images are meant; those with several tags once.
+    async fn orders(&self, request: &PushRequest) -> Result<Vec<Order>, Error> {
+        let (engine, request) = (self.clone(), request.clone());
+        blocking(move || {
+            if let Some(tag) = &request.tag {
+                let reference = Reference::tagged(request.repository.clone(), tag.clone());
+                let name = reference.familiar();
+                let image = engine.store().resolve(&reference)?;
+                if image.is_none() {
+                    return Err(Error::NothingToPush { reference: name });
+                }
+                let image = engine.image_for(&reference.to_string(), request.platform.as_ref())?;
+                return Ok(vec![Order {
+                    image,
+                    tags: vec![tag.clone()],
+                }]);
+            }
+            let mut orders: Vec<Order> = Vec::new();
+            for image in engine.store().images()? {
+                let own = image
+                    .references
+                    .iter()
+                    .filter(|name| name.repository == request.repository);
+                let tags: Vec<Tag> = own.filter_map(|name| name.tag.clone()).collect();
+                if !tags.is_empty() {
+                    orders.push(Order { image, tags });
+                }
+            }
+            match orders.is_empty() {
+                true => Err(Error::NothingToPush {
+                    reference: request.repository.familiar(),
+                }),
+                false => Ok(orders),
+            }
+        })
+        .await
+    }
+}
+
+struct Push<'a> {
+    engine: &'a Engine,
+    remote: &'a Arc<Remote>,
+    request: &'a PushRequest,
+    sink: &'a Sink,
+    lease: Lease,
+}
+
+/// How a layer is to be sent.
+#[derive(Clone)]
+enum Parcel {
+    /// As the blob that is here, or is known to have been.
+    Ready(Descriptor, Blob),
+    /// To be compressed.
+    Raw(DiffId, Compression),
+    /// Not at all: only the places its manifest names have it.
+    Left(Descriptor),
+}
+
+/// What is to be sent, and the manifest if it is not to be made anew.
+struct Plan {
+    parcels: Vec<(DiffId, Parcel)>,
+    manifest: Option<Raw<Manifest>>,
+}
+
+impl Push<'_> {
+    async fn run(&self, order: Order) -> Result<Vec<Pushed>, Error> {
+        let plan = self.plan(&order.image).await?;
+        for (diff_id, _) in &plan.parcels {
+            self.sink.layer(diff_id.digest(), LayerState::Prepared).await;
+        }
+        let layers = self.send_layers(&plan.parcels).await?;
+        let manifest = match plan.manifest {
+            Some(manifest) => manifest,
+            None => self.manifest(&order.image, layers)?,
+        };
+        self.send_config(&order.image).await?;
+        let pushed = self.put(&order, &manifest, &plan.parcels).await?;
+        self.remember(&order.image, manifest).await?;
+        Ok(pushed)
+    }
+
+    async fn plan(&self, image: &Image) -> Result<Plan, Error> {
+        let (store, lease, id) = (self.engine.store().clone(), self.lease.clone(), image.id);
+        let wanted = self.request.compression;
+        blocking(move || {
+            let image = store
+                .hold_image(&lease, &id)?
+                .ok_or(mica_store::Error::MissingImage { image: id })?;
+            let manifest = store.manifest(&image)?;
+            let diff_ids = image.config.rootfs.diff_ids.clone();
+            // what came from a registry, or went to one, goes as it is
+            let is_known = image.references.iter().any(|name| name.digest.is_some());
+            if wanted.is_none()
+                && (is_known || manifest.layers.iter().all(is_compressed))
+                && let Some(parcels) = as_it_is(&store, &lease, &manifest, &diff_ids)?
+            {
+                return Ok(Plan {
+                    parcels,
+                    manifest: Some(manifest),
+                });
+            }
+            let mut parcels = Vec::new();
+            for (position, diff_id) in diff_ids.iter().enumerate() {
+                let described = manifest.layers.get(position);
+                parcels.push((*diff_id, parcel(&store, &lease, diff_id, described, wanted)?));
+            }
+            Ok(Plan {
+                parcels,
+                manifest: None,
+            })
+        })
+        .await
+    }
+
+    /// Sends the layers, each once, and gives their descriptors, lowest first.
+    async fn send_layers(&self, parcels: &[(DiffId, Parcel)]) -> Result<Vec<Descriptor>, Error> {
+        // one after the other, each on all processors
+        let compressing = Arc::new(Semaphore::new(1));
+        let mut distinct: HashMap<DiffId, &Parcel> = HashMap::new();
+        let mut sending = FuturesUnordered::new();
+        for (diff_id, parcel) in parcels {
+            if distinct.insert(*diff_id, parcel).is_none() {
+                let (diff_id, compressing) = (*diff_id, compressing.clone());
+                sending.push(async move {
+                    Ok::<_, Error>((diff_id, self.send_layer(&diff_id, parcel, compressing).await?))
+                });
+            }
+        }
+        let mut sent = HashMap::new();
+        while let Some(result) = sending.next().await {
+            let (diff_id, descriptor) = result?;
+            sent.insert(diff_id, descriptor);
+        }
+        Ok(parcels
+            .iter()
+            .filter_map(|(diff_id, _)| sent.get(diff_id).cloned())
+            .collect())
+    }
+
+    async fn send_layer(
+        &self,
+        diff_id: &DiffId,
+        parcel: &Parcel,
+        compressing: Arc<Semaphore>,
+    ) -> Result<Descriptor, Error> {
+        match parcel {
+            Parcel::Left(descriptor) => {
+                self.sink.layer(diff_id.digest(), LayerState::Left).await;
+                Ok(descriptor.clone())
+            }
+            Parcel::Ready(descriptor, blob) => {
+                self.send(diff_id, &StoredSource(blob.clone()), Some(blob.size))
+                    .await?;
+                Ok(descriptor.clone())
+            }
+            Parcel::Raw(diff_id, compression) => {
+                let turn = compressing.acquire_owned().await.map_err(|_| Error::Worker)?;
+                let content = self.compress_and_send(diff_id, *compression, turn).await?;
+                Ok(Descriptor::new(
+                    compression.layer_media_type(),
+                    content.digest,
+                    content.size,
+                ))
+            }
+        }
+    }
+
+    async fn compress_and_send(
+        &self,
+        diff_id: &DiffId,
+        compression: Compression,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Content, Error> {
+        let source = GrowingSource::begin(self.engine.store(), &self.lease, *diff_id, compression, turn);
+        if let Ok(Err(error)) = tokio::time::timeout(HEAD_START, source.finished()).await {
+            return Err(Error::Shared(error));
+        }
+        let size = source.content().map(|content| content.size);
+        match self.send(diff_id, &source, size).await {
+            // the compression failed, and with it the upload: the first is the reason
+            Err(error) => match tokio::time::timeout(Duration::ZERO, source.finished()).await {
+                Ok(Err(cause)) => Err(Error::Shared(cause)),
+                _ => Err(error),
+            },
+            content => content,
+        }
+    }
+
+    async fn send(
+        &self,
+        diff_id: &DiffId,
+        source: &dyn Source,
+        total: Option<u64>,
+    ) -> Result<Content, Error> {
+        self.warn_of_size(total).await;
+        let candidates = match source.content() {
+            Some(content) => self.candidates(content.digest).await?,
+            None => Vec::new(),
+        };
+        let tell = |current| {
+            let total = total.or_else(|| source.content().map(|content| content.size));
+            self.sink
+                .layer_hint(diff_id.digest(), LayerState::Sending { current, total });
+        };
+        let uploaded = self
+            .remote
+            .upload(source, &candidates, &tell)
+            .await
+            .map_err(|error| self.failed(error))?;
+        let state = match uploaded.arrival {
+            Arrival::Present => LayerState::AlreadyThere,
+            Arrival::Mounted(from) => LayerState::Mounted(from),
+            Arrival::Sent => LayerState::Sent,
+        };
+        self.sink.layer(diff_id.digest(), state).await;
+        Ok(uploaded.content)
+    }
+
+    async fn warn_of_size(&self, size: Option<u64>) {
+        if self.request.repository.registry() == "ghcr.io"
+            && let Some(size) = size.filter(|size| *size > GHCR_LAYER)
+        {
+            let text = format!(
+                "WARNING: a layer of {size} bytes is sent, and ghcr.io takes at most {GHCR_LAYER} in ten minutes"
+            );
+            self.sink.tell(TransferEvent::Note(text)).await;
+        }
+    }
+
+    fn failed(&self, error: mica_registry::Error) -> Error {
+        push_error(&self.request.repository, error)
+    }
+
+    /// Other repositories of the registry where this account saw the blob, those with the longest common path first.
+    async fn candidates(&self, digest: Digest) -> Result<Vec<Repository>, Error> {
+        let (store, target) = (self.engine.store().clone(), self.request.repository.clone());
+        let account = self.request.credential.account(target.registry());
+        blocking(move || {
+            let sources = store.sources(&digest, target.registry())?;
+            let mut found: Vec<Repository> = sources
+                .into_iter()
+                .filter(|(repository, owner)| *owner == account && *repository != target)
+                .map(|(repository, _)| repository)
+                .collect();
+            found.sort_by_key(|repository| std::cmp::Reverse(common(repository.path(), target.path())));
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn send_config(&self, image: &Image) -> Result<(), Error> {
+        let blob = self.blob(*image.id.digest()).await?;
+        let digest = blob.digest;
+        let candidates = self.candidates(digest).await?;
+        let source = StoredSource(blob);
+        let uploaded = self.remote.upload(&source, &candidates, &|_| {}).await;
+        uploaded.map(drop).map_err(|error| self.failed(error))
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Blob, Error> {
+        let (store, lease) = (self.engine.store().clone(), self.lease.clone());
+        blocking(move || {
+            store.blob(&lease, &digest)?.ok_or_else(|| {
+                Error::Store(mica_store::Error::Corrupt {
+                    what: digest.to_string(),
+                    reason: "it is not in the store".to_owned(),
+                })
+            })
+        })
+        .await
+    }
+
+    fn manifest(&self, image: &Image, layers: Vec<Descriptor>) -> Result<Raw<Manifest>, Error> {
+        let config = Descriptor::new(
+            OCI_CONFIG,
+            image.config.digest(),
+            image.config.bytes().len() as u64,
+        );
+        Raw::of(Manifest::new(config, layers)).map_err(|source| Error::Config {
+            reference: self.request.repository.familiar(),
+            source,
+        })
+    }
+
+    /// Puts the manifest under all tags.
+    async fn put(
+        &self,
+        order: &Order,
+        manifest: &Raw<Manifest>,
+        parcels: &[(DiffId, Parcel)],
+    ) -> Result<Vec<Pushed>, Error> {
+        let media_type = manifest
+            .media_type
+            .as_ref()
+            .map_or(mica_oci::media::OCI_MANIFEST, |own| own.as_str());
+        let mut pushed = Vec::new();
+        for tag in &order.tags {
+            let which = Which::Tag(tag.clone());
+            let mut tries = 0;
+            let digest = loop {
+                let bytes = Bytes::copy_from_slice(manifest.bytes());
+                match self.remote.put_manifest(&which, media_type, bytes).await {
+                    Ok(digest) => break digest,
+                    Err(error) if lacks_a_blob(&error) && tries < MANIFEST_TRIES => {
+                        tries += 1;
+                        self.mend(order, manifest, parcels, &error).await?;
+                    }
+                    Err(error) => return Err(self.failed(error)),
+                }
+            };
+            let size = manifest.bytes().len() as u64;
+            self.sink
+                .tell(TransferEvent::Pushed {
+                    tag: tag.to_string(),
+                    digest,
+                    size,
+                })
+                .await;
+            pushed.push(Pushed {
+                tag: tag.clone(),
+                digest,
+                size,
+            });
+        }
+        Ok(pushed)
+    }
+
+    /// The registry says that it lacks a blob it had a moment ago: what is missing is sent again.
+    async fn mend(
+        &self,
+        order: &Order,
+        manifest: &Raw<Manifest>,
+        parcels: &[(DiffId, Parcel)],
+        error: &mica_registry::Error,
+    ) -> Result<(), Error> {
+        let text =
+            format!("the registry lacks a blob of the manifest: looking for it and trying again ({error})");
+        self.sink.tell(TransferEvent::Note(text)).await;
+        tokio::time::sleep(HEAD_START).await;
+        for ((diff_id, parcel), descriptor) in parcels.iter().zip(&manifest.layers) {
+            if !matches!(parcel, Parcel::Left(_)) {
+                let blob = self.blob(descriptor.digest).await?;
+                self.send(diff_id, &StoredSource(blob), Some(descriptor.size))
+                    .await?;
+            }
+        }
+        self.send_config(&order.image).await
+    }
+
+    /// The next push sends the same manifest, compresses nothing, and knows where the blobs are.
+    async fn remember(&self, image: &Image, manifest: Raw<Manifest>) -> Result<(), Error> {
+        let (store, lease, config) = (
+            self.engine.store().clone(),
+            self.lease.clone(),
+            image.config.clone(),
+        );
+        let repository = self.request.repository.clone();
+        let account = self.request.credential.account(repository.registry());
+        let name = Reference {
+            repository: repository.clone(),
+            tag: None,
+            digest: Some(manifest.digest()),
+        };
+        blocking(move || {
+            store.commit_pulled(&lease, &config, &manifest, &[], &[name])?;
+            let layers = manifest
+                .layers
+                .iter()
+                .filter(|layer| !layer.media_type.is_nondistributable());
+            let digests: Vec<Digest> = layers
+                .map(|layer| layer.digest)
+                .chain([config.digest()])
+                .collect();
+            Ok(store.add_sources(&digests, &repository, &account)?)
+        })
+        .await
+    }
+}
+
+/// How many components two paths have in common from the start.
+fn common(one: &str, other: &str) -> usize {
+    one.split('/')
+        .zip(other.split('/'))
+        .take_while(|(one, other)| one == other)
+        .count()
+}
+
+fn is_compressed(layer: &Descriptor) -> bool {
+    layer
+        .media_type
+        .layer_compression()
+        .is_none_or(|compression| compression != Compression::None)
+}
+
+/// The layers as the manifest names them, if all that is to be sent is here.
+fn as_it_is(
+    store: &mica_store::Store,
+    lease: &Lease,
+    manifest: &Raw<Manifest>,
+    diff_ids: &[DiffId],
+) -> Result<Option<Vec<(DiffId, Parcel)>>, Error> {
+    let mut parcels = Vec::new();
+    for (layer, diff_id) in manifest.layers.iter().zip(diff_ids) {
+        let parcel = match store.blob(lease, &layer.digest)? {
+            _ if layer.media_type.is_nondistributable() => Parcel::Left(layer.clone()),
+            Some(blob) => Parcel::Ready(layer.clone(), blob),
+            None => return Ok(None),
+        };
+        parcels.push((*diff_id, parcel));
+    }
+    Ok(Some(parcels))
+}
+
+/// How one layer of a manifest that is made anew is sent.
+fn parcel(
+    store: &mica_store::Store,
+    lease: &Lease,
+    diff_id: &DiffId,
+    described: Option<&Descriptor>,
+    wanted: Option<Compression>,
+) -> Result<Parcel, Error> {
+    if let Some(layer) = described.filter(|layer| layer.media_type.is_nondistributable()) {
+        return Ok(Parcel::Left(layer.clone()));
+    }
+    let first = wanted.unwrap_or(Compression::Gzip);
+    let ready = |compression: Compression, blob: Blob| {
+        let descriptor = Descriptor::new(compression.layer_media_type(), blob.digest, blob.size);
+        Parcel::Ready(descriptor, blob)
+    };
+    if let Some(blob) = store.layer_blob(lease, diff_id, first)? {
+        return Ok(ready(first, blob));
+    }
+    // a layer that came from elsewhere keeps the form it came in
+    let made_here = store
+        .layer(lease, diff_id)?
+        .is_some_and(|layer| layer.content.is_some());
+    if wanted.is_none() || !made_here {
+        for other in [Compression::Gzip, Compression::Zstd] {
+            if let Some(blob) = store.layer_blob(lease, diff_id, other)? {
+                return Ok(ready(other, blob));
+            }
+        }
+    }
+    Ok(Parcel::Raw(*diff_id, first))
+}
+
+/// Whether a manifest was refused because a blob of it is not there.
+fn lacks_a_blob(error: &mica_registry::Error) -> bool {
+    error.refusal().is_some_and(|refusal| {
+        ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"]
+            .iter()
+            .any(|code| refusal.has_code(code))
+            || refusal.message.to_ascii_lowercase().contains("blob unknown")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_repositories_come_first() {
+        assert_eq!(common("o/app/web", "o/app/db"), 2);
+        assert_eq!(common("o/x", "p/x"), 0);
+    }
+}

@@ -1,0 +1,312 @@
+//! Pulling and pushing images, and asking registries.
+
+use std::io;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use mica_api::{AuthConfig, AuthReply, DistributionInspect, DistributionPlatform, Message};
+use mica_engine::{CancelOnDrop, Error, PullRequest, PushRequest, Sink, TransferEvents, sink};
+use mica_oci::{Compression, Platform, Reference, Tag};
+use mica_task::{Cancel, TransferEvent};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::routes::Call;
+use crate::routes::archive::platform;
+use crate::wire::credential;
+use crate::wire::query::Query;
+use crate::wire::reply::{Failure, JSON, Pieces, Reply, json, pieces, whole};
+use crate::wire::stream::line;
+use crate::wire::transfer::messages;
+
+/// How many lines wait for a slow client.
+const WAITING: usize = 64;
+/// The longest body of `/auth`, in bytes.
+const AUTH_LIMIT: usize = 64 << 10;
+/// The type of a manifest that does not say what it is.
+const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// `POST /images/create` with `fromImage`
+pub(crate) async fn pull(call: Call) -> Result<Reply, Failure> {
+    let request = PullRequest {
+        reference: wanted(&call.query)?,
+        platform: text_platform(&call.query)?,
+        credential: credential::of(&call.headers),
+    };
+    let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
+    let (sink, mut events) = sink();
+    let mut work = start(sink.clone(), async move {
+        let pulled = engine.pull(&request, &sink).await;
+        drop(busy);
+        pulled.map(drop)
+    });
+    // what fails before the image is found is answered with a status
+    let mut first = Vec::new();
+    while let Some(event) = events.recv().await {
+        let is_note = matches!(event, TransferEvent::Note(_));
+        first.push(event);
+        if !is_note {
+            return Ok(stream(first, events, work));
+        }
+    }
+    match (&mut work).await {
+        Ok(Err(error)) => Err(error.into()),
+        // no tag at all: nothing was found, and nothing failed
+        Ok(Ok(())) => Ok(stream(first, events, tokio::spawn(async { Ok(()) }))),
+        Err(_) => Err(Error::Worker.into()),
+    }
+}
+
+/// What `fromImage` and `tag` name together.
+fn wanted(query: &Query) -> Result<Reference, Failure> {
+    let invalid = |error: &dyn std::fmt::Display| Failure::invalid(error.to_string());
+    let name = query.filled("fromImage").unwrap_or_default();
+    let name = name.strip_suffix(':').unwrap_or(name);
+    let reference: Reference = name.parse().map_err(|error| invalid(&error))?;
+    let Some(tag) = query.filled("tag") else {
+        return Ok(reference);
+    };
+    if tag.contains(':') {
+        let digest = tag.parse().map_err(|error| invalid(&error))?;
+        return Ok(Reference {
+            digest: Some(digest),
+            ..reference
+        });
+    }
+    let tag = Tag::new(tag).map_err(|error| invalid(&error))?;
+    Ok(Reference::tagged(reference.repository, tag))
+}
+
+/// A `platform` written as text.
+pub(crate) fn text_platform(query: &Query) -> Result<Option<Platform>, Failure> {
+    query
+        .filled("platform")
+        .map(|text| text.parse().map_err(|error| Failure::invalid(format!("{error}"))))
+        .transpose()
+}
+
+/// `POST /images/{name}/push`
+pub(crate) async fn push(call: Call, name: String) -> Result<Reply, Failure> {
+    let reference: Reference = name
+        .parse()
+        .map_err(|error| Failure::invalid(format!("{error}")))?;
+    if reference.digest.is_some() {
+        return Err(Failure::invalid("cannot push a digest reference"));
+    }
+    let tag = match call.query.filled("tag") {
+        Some(tag) => Some(Tag::new(tag).map_err(|error| Failure::invalid(format!("{error}")))?),
+        None => reference.tag,
+    };
+    let request = PushRequest {
+        tag,
+        platform: platform(&call.query)?,
+        credential: credential::of(&call.headers),
+        compression: compression(&call.query)?,
+        repository: reference.repository,
+    };
+    let first = Message::status(format!("The push refers to repository [{}]", request.repository));
+    let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
+    let (sink, events) = sink();
+    let work = start(sink.clone(), async move {
+        let pushed = engine.push(&request, &sink).await;
+        drop(busy);
+        pushed.map(drop)
+    });
+    Ok(stream_after(vec![first], events, work))
+}
+
+/// Ours beside docker's parameters: how layers are compressed that were made here.
+fn compression(query: &Query) -> Result<Option<Compression>, Failure> {
+    match query.filled("compression") {
+        None => Ok(None),
+        Some("gzip") => Ok(Some(Compression::Gzip)),
+        Some("zstd") => Ok(Some(Compression::Zstd)),
+        Some(other) => Err(Failure::invalid(format!(
+            "unknown compression {other:?}: say gzip or zstd"
+        ))),
+    }
+}
+
+type Work = JoinHandle<Result<(), Error>>;
+
+/// Does the work until it is done or nobody listens any more.
+fn start(sink: Sink, work: impl Future<Output = Result<(), Error>> + Send + 'static) -> Work {
+    tokio::spawn(async move {
+        tokio::select! {
+            result = work => result,
+            () = sink.closed() => Err(Error::Cancelled),
+        }
+    })
+}
+
+fn stream(first: Vec<TransferEvent>, events: TransferEvents, work: Work) -> Reply {
+    // what was said while it was looked for comes after the line that clients expect first
+    let (notes, found): (Vec<_>, Vec<_>) = first
+        .into_iter()
+        .partition(|event| matches!(event, TransferEvent::Note(_)));
+    let lines = found.iter().chain(&notes).flat_map(messages).collect();
+    stream_after(lines, events, work)
+}
+
+/// A stream of lines that ends with the work.
+fn stream_after(first: Vec<Message>, mut events: TransferEvents, work: Work) -> Reply {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        for message in first {
+            if send(&sender, &message).await.is_err() {
+                return;
+            }
+        }
+        while let Some(event) = events.recv().await {
+            for message in messages(&event) {
+                if send(&sender, &message).await.is_err() {
+                    return;
+                }
+            }
+        }
+        let failure = match work.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => Message::failure(error.describe(), None),
+            Err(_) => Message::failure(Error::Worker.describe(), None),
+        };
+        // a client that is gone does not wait for the end
+        let _ = send(&sender, &failure).await;
+    });
+    // dropping the receiver stops the work: its sink closes
+    pieces(JSON, Pieces::new(receiver, CancelOnDrop::new(Cancel::new())))
+}
+
+async fn send(sender: &mpsc::Sender<io::Result<Bytes>>, message: &Message) -> Result<(), ()> {
+    sender.send(Ok(line(message))).await.map_err(drop)
+}
+
+/// `GET /distribution/{name}/json`
+pub(crate) async fn distribution(call: Call, name: String) -> Result<Reply, Failure> {
+    let reference = named(&name)?;
+    let found = call
+        .daemon
+        .engine
+        .distribution(&reference, &credential::of(&call.headers))
+        .await?;
+    let platform = |platform: &Platform| DistributionPlatform {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        os_version: platform.os_version.clone(),
+        variant: platform.variant.clone(),
+    };
+    let answer = DistributionInspect {
+        descriptor: mica_api::Descriptor {
+            media_type: found.descriptor.media_type.to_string(),
+            digest: found.descriptor.digest.to_string(),
+            size: found.descriptor.size,
+        },
+        platforms: found.platforms.iter().map(platform).collect(),
+    };
+    json(StatusCode::OK, &answer)
+}
+
+/// `GET /mica/manifest/{name}`: the bytes of a manifest or index as the registry has them.
+pub(crate) async fn manifest(call: Call, name: String) -> Result<Reply, Failure> {
+    let reference = named(&name)?;
+    let found = call
+        .daemon
+        .engine
+        .remote_manifest(&reference, &credential::of(&call.headers))
+        .await?;
+    let kind = found
+        .content_type
+        .as_deref()
+        .map_or(Ok(UNKNOWN), HeaderValue::from_str);
+    let mut reply = whole(StatusCode::OK, kind.unwrap_or(UNKNOWN), found.bytes);
+    if let Ok(digest) = HeaderValue::from_str(&found.digest.to_string()) {
+        reply
+            .headers_mut()
+            .insert(HeaderName::from_static("docker-content-digest"), digest);
+    }
+    debug_assert!(reply.headers().contains_key(CONTENT_TYPE));
+    Ok(reply)
+}
+
+fn named(name: &str) -> Result<Reference, Failure> {
+    name.parse().map_err(|error| Failure::invalid(format!("{error}")))
+}
+
+/// `POST /auth`
+pub(crate) async fn auth(call: Call) -> Result<Reply, Failure> {
+    let engine = call.daemon.engine.clone();
+    let body = call.upload.read(AUTH_LIMIT).await?;
+    // serde's own text can quote a password
+    let config: AuthConfig = serde_json::from_slice(&body).map_err(|error| {
+        Failure::invalid(format!(
+            "line {}, column {} of the body is no such JSON",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    let server = match config.serveraddress.is_empty() {
+        true => "docker.io".to_owned(),
+        false => config.serveraddress.clone(),
+    };
+    let credential = credential::credential(config);
+    let identity_token = engine.login(&server, &credential).await?;
+    let answer = AuthReply {
+        status: "Login Succeeded".to_owned(),
+        identity_token: identity_token.unwrap_or_default(),
+    };
+    json(StatusCode::OK, &answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        Query::parse(text).unwrap()
+    }
+
+    #[test]
+    fn names_and_tags_are_put_together() {
+        let digest = mica_oci::Digest::of(b"");
+        for (text, familiar) in [
+            (
+                "fromImage=busybox&tag=latest".to_owned(),
+                "busybox:latest".to_owned(),
+            ),
+            (
+                "fromImage=docker.io/library/busybox".to_owned(),
+                "busybox".to_owned(),
+            ),
+            ("fromImage=busybox:".to_owned(), "busybox".to_owned()),
+            ("fromImage=busybox:1&tag=2".to_owned(), "busybox:2".to_owned()),
+            (
+                format!("fromImage=ghcr.io/o/n&tag={digest}"),
+                format!("ghcr.io/o/n@{digest}"),
+            ),
+            (
+                format!("fromImage=ghcr.io/o/n@{digest}"),
+                format!("ghcr.io/o/n@{digest}"),
+            ),
+        ] {
+            assert_eq!(wanted(&query(&text)).unwrap().familiar(), familiar, "{text}");
+        }
+        for bad in [
+            "fromImage=Busybox",
+            "fromImage=",
+            "fromImage=a&tag=b%20c",
+            "fromImage=a&tag=sha256:00",
+        ] {
+            assert!(wanted(&query(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_known_is_a_compression() {
+        assert_eq!(compression(&query("")).unwrap(), None);
+        assert_eq!(
+            compression(&query("compression=zstd")).unwrap(),
+            Some(Compression::Zstd)
+        );
+        assert!(compression(&query("compression=lz4")).is_err());
+    }
+}
