@@ -23,7 +23,7 @@ use crate::site::Site;
 /// Blobs with less than this left to fetch are fetched in one stream, in bytes.
 const SIDE_BY_SIDE: u64 = 32 << 20;
 /// The length of a part, in bytes.
-const PART: u64 = 16 << 20;
+const PART: u64 = 8 << 20;
 /// The most parts of one blob that are fetched at a time.
 const AT_A_TIME: usize = 4;
 /// Bytes that must have come for a failure to count as the first one again.
