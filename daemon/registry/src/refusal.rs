@@ -71,7 +71,7 @@ impl Refusal {
             wait: retry::asked(headers).or_else(|| retry::asked_in_text(&message)),
             wanted: challenged("scope").map(str::to_owned),
             given: None,
-            hints: Vec::new(),
+            hints: allowance(status, headers),
             code,
             message,
         }
@@ -135,6 +135,27 @@ impl fmt::Display for Refusal {
         }
         Ok(())
     }
+}
+
+/// What Docker Hub says of an allowance that is used up (Docker's documentation, "Pull usage and limits").
+fn allowance(status: StatusCode, headers: &HeaderMap) -> Vec<String> {
+    if status != StatusCode::TOO_MANY_REQUESTS {
+        return Vec::new();
+    }
+    [
+        "ratelimit-limit",
+        "ratelimit-remaining",
+        "docker-ratelimit-source",
+    ]
+    .iter()
+    .filter_map(|name| {
+        let value = printable(headers.get(*name)?.to_str().ok()?);
+        Some(format!(
+            "{name}: {}",
+            value.chars().take(EXCERPT).collect::<String>()
+        ))
+    })
+    .collect()
 }
 
 /// An address as it may be shown: user, query and fragment can be secret.
@@ -280,6 +301,22 @@ mod tests {
         let refusal = Refusal::read(&Method::HEAD, &url, StatusCode::UNAUTHORIZED, &headers, b"");
         assert!(refusal.has_code("insufficient_scope"));
         assert_eq!(refusal.wanted.as_deref(), Some("repository:a:pull"));
+    }
+
+    #[test]
+    fn an_allowance_that_is_used_up_is_told() {
+        let url = Url::parse("https://registry-1.docker.io/v2/library/x/manifests/1").unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("ratelimit-remaining", HeaderValue::from_static("0;w=21600"));
+        headers.insert("docker-ratelimit-source", HeaderValue::from_static("203.0.113.7"));
+        let body = br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit. https://www.docker.com/increase-rate-limit"}]}"#;
+        let refusal = Refusal::read(&Method::GET, &url, StatusCode::TOO_MANY_REQUESTS, &headers, body);
+        assert!(refusal.is_quota());
+        let text = refusal.to_string();
+        assert!(
+            text.contains("ratelimit-remaining: 0;w=21600") && text.contains("203.0.113.7"),
+            "{text}"
+        );
     }
 
     proptest! {

@@ -138,7 +138,7 @@ impl Site {
         let pushes = !matches!(ask.method, Method::GET | Method::HEAD)
             || ask.scopes.iter().any(|scope| scope.as_str().ends_with("push"));
         let hints = hint::hints(&self.registry, &refusal, self.credential.is_anonymous(), pushes);
-        refusal.hints = hints;
+        refusal.hints.extend(hints);
         refusal.into()
     }
 

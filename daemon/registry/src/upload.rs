@@ -19,7 +19,7 @@ use crate::site::Site;
 
 /// The most repositories a blob is tried to be taken over from.
 const MOUNTS: usize = 3;
-/// The longest a token must still be good for when a blob was sent and is to be completed.
+/// How long a token must still be good for when a blob is to be sent or completed.
 const COMMIT: Duration = Duration::from_secs(30);
 /// How often the bytes sent are told.
 const TELL: Duration = Duration::from_millis(100);
@@ -268,6 +268,7 @@ impl Upload<'_> {
 
     /// One PUT with all of it (how containerd and BuildKit do it, and the one way every registry documents).
     async fn put_whole(&self, session: &Session, content: &Content, sent: &Sent) -> Result<(), Error> {
+        self.site.renew(&self.site.scopes, COMMIT).await?;
         let ask = Ask::new(
             Method::PUT,
             Target::Whole(completed(&session.location, &content.digest)),
