@@ -21,8 +21,15 @@ const BUFFER: usize = 128 << 10;
 /// A blob that is being written. Dropped before it is committed, it is gone.
 pub struct Ingest {
     staged: Staged,
-    out: Hashing<BufWriter<File>>,
+    out: Out,
     lease: Lease,
+}
+
+/// Where the bytes go.
+enum Out {
+    Hashed(Hashing<BufWriter<File>>),
+    /// Whoever writes hashes; with the number of bytes so far.
+    Plain(BufWriter<File>, u64),
 }
 
 /// A blob that is written but not visible yet; its file is closed. Dropped, it is gone.
@@ -43,17 +50,36 @@ impl fmt::Debug for Ingest {
 
 impl Write for Ingest {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.out.write(buf)
+        match &mut self.out {
+            Out::Hashed(out) => out.write(buf),
+            Out::Plain(out, bytes) => {
+                let count = out.write(buf)?;
+                *bytes += count as u64;
+                Ok(count)
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        match &mut self.out {
+            Out::Hashed(out) => out.flush(),
+            Out::Plain(out, _) => out.flush(),
+        }
     }
 }
 
 impl Store {
     /// Starts a blob.
     pub fn ingest(&self, lease: &Lease) -> Result<Ingest, Error> {
+        self.start(lease, |out| Out::Hashed(Hashing::new(out)))
+    }
+
+    /// Starts the tar of a layer that is hashed as it is packed: only [`Store::add_layer_tar`] takes it.
+    pub fn ingest_packed(&self, lease: &Lease) -> Result<Ingest, Error> {
+        self.start(lease, |out| Out::Plain(out, 0))
+    }
+
+    fn start(&self, lease: &Lease, out: impl FnOnce(BufWriter<File>) -> Out) -> Result<Ingest, Error> {
         let path = self.inner.paths.fresh(self.inner.paths.ingest());
         let file = disk::create(&path).map_err(Error::io("start a blob"))?;
         Ok(Ingest {
@@ -63,7 +89,7 @@ impl Store {
                 digest: Digest::from_raw([0; 32]),
                 size: 0,
             },
-            out: Hashing::new(BufWriter::with_capacity(BUFFER, file)),
+            out: out(BufWriter::with_capacity(BUFFER, file)),
             lease: lease.clone(),
         })
     }
@@ -77,7 +103,10 @@ impl Ingest {
 
     /// How many bytes were written so far.
     pub fn bytes(&self) -> u64 {
-        self.out.bytes()
+        match &self.out {
+            Out::Hashed(out) => out.bytes(),
+            Out::Plain(_, bytes) => *bytes,
+        }
     }
 
     /// Makes the blob visible and durable; fine if it is there already. Bytes other than `expected` are refused with
@@ -98,8 +127,21 @@ impl Ingest {
 
     /// Ends the writing.
     pub(crate) fn stage(self) -> Result<Staged, Error> {
+        self.end(None)
+    }
+
+    /// Ends the writing of what `packed` is the digest of, unless it was hashed here.
+    pub(crate) fn stage_as(self, packed: Digest) -> Result<Staged, Error> {
+        self.end(Some(packed))
+    }
+
+    fn end(self, packed: Option<Digest>) -> Result<Staged, Error> {
         let Self { mut staged, out, .. } = self;
-        let (buffer, digest, size) = out.finish();
+        let (buffer, digest, size) = match (out, packed) {
+            (Out::Hashed(out), _) => out.finish(),
+            (Out::Plain(buffer, bytes), Some(packed)) => (buffer, packed, bytes),
+            (Out::Plain(..), None) => return Err(Error::corrupt("a packed tar", "nobody hashed it")),
+        };
         buffer
             .into_inner()
             .map_err(|error| Error::io("write a blob")(error.into_error()))?;

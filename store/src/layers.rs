@@ -137,7 +137,7 @@ impl Store {
 
     /// Takes in a layer as the uncompressed tar that was just packed. Durable once an image that has it is committed.
     pub fn add_layer_tar(&self, lease: &Lease, ingest: Ingest, packed: &Packed) -> Result<Layer, Error> {
-        self.add_staged_tar(lease, ingest.stage()?, &of(packed))
+        self.add_staged_tar(lease, ingest.stage_as(*packed.diff_id.digest())?, &of(packed))
     }
 
     /// Takes in a layer as the staged bytes of its uncompressed tar.

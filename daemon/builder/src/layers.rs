@@ -61,7 +61,7 @@ impl Layers<'_> {
     ) -> Result<CacheRecord, StepError> {
         match form {
             Form::Tar => {
-                let mut ingest = self.store.ingest(self.lease)?;
+                let mut ingest = self.store.ingest_packed(self.lease)?;
                 let packed = pack(changes, &self.policy(), &mut self.cancel.guard(&mut ingest), None)?;
                 self.settle(parent, packed, about, |packed| {
                     Ok(self.store.add_layer_tar(self.lease, ingest, packed)?)
