@@ -15,3 +15,4 @@ mod house;
 mod images;
 mod memory;
 mod start;
+mod sync;

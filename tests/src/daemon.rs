@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::output::{Ran, run};
+use crate::output::{Ran, run, run_fed};
 
 /// How long a daemon may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -16,6 +16,30 @@ const START: Duration = Duration::from_secs(20);
 pub struct Daemon {
     folder: TempDir,
     child: Option<Child>,
+    options: Options,
+}
+
+/// What a daemon is started with beside its folder.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    environment: Vec<(String, String)>,
+    settings: Option<String>,
+}
+
+impl Options {
+    /// Sets a variable of the daemon's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Gives it a settings file with this text.
+    #[must_use]
+    pub fn settings(mut self, json: impl Into<String>) -> Self {
+        self.settings = Some(json.into());
+        self
+    }
 }
 
 /// The path of a binary of this workspace.
@@ -23,8 +47,12 @@ pub struct Daemon {
 /// # Panics
 /// If it was not built: `cargo build --workspace --bins` does.
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let folder = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
+    let own = std::env::current_exe().expect("a program knows its own path");
+    let mut folder = own.parent().expect("a program lies in a folder");
+    // tests lie one folder deeper than programs
+    if folder.ends_with("deps") {
+        folder = folder.parent().expect("tests lie in target/PROFILE/deps");
+    }
     let path = folder.join(name);
     assert!(
         path.exists(),
@@ -37,11 +65,20 @@ pub fn binary(name: &str) -> PathBuf {
 impl Daemon {
     /// Starts a daemon on an empty store.
     pub fn start() -> Self {
+        Self::with(Options::default())
+    }
+
+    /// Starts a daemon on an empty store with more than a folder.
+    pub fn with(options: Options) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("mica-it-")
             .tempdir()
             .expect("a temporary folder can be made");
-        let mut daemon = Self { folder, child: None };
+        let mut daemon = Self {
+            folder,
+            child: None,
+            options,
+        };
         daemon.spawn();
         daemon
     }
@@ -54,11 +91,23 @@ impl Daemon {
             .append(true)
             .open(self.log())
             .expect("the log can be opened");
-        let child = Command::new(binary("micad"))
+        let mut command = Command::new(binary("micad"));
+        command
             .arg("--host")
             .arg(format!("unix://{}", self.socket().display()))
             .arg("--data-root")
-            .arg(self.root())
+            .arg(self.root());
+        if let Some(settings) = &self.options.settings {
+            let path = self.folder.path().join("daemon.json");
+            fs_err::write(&path, settings).expect("files can be written");
+            command.arg("--config-file").arg(path);
+        }
+        // neither the machine's proxies nor its settings of registries belong to a test
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+            command.env_remove(name).env_remove(name.to_ascii_lowercase());
+        }
+        let child = command
+            .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.into_file())
@@ -134,6 +183,7 @@ impl Daemon {
             .args(args)
             .env("MICA_HOST", self.host())
             .env("MICA_NO_START", "1")
+            .env("DOCKER_CONFIG", self.folder.path().join("docker-config"))
             .env_remove("SOURCE_DATE_EPOCH");
         command
     }
@@ -144,9 +194,25 @@ impl Daemon {
         run(&mut self.command(args))
     }
 
-    /// Runs the stock `docker ARGS…` against this daemon, with the classic builder.
+    /// Runs `mica ARGS…` against this daemon with this text on its standard input.
+    #[track_caller]
+    pub fn mica_fed<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &str) -> Ran {
+        run_fed(&mut self.command(args), input)
+    }
+
+    /// Runs the stock `docker ARGS…` against this daemon, with the classic builder and the same credentials as `mica`.
     #[track_caller]
     pub fn docker<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+        run(&mut self.docker_command(args))
+    }
+
+    /// Runs `docker ARGS…` with this text on its standard input.
+    #[track_caller]
+    pub fn docker_fed<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &str) -> Ran {
+        run_fed(&mut self.docker_command(args), input)
+    }
+
+    fn docker_command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("docker");
         command
             .args(args)
@@ -154,7 +220,7 @@ impl Daemon {
             .env("DOCKER_BUILDKIT", "0")
             .env("DOCKER_CONFIG", self.folder.path().join("docker-config"))
             .env_remove("DOCKER_CONTEXT");
-        run(&mut command)
+        command
     }
 
     /// The daemon's address as clients take it.

@@ -2,8 +2,11 @@
 
 mod context;
 mod daemon;
+mod faulty_pushes;
 mod output;
+pub mod servers;
 
 pub use context::Context;
-pub use daemon::{Daemon, binary};
-pub use output::{Ran, run};
+pub use daemon::{Daemon, Options, binary};
+pub use faulty_pushes::FaultyPushes;
+pub use output::{Ran, run, run_fed};

@@ -30,12 +30,35 @@ impl Ran {
 /// Runs a command to its end with nothing on its standard input.
 #[track_caller]
 pub fn run(command: &mut Command) -> Ran {
+    let output = command.stdin(Stdio::null()).output();
+    ran(command, output)
+}
+
+/// Runs a command to its end with this text on its standard input.
+#[track_caller]
+pub fn run_fed(command: &mut Command, input: &str) -> Ran {
+    use std::io::Write;
+
+    let child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let output = child.and_then(|mut child| {
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // a command that does not want it has ended by then
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        child.wait_with_output()
+    });
+    ran(command, output)
+}
+
+#[track_caller]
+fn ran(command: &Command, output: std::io::Result<std::process::Output>) -> Ran {
     use std::os::unix::process::ExitStatusExt;
 
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|e| panic!("cannot run {:?}: {e}", command.get_program()));
+    let output = output.unwrap_or_else(|e| panic!("cannot run {:?}: {e}", command.get_program()));
     Ran {
         code: output
             .status

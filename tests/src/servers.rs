@@ -1,0 +1,18 @@
+//! Servers that tests talk to beside the daemon: real registries, and proxies that get in the way.
+
+mod connect;
+mod docker_registry;
+mod faults;
+
+pub use connect::ConnectProxy;
+pub use docker_registry::DockerRegistry;
+pub use faults::FaultProxy;
+
+use std::net::{SocketAddr, TcpListener};
+
+/// A listener on a free port of this machine.
+fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    (listener, address)
+}
