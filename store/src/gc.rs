@@ -92,9 +92,9 @@ impl Store {
         let diff_ids = query
             .query_map(own, |row| rows::digest(row, 0).map(DiffId))?
             .collect::<Result<Vec<_>, _>>()?;
+        let claims = claims::only_of(db, id)?;
         db.prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
             .execute(own)?;
-        let claims = claims::only_of(db, id)?;
         let documents = crate::documents::of(db, id)?;
         db.prepare_cached("DELETE FROM documents WHERE image = ?1")?
             .execute(own)?;
