@@ -39,7 +39,8 @@ impl Store {
         manifest: Option<&Raw<Manifest>>,
         tags: &[Reference],
     ) -> Result<Committed, Error> {
-        self.commit(lease, config, manifest, &[], tags)
+        let documents: Vec<_> = manifest.iter().map(|own| (own.digest(), own.bytes())).collect();
+        self.commit(lease, config, manifest, &documents, tags)
     }
 
     /// As [`commit_image`](Self::commit_image), for an image as a registry has it: its manifest becomes the current one, and
@@ -125,8 +126,14 @@ impl Store {
         documents: &[Document<'_>],
     ) -> Result<Prepared, Error> {
         let diff_ids = &config.rootfs.diff_ids;
-        let layers = self.pin_layers(lease, diff_ids)?;
         let known = self.inner.database.read(|db| find_record(db, &id))?;
+        if manifest.is_none() && known.is_none() {
+            // a manifest made here must not spread one image's lie about another's layer
+            for diff_id in diff_ids {
+                self.settle_if_disputed(lease, diff_id)?;
+            }
+        }
+        let layers = self.pin_layers(lease, diff_ids)?;
         let (manifest, blobs, written) = match (manifest, known) {
             (None, Some(known)) => (known.manifest, None, None),
             (Some(manifest), _) => (

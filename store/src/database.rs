@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::locks::lock;
 
 /// Version 1 of the tables. `tar` and `tree` say whether a layer has that form: 0 no, 1 yes, 2 yes and durable. What
-/// `layer_blobs` says was hashed; `layer_claims` is what images say of blobs that nobody looked into yet.
+/// `layer_blobs` says was hashed; `layer_claims` is what images say of blobs, `false_claims` what of that was found untrue.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS images (
@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS layer_claims (
     diff_id BLOB NOT NULL, digest BLOB NOT NULL, size INTEGER NOT NULL, compression TEXT NOT NULL,
     PRIMARY KEY (diff_id, digest)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS layer_claims_by_blob ON layer_claims (digest);
+CREATE TABLE IF NOT EXISTS false_claims (
+    diff_id BLOB NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (diff_id, digest)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents (
     image BLOB NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (image, digest)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS documents_by_digest ON documents (digest);

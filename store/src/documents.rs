@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use crate::error::Error;
 use crate::images::Image;
 use crate::lease::Lease;
+use crate::locks::share;
 use crate::rows;
 use crate::store::Store;
 
@@ -35,8 +36,9 @@ impl Store {
         }
     }
 
-    /// The manifests and indexes the image came with.
+    /// The manifests and indexes the image came with; kept by the lease.
     pub fn documents(&self, lease: &Lease, image: &ImageId) -> Result<Vec<Digest>, Error> {
+        let _gate = share(&self.inner.gate);
         let documents = self.inner.database.read(|db| of(db, image))?;
         for digest in &documents {
             lease.pin_blob(digest);

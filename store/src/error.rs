@@ -63,6 +63,26 @@ pub enum Error {
         /// Its length in bytes.
         size: u64,
     },
+    /// A blob was to be completed before all of it came.
+    #[error("only {have} of the {size} bytes of blob {digest} came")]
+    Incomplete {
+        /// The blob.
+        digest: Digest,
+        /// How many bytes from the start are there.
+        have: u64,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// An image says of a blob that it holds a layer, which it does not.
+    #[error("blob {blob} is not layer {diff_id} as its image says: {reason}")]
+    FalseClaim {
+        /// The layer.
+        diff_id: DiffId,
+        /// The blob.
+        blob: Digest,
+        /// What it is instead.
+        reason: String,
+    },
     /// A layer that is needed is not in the store.
     #[error("layer {diff_id} is not in the store")]
     MissingLayer {

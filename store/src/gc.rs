@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fs_err as fs;
 use mica_oci::{ChainId, DiffId, Digest, ImageId};
@@ -10,9 +11,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::database::Durability;
 use crate::error::Error;
+use crate::layers::claims;
 use crate::locks::exclude;
-use crate::rows;
 use crate::store::Store;
+use crate::{partial, rows};
 
 /// What removing an image freed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,6 +92,7 @@ impl Store {
         let diff_ids = query
             .query_map(own, |row| rows::digest(row, 0).map(DiffId))?
             .collect::<Result<Vec<_>, _>>()?;
+        let claims = claims::only_of(db, id)?;
         db.prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
             .execute(own)?;
         let documents = crate::documents::of(db, id)?;
@@ -98,6 +101,11 @@ impl Store {
         db.prepare_cached("DELETE FROM images WHERE id = ?1")?
             .execute(own)?;
         let mut freed = self.free_layers(db, diff_ids.iter().copied())?;
+        for (diff_id, blob) in claims {
+            if !self.inner.pins.holds(&blob) && claims::forget(db, &diff_id, &blob)? {
+                self.free_blob(db, &blob, &mut freed)?;
+            }
+        }
         for document in documents.into_iter().chain([*id.digest(), manifest]) {
             self.free_blob(db, &document, &mut freed)?;
         }
@@ -139,8 +147,10 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         db.prepare_cached("DELETE FROM layer_blobs WHERE diff_id = ?1")?
             .execute(own)?;
-        db.prepare_cached("DELETE FROM layer_claims WHERE diff_id = ?1")?
-            .execute(own)?;
+        for table in ["layer_claims", "false_claims"] {
+            db.prepare_cached(&format!("DELETE FROM {table} WHERE diff_id = ?1"))?
+                .execute(own)?;
+        }
         db.prepare_cached("DELETE FROM layers WHERE diff_id = ?1")?
             .execute(own)?;
         if record.tar {
@@ -183,8 +193,13 @@ impl Store {
         Ok(freed.bytes)
     }
 
-    /// Frees everything that no image, cache record or lease keeps, and gives the number of bytes.
+    /// Frees everything that no image, cache record or lease keeps, and what is left of downloads that nobody is at; gives the
+    /// number of bytes.
     pub fn collect(&self) -> Result<u64, Error> {
+        Ok(self.drop_partials(Duration::ZERO)? + self.collect_unnamed()?)
+    }
+
+    fn collect_unnamed(&self) -> Result<u64, Error> {
         let _gate = exclude(&self.inner.gate);
         let mut freed = self.inner.database.write(Durability::Full, |db| {
             let mut query = db.prepare_cached(
@@ -195,7 +210,7 @@ impl Store {
                 .query_map([], |row| rows::digest(row, 0).map(DiffId))?
                 .collect::<Result<Vec<_>, _>>()?;
             let freed = self.free_layers(db, unused)?;
-            crate::sources::drop_strays(db)?;
+            crate::sources::drop_strays(db, &self.inner.pins)?;
             Ok(freed)
         })?;
         self.inner.database.read(|db| self.find_strays(db, &mut freed))?;
@@ -242,9 +257,9 @@ impl Store {
                 self.inner.trash.take(&folder.join(name))?;
             }
         }
-        self.drop_old_partials()?;
+        self.drop_partials(partial::KEPT)?;
         self.drop_what_was_not_synced()?;
-        self.collect()?;
+        self.collect_unnamed()?;
         Ok(())
     }
 

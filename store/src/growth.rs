@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use fs_err::File;
+use mica_oci::Digest;
 
 use crate::locks::lock;
 
@@ -33,7 +34,7 @@ struct State {
 enum Stage {
     #[default]
     Growing,
-    Whole,
+    Whole(Digest),
     Failed,
 }
 
@@ -62,32 +63,48 @@ impl Growth {
         }
     }
 
-    pub(crate) fn is_cancelled(&self) -> bool {
-        lock(&self.0.state).cancelled
+    /// The digest and the length of the whole, once all of it is there.
+    pub fn outcome(&self) -> Option<(Digest, u64)> {
+        let state = lock(&self.0.state);
+        match state.stage {
+            Stage::Whole(digest) => Some((digest, state.length)),
+            Stage::Growing | Stage::Failed => None,
+        }
     }
 
+    /// For whoever makes it.
+    pub(crate) fn grower(&self) -> Grower<'_> {
+        Grower(self)
+    }
+}
+
+/// Makes a blob grow. Dropped before the blob is whole, its making failed, whatever the reason.
+pub(crate) struct Grower<'a>(&'a Growth);
+
+impl Grower<'_> {
     /// A writer that makes it grow in `file`.
     pub(crate) fn writer<'a, W: Write>(&'a self, file: File, out: &'a mut W) -> GrowthWriter<'a, W> {
-        lock(&self.0.state).file = Some(Arc::new(file));
-        GrowthWriter { growth: self, out }
+        lock(&self.0.0.state).file = Some(Arc::new(file));
+        GrowthWriter { growth: self.0, out }
     }
 
     /// All of it is in `file`.
-    pub(crate) fn finish(&self, file: File, length: u64) {
-        let mut state = lock(&self.0.state);
+    pub(crate) fn finish(&self, file: File, digest: Digest, length: u64) {
+        let mut state = lock(&self.0.0.state);
         state.file = Some(Arc::new(file));
         state.length = length;
-        state.stage = Stage::Whole;
-        self.0.changed.notify_all();
+        state.stage = Stage::Whole(digest);
+        self.0.0.changed.notify_all();
     }
+}
 
-    /// Its making failed.
-    pub(crate) fn fail(&self) {
-        let mut state = lock(&self.0.state);
+impl Drop for Grower<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.0.state);
         if state.stage == Stage::Growing {
             state.stage = Stage::Failed;
+            self.0.0.changed.notify_all();
         }
-        self.0.changed.notify_all();
     }
 }
 
@@ -105,7 +122,7 @@ pub(crate) struct GrowthWriter<'a, W> {
 
 impl<W: Write> Write for GrowthWriter<'_, W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.growth.is_cancelled() {
+        if lock(&self.growth.0.state).cancelled {
             return Err(io::Error::other("nobody wants it any more"));
         }
         self.out.write_all(buf)?;
@@ -141,7 +158,7 @@ impl Read for GrowthReader {
         let (file, length) = loop {
             match (&state.file, state.stage) {
                 (Some(file), _) if state.length > self.at => break (file.clone(), state.length),
-                (_, Stage::Whole) => return Ok(0),
+                (_, Stage::Whole(_)) => return Ok(0),
                 (_, Stage::Failed) => return Err(io::Error::other("the blob could not be made")),
                 (_, Stage::Growing) if state.cancelled => {
                     return Err(io::Error::other("nobody wants it any more"));

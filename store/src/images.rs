@@ -12,8 +12,8 @@ use crate::database::Durability;
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::locks::share;
-use crate::rows;
 use crate::store::{Inner, Store};
+use crate::{documents, rows};
 
 /// An image as the store knows it.
 #[derive(Debug, Clone)]
@@ -121,13 +121,19 @@ impl Store {
         self.inner.database.read(|db| self.inner.find_image(db, id))
     }
 
-    /// The image with this ID, with its config, manifest and layers kept by the lease.
+    /// The image with this ID, with its config, documents and layers kept by the lease.
     pub fn hold_image(&self, lease: &Lease, id: &ImageId) -> Result<Option<Image>, Error> {
         let _gate = share(&self.inner.gate);
-        let image = self.inner.database.read(|db| self.inner.find_image(db, id))?;
+        let (image, documents) = self.inner.database.read(|db| {
+            let image = self.inner.find_image(db, id)?;
+            Ok((image, documents::of(db, id)?))
+        })?;
         if let Some(image) = &image {
             lease.pin_blob(id.digest());
             lease.pin_blob(&image.manifest.digest);
+            for document in &documents {
+                lease.pin_blob(document);
+            }
             for diff_id in &image.config.rootfs.diff_ids {
                 lease.pin_layer(diff_id);
             }

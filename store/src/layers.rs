@@ -3,6 +3,7 @@
 pub(crate) mod claims;
 mod compression;
 pub(crate) mod forms;
+mod guess;
 pub(crate) mod views;
 
 use std::path::Path;
@@ -44,8 +45,15 @@ pub(crate) struct Record {
     pub(crate) tree: bool,
     /// A compressed blob of it.
     pub(crate) blob: Option<Digest>,
-    /// Blobs that images claim to hold it, and into which nobody looked.
+    /// Blobs that images claim to hold it and into which nobody looked; filled in only if nothing else was checked.
     pub(crate) claims: Vec<Digest>,
+}
+
+impl Record {
+    /// Whether nothing was checked and there is not just one blob that can be meant.
+    pub(crate) fn is_disputed(&self) -> bool {
+        !self.layer.exact && self.claims.len() != 1
+    }
 }
 
 /// A layer's row.
@@ -108,7 +116,7 @@ pub(crate) fn insert_blob(
         rows::length(blob.size),
         compression.layer_media_type().as_str(),
     ))?;
-    Ok(())
+    claims::proved(db, diff_id, &blob.digest)
 }
 
 fn of(packed: &Packed) -> Layer {

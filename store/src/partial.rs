@@ -22,8 +22,8 @@ use crate::store::{Inner, Store};
 
 /// What holds less than this is not worth keeping when its download ends early, in bytes.
 const WORTH_KEEPING: u64 = 1 << 20;
-/// What nobody went on with for so long is thrown away when the store is opened.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What was not written to for so long is thrown away when the store is opened.
+pub(crate) const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The length of what holes in files are aligned to, at most.
 const BLOCK: u64 = 64 << 10;
 /// How much is read back at once to be hashed, in bytes.
@@ -33,12 +33,12 @@ const WRITE_BACK: u64 = 8 << 20;
 
 /// The blobs that are being written at this moment; each by one at a time.
 #[derive(Debug, Default)]
-pub(crate) struct Claims {
+pub(crate) struct Busy {
     taken: Mutex<HashSet<Digest>>,
     freed: Condvar,
 }
 
-impl Claims {
+impl Busy {
     fn take(&self, digest: &Digest) {
         let mut taken = lock(&self.taken);
         while !taken.insert(*digest) {
@@ -52,8 +52,8 @@ impl Claims {
     }
 }
 
-/// A blob of known digest and size of which some bytes may be there. Dropped early, it stays for the next attempt if it
-/// holds enough.
+/// A blob of known digest and size of which some bytes may be there. Dropped early, what is there from the start stays for
+/// the next attempt, if it is 1 MiB or more.
 pub struct Partial {
     store: Arc<Inner>,
     lease: Lease,
@@ -80,10 +80,12 @@ impl fmt::Debug for Partial {
 }
 
 impl Store {
-    /// The blob with what an earlier attempt left of it. Waits while another thread has it.
+    /// The blob with what an earlier attempt left of it, which is read and hashed again; the digest is kept by the lease. Waits
+    /// while another thread has it: one that asks twice waits for itself.
     pub fn partial(&self, lease: &Lease, digest: &Digest, size: u64) -> Result<Partial, Error> {
         let path = self.inner.paths.partial(digest);
-        self.inner.claims.take(digest);
+        lease.pin_blob(digest);
+        self.inner.busy.take(digest);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -93,7 +95,7 @@ impl Store {
         let file = match file {
             Ok(file) => file,
             Err(error) => {
-                self.inner.claims.free(digest);
+                self.inner.busy.free(digest);
                 return Err(Error::io("open a partial blob")(error));
             }
         };
@@ -113,19 +115,12 @@ impl Store {
         Ok(partial)
     }
 
-    /// Throws away all that is left of downloads that do not go on, and gives the number of bytes.
-    pub fn forget_partials(&self) -> Result<u64, Error> {
-        self.drop_partials(Duration::ZERO)
-    }
-
-    /// At open: what nobody went on with for days.
-    pub(crate) fn drop_old_partials(&self) -> Result<(), Error> {
-        self.drop_partials(KEPT).map(drop)
-    }
-
-    fn drop_partials(&self, age: Duration) -> Result<u64, Error> {
+    /// Throws away what is left of downloads that nobody is at and that was not written to for at least `age`; gives the number of
+    /// bytes.
+    pub(crate) fn drop_partials(&self, age: Duration) -> Result<u64, Error> {
         let look = || Error::io("look at partial blobs");
-        let taken = lock(&self.inner.claims.taken);
+        // held to the end, so that none of them is gone on with meanwhile
+        let taken = lock(&self.inner.busy.taken);
         let now = SystemTime::now();
         let mut bytes = 0;
         for entry in fs::read_dir(self.inner.paths.partials()).map_err(look())? {
@@ -182,6 +177,7 @@ impl Partial {
         }
         let write = || Error::io("write a partial blob");
         self.file.file().write_all_at(bytes, offset).map_err(write())?;
+        disk::failpoint("partial.written");
         if offset == self.hashed {
             self.hasher.update(bytes);
             self.hashed = end;
@@ -210,26 +206,30 @@ impl Partial {
 
     /// Forgets all that is there.
     pub fn restart(&mut self) -> Result<(), Error> {
-        self.file.set_len(0).map_err(Error::io("empty a partial blob"))?;
         self.hasher = Hasher::new();
         self.hashed = 0;
         self.written_back = 0;
         self.beyond.clear();
-        Ok(())
+        self.file.set_len(0).map_err(Error::io("empty a partial blob"))
     }
 
-    /// Makes the blob visible and durable. If it is not what its digest says it is gone.
+    /// Makes the blob visible and durable.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`] if not all of it is there, which leaves what is; [`Error::Digest`] if it is not what it should be,
+    /// which throws all of it away.
     pub fn commit(mut self) -> Result<Blob, Error> {
         if self.hashed != self.size {
-            let have = self.hashed;
-            return Err(Error::corrupt(
-                self.digest,
-                format!("only {have} of its {} bytes came", self.size),
-            ));
+            return Err(Error::Incomplete {
+                digest: self.digest,
+                have: self.hashed,
+                size: self.size,
+            });
         }
         let actual = std::mem::take(&mut self.hasher).finish();
         if actual != self.digest {
-            self.restart()?;
+            // not worth keeping
+            self.hashed = 0;
             return Err(Error::Digest {
                 expected: self.digest,
                 actual,
@@ -290,6 +290,8 @@ impl Partial {
             false => length,
         };
         self.file.set_len(prefix)?;
+        disk::failpoint("partial.cut");
+        self.written_back = prefix;
         self.hash_up_to(prefix)
     }
 }
@@ -299,7 +301,10 @@ impl Drop for Partial {
         if self.hashed < WORTH_KEEPING {
             // absent once committed; what cannot be removed now goes when it is old
             let _ = disk::remove(&self.path);
+        } else if !self.beyond.is_empty() {
+            // without a gap all that is left can be used; with one, the next attempt finds it
+            let _ = self.file.set_len(self.hashed);
         }
-        self.store.claims.free(&self.digest);
+        self.store.busy.free(&self.digest);
     }
 }

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 use crate::database::Durability;
 use crate::error::Error;
+use crate::lease::Pins;
 use crate::rows;
 use crate::store::Store;
 
@@ -59,12 +60,20 @@ impl Store {
     }
 }
 
-/// Drops what is known of blobs that no row names any more.
-pub(crate) fn drop_strays(db: &Connection) -> Result<(), Error> {
-    db.execute(
-        "DELETE FROM sources WHERE digest NOT IN (SELECT digest FROM layer_blobs)
-         AND digest NOT IN (SELECT id FROM images) AND digest NOT IN (SELECT diff_id FROM layers WHERE tar > 0)",
-        [],
+/// Drops what is known of blobs that no row names any more and no lease keeps.
+pub(crate) fn drop_strays(db: &Connection, pins: &Pins) -> Result<(), Error> {
+    let mut query = db.prepare_cached(
+        "SELECT DISTINCT digest FROM sources WHERE digest NOT IN (SELECT digest FROM layer_blobs)
+         AND digest NOT IN (SELECT digest FROM layer_claims) AND digest NOT IN (SELECT id FROM images)
+         AND digest NOT IN (SELECT digest FROM documents) AND digest NOT IN (SELECT manifest FROM images)
+         AND digest NOT IN (SELECT diff_id FROM layers WHERE tar > 0)",
     )?;
+    let strays = query.query_map([], |row| rows::digest(row, 0))?;
+    let mut delete = db.prepare_cached("DELETE FROM sources WHERE digest = ?1")?;
+    for stray in strays.collect::<Result<Vec<_>, _>>()? {
+        if !pins.holds(&stray) {
+            delete.execute([stray.as_raw()])?;
+        }
+    }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::format;
 use crate::layers::views::Indexes;
 use crate::lease::{Lease, Pins};
 use crate::locks::lock;
-use crate::partial::Claims;
+use crate::partial::Busy;
 use crate::paths::Paths;
 use crate::trash::Trash;
 
@@ -43,7 +43,9 @@ pub(crate) struct Inner {
     pub(crate) trash: Trash,
     pub(crate) configs: Configs,
     pub(crate) flights: Flights,
-    pub(crate) claims: Claims,
+    /// One lock for each layer that is being compressed.
+    pub(crate) compressions: Flights,
+    pub(crate) busy: Busy,
     pub(crate) indexes: Indexes,
     /// Uses of cache records that are not written yet.
     pub(crate) uses: Mutex<HashMap<CacheKey, Uses>>,
@@ -67,7 +69,8 @@ impl Store {
                 trash: Trash::open(&paths)?,
                 configs: Configs::default(),
                 flights: Flights::default(),
-                claims: Claims::default(),
+                compressions: Flights::default(),
+                busy: Busy::default(),
                 indexes: Indexes::default(),
                 uses: Mutex::default(),
                 _lock: lock,

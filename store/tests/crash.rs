@@ -10,15 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use mica_layer::Packed;
-use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP};
+use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST};
 use mica_oci::{
     CacheKey, ChainId, Compression, ContentDigest, Descriptor, DiffId, Digest, ImageId, Index, Manifest, Raw,
     Reference,
 };
-use mica_store::{CacheRecord, FAILPOINTS, Store};
-use support::{Entry, blob_files, config, fast_folder, gzip, layer, name, names, scratch_files, tar};
+use mica_store::{CacheRecord, Error, FAILPOINTS, Growth, Lease, Store};
+use support::{
+    Entry, blob_files, config, fast_folder, gzip, layer, manifest, name, names, noise, scratch_files, tar,
+};
 
 const ROOT: &str = "MICA_CRASH_ROOT";
 const LOG: &str = "MICA_CRASH_LOG";
@@ -89,6 +92,8 @@ fn live(store: &Store, log: &mut Log) {
     store.tree(&lease, &diff_id).unwrap();
     store.tar(&lease, &diff_id).unwrap();
 
+    from_a_registry(store, &lease, log);
+
     // names move and go, images go
     log.say("loses", "d", &c.image.id);
     store.tag(&name("d"), &a.image.id).unwrap();
@@ -105,6 +110,80 @@ fn live(store: &Store, log: &mut Log) {
     log.say("lacks", "e", &e.image.id);
     store.prune_cache(&mut |_| true).unwrap();
     store.collect().unwrap();
+}
+
+/// A layer's tar, and what its download gives: so long that half of it is kept.
+fn download() -> &'static (Vec<u8>, Vec<u8>) {
+    static DOWNLOAD: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+    DOWNLOAD.get_or_init(|| {
+        let rest = noise(1, 9 << 18);
+        let plain = tar(&[Entry::File("lazy", b"lazy"), Entry::File("rest", &rest)]);
+        let packed = gzip(&plain);
+        (plain, packed)
+    })
+}
+
+/// An image that comes in pieces, is not looked into at first, has indexes, and is sent somewhere else.
+fn from_a_registry(store: &Store, lease: &Lease, log: &mut Log) {
+    let (plain, packed) = download();
+    let (digest, size, half) = (Digest::of(packed), packed.len() as u64, packed.len() / 2);
+    let mut partial = store.partial(lease, &digest, size).unwrap();
+    let known = partial.offset() as usize;
+    assert!(known <= packed.len());
+    partial
+        .write_at(half as u64 + 100_000, &packed[half + 100_000..])
+        .unwrap();
+    partial.write_at(0, &packed[..half]).unwrap();
+    drop(partial);
+    let mut partial = store.partial(lease, &digest, size).unwrap();
+    assert!(partial.offset() >= half as u64);
+    partial.write_at(half as u64, &packed[half..]).unwrap();
+    let blob = partial.commit().unwrap();
+
+    let diff_id = DiffId(Digest::of(plain));
+    store
+        .add_layer_blob_unchecked(lease, &blob, Compression::Gzip, &diff_id)
+        .unwrap();
+    let config = config("lazy", &[diff_id]);
+    let own = manifest(&config, &[&blob]);
+    let index = Raw::of(Index {
+        schema_version: 2,
+        media_type: None,
+        manifests: vec![Descriptor::new(
+            OCI_MANIFEST,
+            own.digest(),
+            own.bytes().len() as u64,
+        )],
+        annotations: BTreeMap::new(),
+    })
+    .unwrap();
+    let image = store
+        .commit_pulled(lease, &config, &own, &[index], &[name("lazy")])
+        .unwrap()
+        .image;
+    log.say("has", "lazy", &image.id);
+    store
+        .add_sources(&[digest], &name("lazy").repository, &digest)
+        .unwrap();
+    // somebody lies about the same layer
+    let lie = store.put_blob(lease, &gzip(b"lie")).unwrap();
+    match store.add_layer_blob_unchecked(lease, &lie, Compression::Gzip, &diff_id) {
+        Ok(_) => {}
+        // in the second life
+        Err(Error::FalseClaim { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+    store.tree(lease, &diff_id).unwrap();
+
+    let zstd = store
+        .compress_layer(lease, &diff_id, Compression::Zstd, 1, &Growth::new())
+        .unwrap();
+    let mut pushed = own.value().clone();
+    pushed.layers = vec![Descriptor::new(OCI_LAYER_ZSTD, zstd.digest, zstd.size)];
+    store
+        .commit_pulled(lease, &config, &Raw::of(pushed).unwrap(), &[], &[name("pushed")])
+        .unwrap();
+    log.say("has", "pushed", &image.id);
 }
 
 fn add_tree(store: &Store, lease: &mica_store::Lease) -> DiffId {
@@ -186,6 +265,24 @@ fn killed(point: &str, count: usize) -> bool {
     !output.status.success()
 }
 
+/// Whatever is left of a download can be gone on with.
+fn go_on(root: &Path, store: &Store) -> Result<(), String> {
+    let (_, packed) = download();
+    let digest = Digest::of(packed);
+    let left = names(&root.join("mica/partial"));
+    if left.iter().any(|name| *name != digest.hex()) {
+        return Err(format!("partial blobs of nobody: {left:?}"));
+    }
+    let lease = store.lease();
+    let mut partial = store.partial(&lease, &digest, packed.len() as u64).unwrap();
+    let from = partial.offset();
+    partial.write_at(from, &packed[from as usize..]).unwrap();
+    match partial.commit() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("a download cannot be gone on with at {from}: {error}")),
+    }
+}
+
 /// What must be so after any kill.
 fn check(root: &Path, promised: &str) -> Result<(), String> {
     let store = Store::open(root).map_err(|error| format!("cannot be opened: {error}"))?;
@@ -223,6 +320,16 @@ fn check(root: &Path, promised: &str) -> Result<(), String> {
         let manifest =
             Raw::<Manifest>::parse(&std::fs::read(manifest.path()).unwrap()).map_err(|e| e.to_string())?;
         blobs.extend([image.id.digest().hex(), image.manifest.digest.hex()]);
+        for document in store.documents(&lease, &image.id).unwrap() {
+            blobs.insert(document.hex());
+            let kept = store
+                .blob(&lease, &document)
+                .unwrap()
+                .ok_or("a document is gone")?;
+            if Digest::of(&std::fs::read(kept.path()).unwrap()) != document {
+                return Err("a document has other bytes".into());
+            }
+        }
         blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
         layers.extend(&image.config.rootfs.diff_ids);
     }
@@ -243,6 +350,15 @@ fn check(root: &Path, promised: &str) -> Result<(), String> {
             return Err(format!("{diff_id} holds {text:?}"));
         }
     }
+    for diff_id in &layers {
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let blob = store.layer_blob(&lease, diff_id, compression).unwrap();
+            blobs.extend(blob.map(|blob| blob.digest.hex()));
+        }
+    }
+    // claims nobody found false yet lie there as long as the layer does
+    blobs.insert(Digest::of(&gzip(b"lie")).hex());
+    go_on(root, &store)?;
     let index = std::fs::read(root.join("index.json")).map_err(|error| error.to_string())?;
     let index = Raw::<Index>::parse(&index).map_err(|error| error.to_string())?;
     for descriptor in &index.manifests {
@@ -258,12 +374,15 @@ fn check(root: &Path, promised: &str) -> Result<(), String> {
             }
         }
     }
-    drop((lease, store));
+    drop(lease);
+    store.collect().unwrap();
+    drop(store);
     let strays: Vec<String> = blob_files(root)
         .difference(&blobs)
         .chain(names(&root.join("mica/trees")).difference(&trees))
         .chain(&scratch_files(root))
         .chain(&names(&root.join("mica/trash")))
+        .chain(&names(&root.join("mica/partial")))
         .cloned()
         .collect();
     match strays.is_empty() {

@@ -30,6 +30,13 @@ impl Platform {
         }
         let wanted = self.normal();
         let offered = offered.normal();
+        // a part that is left out says nothing against it, but anything that says more comes first
+        let vague = offered.os.is_empty() || offered.architecture.is_empty();
+        if vague {
+            let fits = |offered: &str, wanted: &str| offered.is_empty() || offered == wanted;
+            let possible = fits(&offered.os, &wanted.os) && fits(&offered.architecture, &wanted.architecture);
+            return possible.then_some(u32::MAX - 1);
+        }
         if offered.os != wanted.os || offered.architecture != wanted.architecture {
             return None;
         }
@@ -41,7 +48,7 @@ impl Platform {
             (wanted, offered) if build(wanted) == build(offered) => 1,
             _ => return None,
         };
-        Some(variant * 2 + version)
+        Some(variant.saturating_mul(2).saturating_add(version))
     }
 
     /// The names as Go has them, whatever the document says.
@@ -77,7 +84,9 @@ fn variant_rank(wanted: &Platform, offered: &Platform) -> Option<u32> {
         return Some(0);
     }
     match wanted.architecture.as_str() {
-        "amd64" | "arm" | "arm64" => level(wanted)?.checked_sub(level(offered)?).map(|steps| steps + 1),
+        "amd64" | "arm" | "arm64" => level(wanted)?
+            .checked_sub(level(offered)?)
+            .map(|steps| steps.saturating_add(1)),
         // where variants are not ordered, one that is not named fits all
         _ => (wanted.variant.is_empty() || offered.variant.is_empty()).then_some(1),
     }
@@ -148,6 +157,23 @@ mod tests {
                 ],
                 Some(1),
             ),
+        ] {
+            assert_eq!(chosen(wanted, texts), at, "{wanted} of {texts:?}");
+        }
+    }
+
+    #[test]
+    fn what_says_little_comes_after_what_says_more() {
+        for (wanted, texts, at) in [
+            ("linux/amd64", &["linux", "linux/amd64"][..], Some(1)),
+            ("linux/amd64", &["none", "linux"], Some(1)),
+            ("linux/amd64", &["linux"], Some(0)),
+            ("linux/amd64", &["/amd64"], Some(0)),
+            ("linux/amd64", &["", "unknown/unknown"], Some(0)),
+            ("linux/amd64", &["windows", "/arm64"], None),
+            // numbers without measure
+            ("linux/arm/v4294967295", &["linux/arm/v5"], Some(0)),
+            ("linux/arm/v7", &["linux/arm/v99999999999", "linux/arm/vx"], None),
         ] {
             assert_eq!(chosen(wanted, texts), at, "{wanted} of {texts:?}");
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::digest::DiffId;
-use crate::document::{CONFIG_LIMIT, Document};
+use crate::document::{CONFIG_LIMIT, Document, null_as_default};
 
 /// An image config. Fields it does not know are kept in `extra` and written back.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -206,12 +206,6 @@ pub struct History {
 
 fn is_zero(n: &i64) -> bool {
     *n == 0
-}
-
-fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Times of images found in the wild are sometimes empty or malformed; such a time is no time.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::error::DocumentError;
@@ -27,6 +27,13 @@ pub trait Document: DeserializeOwned {
     const KIND: &'static str;
     /// The largest that is read, in bytes.
     const LIMIT: usize = DOCUMENT_LIMIT;
+}
+
+/// Takes `null` for what is absent, as programs in Go write and read it.
+pub(crate) fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl<T: Document> Raw<T> {

@@ -5,20 +5,32 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::null_as_default;
 use crate::error::PlatformError;
 
-/// What an image runs on.
+/// What an image runs on. Documents of others may leave any part out, which then is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// `amd64`, `arm64`, …
+    #[serde(default, deserialize_with = "null_as_default")]
     pub architecture: String,
     /// `linux`
+    #[serde(default, deserialize_with = "null_as_default")]
     pub os: String,
     /// Windows build; empty elsewhere.
-    #[serde(rename = "os.version", default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "os.version",
+        default,
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_as_default"
+    )]
     pub os_version: String,
     /// `v7`, `v8`, …; empty where the architecture has none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_as_default"
+    )]
     pub variant: String,
 }
 

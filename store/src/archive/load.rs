@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use mica_layer::{Format, decompress};
 use mica_oci::config::ImageConfig;
-use mica_oci::document::Document;
+use mica_oci::document::{DOCUMENT_LIMIT, Document};
 use mica_oci::{Compression, Descriptor, DiffId, Digest, ImageId, Index, Manifest, Platform, Raw, Reference};
 
 use super::spool::Spool;
@@ -84,7 +84,7 @@ pub fn load<'a>(
         visited_bytes: 0,
     };
     let index = loading.document::<Index>(INDEX)?;
-    if let Some(bytes) = loading.spool.document(MANIFEST)? {
+    if let Some(bytes) = loading.spool.document(MANIFEST, DOCUMENT_LIMIT)? {
         let items: Vec<Item> = serde_json::from_slice(&bytes)
             .map_err(|error| refuse(format!("{MANIFEST} cannot be read: {error}")))?;
         let manifests = loading.manifests(index.as_ref())?;
@@ -144,7 +144,7 @@ struct Parts {
 impl Loading<'_> {
     /// A small file of a known kind, if it is there.
     fn document<T: Document>(&self, path: &str) -> Result<Option<Raw<T>>, Error> {
-        match self.spool.document(path)? {
+        match self.spool.document(path, T::LIMIT)? {
             Some(bytes) => Raw::parse(&bytes).map(Some).map_err(|source| Error::Document {
                 what: format!("{path} in the archive"),
                 source,
@@ -405,7 +405,12 @@ impl Loading<'_> {
 
     /// Whether the layer is there, with the blob that the manifest names if there is one.
     fn has(&self, diff_id: &DiffId, named: Option<&Digest>) -> Result<bool, Error> {
-        if self.store.layer(self.lease, diff_id)?.is_none() {
+        // what is only claimed to be the layer is no reason to leave the archive's out
+        if !self
+            .store
+            .layer(self.lease, diff_id)?
+            .is_some_and(|layer| layer.exact)
+        {
             return Ok(false);
         }
         match named {

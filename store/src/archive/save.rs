@@ -76,7 +76,7 @@ fn select<'a>(
         held.ok_or(Error::MissingImage { image: image.id })?;
         // how long they are has to be known before they are written
         for diff_id in &image.config.rootfs.diff_ids {
-            store.settle(lease, diff_id, &|| Ok(()))?;
+            store.settle(lease, diff_id)?;
         }
         let layers = store.pin_layers(lease, &image.config.rootfs.diff_ids)?;
         let manifest = crate::commit::plain_manifest(&image.config, &layers)?;

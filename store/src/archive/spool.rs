@@ -5,7 +5,6 @@ use std::io::Read;
 
 use mica_layer::{ImagePath, Kind, TarEntry, TarReader, decompress};
 use mica_oci::Digest;
-use mica_oci::document::DOCUMENT_LIMIT;
 
 use super::load::refuse;
 use crate::error::Error;
@@ -147,13 +146,13 @@ impl Spool {
         bytes.ok_or_else(|| refuse(format!("{path} is not in it")))
     }
 
-    /// The bytes of a small file, if it is there.
-    pub(super) fn document(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+    /// The bytes of a file of at most `limit` bytes, if it is there.
+    pub(super) fn document(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Error> {
         let Some(spooled) = self.get(path)? else {
             return Ok(None);
         };
-        if spooled.size > DOCUMENT_LIMIT as u64 {
-            return Err(refuse(format!("{path} is larger than {DOCUMENT_LIMIT} bytes")));
+        if spooled.size > limit as u64 {
+            return Err(refuse(format!("{path} is larger than {limit} bytes")));
         }
         let mut bytes = Vec::new();
         spooled

@@ -1,37 +1,38 @@
-//! Layers that were pulled and that nobody looked into: an image says which blob holds which layer, and may lie.
+//! Claims: an image says which blob holds which layer, and may lie until somebody has looked.
 
-use std::io::Read;
+use std::cell::Cell;
+use std::io::{self, Read};
 
-use mica_oci::{Compression, Descriptor, DiffId, Digest, MediaType};
+use mica_layer::{Format, decompress};
+use mica_oci::{Compression, Descriptor, DiffId, Digest, Hashing, ImageId, MediaType};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Layer, Record, record};
+use super::guess::guess;
+use super::{Layer, Record, insert_blob, record};
 use crate::blobs::Blob;
 use crate::database::Durability;
 use crate::error::Error;
-use crate::layers::forms::{GoOn, inflated_size};
+use crate::layers::forms::copy;
 use crate::lease::Lease;
 use crate::locks::share;
 use crate::rows;
 use crate::store::Store;
 
-/// The bytes of a zstd frame's header that tell the content's size (RFC 8878, section 3.1.1.1).
-const ZSTD_HEADER: usize = 18;
-/// As much as any tar grows when it is inflated, in a guess.
-const MOST: u64 = 1000;
-
-/// The blobs that are claimed to hold a layer.
+/// The blobs that are claimed to hold a layer, those left out that are known not to.
 pub(super) fn of(db: &Connection, diff_id: &DiffId) -> Result<Vec<Digest>, Error> {
-    let mut query =
-        db.prepare_cached("SELECT digest FROM layer_claims WHERE diff_id = ?1 ORDER BY digest")?;
+    let mut query = db.prepare_cached(
+        "SELECT digest FROM layer_claims WHERE diff_id = ?1
+         AND digest NOT IN (SELECT digest FROM false_claims WHERE diff_id = ?1) ORDER BY digest",
+    )?;
     let found = query.query_map([diff_id.digest().as_raw()], |row| rows::digest(row, 0))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// The first blob that is claimed to hold a layer.
+/// A blob that is claimed to hold a layer, one that is known not to only if there is no other.
 pub(crate) fn first(db: &Connection, diff_id: &DiffId) -> Result<Option<Descriptor>, Error> {
     let mut query = db.prepare_cached(
-        "SELECT digest, size, compression FROM layer_claims WHERE diff_id = ?1 ORDER BY digest LIMIT 1",
+        "SELECT digest, size, compression, digest IN (SELECT digest FROM false_claims WHERE diff_id = ?1) AS lie
+         FROM layer_claims WHERE diff_id = ?1 ORDER BY lie, digest LIMIT 1",
     )?;
     let found = query.query_row([diff_id.digest().as_raw()], |row| {
         let media_type = MediaType::new(row.get::<_, String>(2)?);
@@ -42,6 +43,38 @@ pub(crate) fn first(db: &Connection, diff_id: &DiffId) -> Result<Option<Descript
         ))
     });
     Ok(found.optional()?)
+}
+
+/// The claims that this image makes and no other.
+pub(crate) fn only_of(db: &Connection, image: &ImageId) -> Result<Vec<(DiffId, Digest)>, Error> {
+    let mut query = db.prepare_cached(
+        "SELECT DISTINCT i.diff_id, i.blob FROM image_layers i
+         JOIN layer_claims c ON c.diff_id = i.diff_id AND c.digest = i.blob
+         WHERE i.image = ?1 AND NOT EXISTS (
+             SELECT 1 FROM image_layers o WHERE o.diff_id = i.diff_id AND o.blob = i.blob AND o.image <> ?1)",
+    )?;
+    let found = query.query_map([image.digest().as_raw()], |row| {
+        Ok((DiffId(rows::digest(row, 0)?), rows::digest(row, 1)?))
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Drops a claim if the layer has a form that was checked, and says whether it did.
+pub(crate) fn forget(db: &Connection, diff_id: &DiffId, blob: &Digest) -> Result<bool, Error> {
+    if !record(db, diff_id)?.is_some_and(|record| record.layer.exact) {
+        return Ok(false);
+    }
+    proved(db, diff_id, blob)?;
+    Ok(true)
+}
+
+/// Drops a claim, which need not be made any more.
+pub(super) fn proved(db: &Connection, diff_id: &DiffId, blob: &Digest) -> Result<(), Error> {
+    for table in ["layer_claims", "false_claims"] {
+        db.prepare_cached(&format!("DELETE FROM {table} WHERE diff_id = ?1 AND digest = ?2"))?
+            .execute((diff_id.digest().as_raw(), blob.as_raw()))?;
+    }
+    Ok(())
 }
 
 /// Writes the sizes of the images that have the layer again.
@@ -57,7 +90,12 @@ pub(super) fn resize_images(db: &Connection, diff_id: &DiffId) -> Result<(), Err
 
 impl Store {
     /// Takes in a layer as a blob just as it was received, without looking into it. That it holds `claimed` is checked when it
-    /// is inflated for the first time; until then its size is a guess.
+    /// is inflated for the first time; until then its size is a guess. How it is compressed is told from the blob itself
+    /// where it can be, and from `compression` else.
+    ///
+    /// # Errors
+    /// [`Error::Digest`] if the blob is known to hold another layer, or is not compressed and not the layer's tar;
+    /// [`Error::FalseClaim`] if it was looked into before and did not hold the layer.
     pub fn add_layer_blob_unchecked(
         &self,
         lease: &Lease,
@@ -65,210 +103,227 @@ impl Store {
         compression: Compression,
         claimed: &DiffId,
     ) -> Result<Layer, Error> {
-        if compression == Compression::None {
-            return match blob.digest == *claimed.digest() {
-                true => self.add_layer_blob(lease, blob, compression, claimed),
-                false => Err(Error::Digest {
-                    expected: *claimed.digest(),
-                    actual: blob.digest,
-                }),
-            };
+        if blob.digest == *claimed.digest() {
+            return self.add_layer_blob(lease, blob, Compression::None, claimed);
         }
+        let Some(compression) = seen_compression(blob, compression)? else {
+            return Err(Error::Digest {
+                expected: *claimed.digest(),
+                actual: blob.digest,
+            });
+        };
         lease.pin_layer(claimed);
         let size = guess(blob, compression)?;
         self.inner.database.write(Durability::Normal, |db| {
-            let known: Option<[u8; 32]> =
-                rows::first(db, "SELECT diff_id FROM layer_blobs WHERE digest = ?1", [blob.digest.as_raw()])?;
-            if let Some(actual) = known.map(Digest::from_raw)
-                && actual != *claimed.digest()
-            {
-                return Err(Error::Digest {
-                    expected: *claimed.digest(),
-                    actual,
-                });
-            }
-            let raw = claimed.digest().as_raw();
-            db.prepare_cached("INSERT OR IGNORE INTO layers (diff_id, size) VALUES (?1, ?2)")?
-                .execute((raw, rows::length(size)))?;
-            if known.is_none() {
-                db.prepare_cached(
-                    "INSERT OR IGNORE INTO layer_claims (diff_id, digest, size, compression) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute((
-                    raw,
-                    blob.digest.as_raw(),
-                    rows::length(blob.size),
-                    compression.layer_media_type().as_str(),
-                ))?;
-            }
-            let record = record(db, claimed)?;
-            record.map(|record| record.layer).ok_or(Error::MissingLayer { diff_id: *claimed })
+            claim(db, blob, compression, claimed, size)
         })
     }
 
     /// Looks into the blobs that are claimed to hold a layer, unless a form of it is there that was checked.
-    pub(crate) fn settle(&self, lease: &Lease, diff_id: &DiffId, go_on: GoOn<'_>) -> Result<Record, Error> {
+    pub(crate) fn settle(&self, lease: &Lease, diff_id: &DiffId) -> Result<Record, Error> {
         let record = self.known(lease, diff_id)?;
         if record.layer.exact {
             return Ok(record);
         }
         self.inner.flights.alone(diff_id, || {
             let record = self.known(lease, diff_id)?;
-            if record.layer.exact {
-                return Ok(record);
+            match record.layer.exact {
+                true => Ok(record),
+                false => self.settle_alone(lease, &record),
             }
-            self.settle_alone(lease, &record, go_on)?;
-            self.known(lease, diff_id)
         })
     }
 
-    /// As [`settle`](Self::settle), for one who is alone with the layer.
-    pub(super) fn settle_alone(&self, lease: &Lease, record: &Record, go_on: GoOn<'_>) -> Result<(), Error> {
+    /// As [`settle`](Self::settle), unless there is just one blob that can be meant.
+    pub(crate) fn settle_if_disputed(&self, lease: &Lease, diff_id: &DiffId) -> Result<(), Error> {
+        if self.known(lease, diff_id)?.is_disputed() {
+            self.settle(lease, diff_id)?;
+        }
+        Ok(())
+    }
+
+    /// As [`settle`](Self::settle), for one who is alone with a layer that has no checked form.
+    pub(super) fn settle_alone(&self, lease: &Lease, record: &Record) -> Result<Record, Error> {
         let diff_id = &record.layer.diff_id;
-        let mut actuals = Vec::new();
+        let mut told = None;
         for claim in &record.claims {
             let Some(blob) = self.blob(lease, claim)? else {
                 continue;
             };
-            match inflated_size(&blob, diff_id, go_on) {
-                Ok(size) => return self.confirm(&blob, diff_id, size),
-                Err(Error::Digest { actual, .. }) => {
-                    actuals.push((blob, format!("blob {claim} gives {actual}")))
-                }
-                // damaged: it holds this layer as little as any other
-                Err(Error::Layer { source, .. }) => {
-                    actuals.push((blob, format!("blob {claim} cannot be inflated: {source}")))
-                }
-                Err(Error::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::InvalidData
-                        || source.kind() == std::io::ErrorKind::InvalidInput
-                        || source.kind() == std::io::ErrorKind::UnexpectedEof =>
-                {
-                    actuals.push((blob, format!("blob {claim} cannot be inflated: {source}")));
-                }
+            match self.check(&blob, diff_id) {
+                Ok(()) => return self.known(lease, diff_id),
+                Err(error @ Error::FalseClaim { .. }) => told = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        let reasons: Vec<&str> = actuals.iter().map(|(_, reason)| reason.as_str()).collect();
-        Err(Error::corrupt(
-            format!("layer {diff_id}"),
-            match reasons.is_empty() {
-                true => "its blob is gone".to_owned(),
-                false => format!(
-                    "{}: what it came with is not what its image says; remove the image and pull it again",
-                    reasons.join(", ")
-                ),
+        Err(match told {
+            Some(error) => error,
+            None => match self.inner.database.read(|db| first(db, diff_id))? {
+                Some(claim) => known_lie(diff_id, &claim.digest),
+                None => Error::corrupt(diff_id, "it has neither a tar nor a compressed blob"),
             },
-        ))
+        })
+    }
+
+    /// The reason of a failure to unpack or inflate a layer: the blob it is claimed to be, or what went wrong itself.
+    pub(super) fn blame(&self, lease: &Lease, record: &Record, error: Error) -> Error {
+        match record.layer.exact {
+            true => error,
+            false => self.settle_alone(lease, record).err().unwrap_or(error),
+        }
+    }
+
+    /// Looks into a blob that is claimed to hold a layer, and remembers what was found.
+    pub(super) fn check(&self, blob: &Blob, diff_id: &DiffId) -> Result<(), Error> {
+        let reason = match look_into(blob, diff_id)? {
+            Ok((actual, size)) if actual == *diff_id.digest() => return self.confirm(blob, diff_id, size),
+            Ok((actual, _)) => format!("it holds {actual}"),
+            Err(reason) => reason,
+        };
+        self.inner.database.write(Durability::Normal, |db| {
+            db.prepare_cached(
+                "INSERT OR IGNORE INTO false_claims SELECT diff_id, digest FROM layer_claims WHERE diff_id = ?1 AND digest = ?2",
+            )?
+            .execute((diff_id.digest().as_raw(), blob.digest.as_raw()))?;
+            Ok(())
+        })?;
+        Err(Error::FalseClaim {
+            diff_id: *diff_id,
+            blob: blob.digest,
+            reason,
+        })
     }
 
     /// A blob was inflated and holds what was claimed.
     pub(super) fn confirm(&self, blob: &Blob, diff_id: &DiffId, size: u64) -> Result<(), Error> {
         let _gate = share(&self.inner.gate);
         self.inner.database.write(Durability::Normal, |db| {
-            let raw = diff_id.digest().as_raw();
-            let compression: Option<String> = db
-                .prepare_cached("SELECT compression FROM layer_claims WHERE diff_id = ?1 AND digest = ?2")?
-                .query_row((raw, blob.digest.as_raw()), |row| row.get(0))
-                .optional()?;
-            let Some(compression) = compression else { return Ok(()) };
-            db.prepare_cached(
-                "INSERT OR IGNORE INTO layer_blobs (digest, diff_id, size, compression) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute((blob.digest.as_raw(), raw, rows::length(blob.size), compression))?;
-            db.prepare_cached("DELETE FROM layer_claims WHERE diff_id = ?1 AND digest = ?2")?
-                .execute((raw, blob.digest.as_raw()))?;
+            let compression: Option<String> = rows::first(
+                db,
+                "SELECT compression FROM layer_claims WHERE diff_id = ?1 AND digest = ?2",
+                (diff_id.digest().as_raw(), blob.digest.as_raw()),
+            )?;
+            let kind = compression.and_then(|text| MediaType::new(text).layer_compression());
+            let Some(compression) = kind else { return Ok(()) };
+            insert_blob(db, blob, compression, diff_id)?;
             db.prepare_cached("UPDATE layers SET size = ?2 WHERE diff_id = ?1")?
-                .execute((raw, rows::length(size)))?;
+                .execute((diff_id.digest().as_raw(), rows::length(size)))?;
             resize_images(db, diff_id)
         })
     }
 }
 
-/// What a blob seems to hold, from what its format says of it; at least its own length.
-fn guess(blob: &Blob, compression: Compression) -> Result<u64, Error> {
-    use std::os::unix::fs::FileExt;
-    let read = |source| Error::io("look at a layer")(source);
-    let file = blob.open()?;
-    let told = match compression {
-        Compression::Gzip if blob.size > 18 => {
-            // the length of the last member, modulo 2^32 (RFC 1952, section 2.3.1)
-            let mut trailer = [0; 4];
-            file.file()
-                .read_exact_at(&mut trailer, blob.size - 4)
-                .map_err(read)?;
-            Some(u64::from(u32::from_le_bytes(trailer)))
-        }
-        Compression::Zstd => {
-            let mut header = Vec::new();
-            file.take(ZSTD_HEADER as u64)
-                .read_to_end(&mut header)
-                .map_err(read)?;
-            frame_content_size(&header)
-        }
-        _ => None,
-    };
-    let plausible = blob.size..=blob.size.saturating_mul(MOST);
-    Ok(told.filter(|told| plausible.contains(told)).unwrap_or(blob.size))
+fn claim(
+    db: &Connection,
+    blob: &Blob,
+    compression: Compression,
+    claimed: &DiffId,
+    size: u64,
+) -> Result<Layer, Error> {
+    let raw = claimed.digest().as_raw();
+    let known: Option<[u8; 32]> = rows::first(
+        db,
+        "SELECT diff_id FROM layer_blobs WHERE digest = ?1",
+        [blob.digest.as_raw()],
+    )?;
+    let known = known.map(Digest::from_raw);
+    if let Some(actual) = known
+        && actual != *claimed.digest()
+    {
+        return Err(Error::Digest {
+            expected: *claimed.digest(),
+            actual,
+        });
+    }
+    let lie: Option<i64> = rows::first(
+        db,
+        "SELECT 1 FROM false_claims WHERE diff_id = ?1 AND digest = ?2",
+        (raw, blob.digest.as_raw()),
+    )?;
+    if lie.is_some() {
+        return Err(known_lie(claimed, &blob.digest));
+    }
+    db.prepare_cached("INSERT OR IGNORE INTO layers (diff_id, size) VALUES (?1, ?2)")?
+        .execute((raw, rows::length(size)))?;
+    if known.is_none() {
+        db.prepare_cached(
+            "INSERT OR IGNORE INTO layer_claims (diff_id, digest, size, compression) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((
+            raw,
+            blob.digest.as_raw(),
+            rows::length(blob.size),
+            compression.layer_media_type().as_str(),
+        ))?;
+    }
+    let record = record(db, claimed)?;
+    record
+        .map(|record| record.layer)
+        .ok_or(Error::MissingLayer { diff_id: *claimed })
 }
 
-/// The content's size that a zstd frame's header tells, if it does.
-fn frame_content_size(header: &[u8]) -> Option<u64> {
-    let descriptor = *header
-        .get(4)
-        .filter(|_| header.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]))?;
-    let single = descriptor & 0x20 != 0;
-    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
-    let at = 5 + usize::from(!single) + dictionary;
-    let field = |length: usize| {
-        let bytes = header.get(at..at + length)?;
-        Some(
-            bytes
-                .iter()
-                .rev()
-                .fold(0_u64, |value, byte| value << 8 | u64::from(*byte)),
-        )
-    };
-    match descriptor >> 6 {
-        0 if single => field(1),
-        0 => None,
-        1 => field(2).map(|size| size + 256),
-        2 => field(4),
-        _ => field(8),
+fn known_lie(diff_id: &DiffId, blob: &Digest) -> Error {
+    Error::FalseClaim {
+        diff_id: *diff_id,
+        blob: *blob,
+        reason: "it was looked into before".into(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How a blob is compressed, by its first bytes; as it is said to be if they tell of a way that manifests have no word
+/// for. `None` if it is not compressed.
+fn seen_compression(blob: &Blob, said: Compression) -> Result<Option<Compression>, Error> {
+    let mut prefix = Vec::new();
+    blob.open()?
+        .take(8)
+        .read_to_end(&mut prefix)
+        .map_err(Error::io("look at a layer"))?;
+    Ok(match (Format::of(&prefix), said) {
+        (Format::Gzip, _) => Some(Compression::Gzip),
+        (Format::Zstd, _) => Some(Compression::Zstd),
+        (Format::None, _) => None,
+        (_, Compression::None) => Some(Compression::Gzip),
+        (_, said) => Some(said),
+    })
+}
 
-    #[test]
-    fn zstd_frames_tell_their_size() {
-        for length in [0_usize, 5, 255, 256, 70_000, 1 << 20] {
-            let frame = zstd_of(length);
-            assert_eq!(
-                frame_content_size(&frame[..frame.len().min(ZSTD_HEADER)]),
-                Some(length as u64)
-            );
-        }
-        assert_eq!(frame_content_size(b"\x1f\x8b"), None);
-        assert_eq!(frame_content_size(&[0x28, 0xb5, 0x2f, 0xfd]), None);
-    }
+/// A file that notes whether the disk failed, which is not the fault of the bytes.
+struct Watched<'a> {
+    file: fs_err::File,
+    failed: &'a Cell<bool>,
+}
 
-    /// A frame's header as the format has it, for a content of this length in one segment.
-    fn zstd_of(length: usize) -> Vec<u8> {
-        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd];
-        match length {
-            0..=255 => frame.extend([0x20, length as u8]),
-            256..=65_791 => {
-                frame.push(0x60);
-                frame.extend(((length - 256) as u16).to_le_bytes());
-            }
-            _ => {
-                frame.push(0xa0);
-                frame.extend((length as u32).to_le_bytes());
-            }
+impl Read for Watched<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buf);
+        if let Err(error) = &read
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            self.failed.set(true);
         }
-        frame
+        read
     }
+}
+
+/// The digest and the length of what a blob holds, or why that cannot be told. Fails if the disk does.
+fn look_into(blob: &Blob, diff_id: &DiffId) -> Result<Result<(Digest, u64), String>, Error> {
+    let failed = Cell::new(false);
+    let watched = Watched {
+        file: blob.open()?,
+        failed: &failed,
+    };
+    let damaged = |error: &dyn std::fmt::Display| Ok(Err(format!("it cannot be inflated: {error}")));
+    let plain = match decompress(watched) {
+        Ok((plain, _)) => plain,
+        Err(error) if failed.get() => return Err(Error::layer("inflate", *diff_id)(error)),
+        Err(error) => return damaged(&error),
+    };
+    let mut plain = Hashing::new(plain);
+    match copy(&mut plain, &mut io::sink()) {
+        Ok(_) => {}
+        Err(error) if failed.get() => return Err(Error::io("inflate a layer")(error)),
+        Err(error) => return damaged(&error),
+    }
+    let (_, digest, size) = plain.finish();
+    Ok(Ok((digest, size)))
 }

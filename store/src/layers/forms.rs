@@ -1,7 +1,7 @@
 //! Making one form of a layer from another; what is made must hash to the diff id.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mica_layer::{
     Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, decompress, pack,
@@ -91,31 +91,37 @@ impl Store {
 
     /// Unpacks the layer. One that nobody looked into is checked on the way, if only one blob is claimed to hold it.
     fn unpack(&self, lease: &Lease, mut record: Record) -> Result<(), Error> {
-        let diff_id = record.layer.diff_id;
-        if !record.layer.exact && record.claims.len() != 1 {
-            self.settle_alone(lease, &record, &|| Ok(()))?;
-            record = self.known(lease, &diff_id)?;
+        if record.is_disputed() {
+            record = self.settle_alone(lease, &record)?;
         }
         let work = self.work(lease)?;
         let dir = work.path().join("fs");
         disk::make_folder(&dir, 0o755).map_err(Error::io("make a tree"))?;
-        let root = Root::open(&dir).map_err(Error::layer("unpack", diff_id))?;
-        let source = self.plain(lease, &record)?;
-        let applied = apply(source, TreeWriter::new(root)).map_err(Error::layer("unpack", diff_id))?;
-        if applied.diff_id != diff_id {
-            return Err(mismatch(&diff_id, "tar", applied.diff_id.digest()));
-        }
-        self.confirm_claims(lease, &record, applied.size)?;
+        let size = self
+            .unpack_into(lease, &record, &dir)
+            .map_err(|error| self.blame(lease, &record, error))?;
+        self.confirm_claim(lease, &record, size)?;
         let layer = Layer {
-            size: applied.size,
+            size,
             exact: true,
             ..record.layer
         };
         self.move_tree(lease, &dir, &layer)
     }
 
+    fn unpack_into(&self, lease: &Lease, record: &Record, dir: &Path) -> Result<u64, Error> {
+        let diff_id = record.layer.diff_id;
+        let fail = || Error::layer("unpack", diff_id);
+        let root = Root::open(dir).map_err(fail())?;
+        let applied = apply(self.plain(lease, record)?, TreeWriter::new(root)).map_err(fail())?;
+        match applied.diff_id == diff_id {
+            true => Ok(applied.size),
+            false => Err(mismatch(&diff_id, "tar", applied.diff_id.digest())),
+        }
+    }
+
     /// The only blob that was claimed to hold a layer does.
-    fn confirm_claims(&self, lease: &Lease, record: &Record, size: u64) -> Result<(), Error> {
+    fn confirm_claim(&self, lease: &Lease, record: &Record, size: u64) -> Result<(), Error> {
         let [claim] = record.claims[..] else { return Ok(()) };
         match self.blob(lease, &claim)? {
             Some(blob) => self.confirm(&blob, &record.layer.diff_id, size),
@@ -128,9 +134,9 @@ impl Store {
         if !self.known(lease, diff_id)?.tar {
             self.inner.flights.alone(diff_id, || {
                 let record = self.known(lease, diff_id)?;
-                match (record.tar, record.blob, record.claims.is_empty()) {
+                match (record.tar, record.blob, record.layer.exact) {
                     (true, ..) => Ok(()),
-                    (false, Some(_), _) => self.inflate(lease, &record),
+                    (false, Some(_), _) => self.inflate(lease, &record).map(drop),
                     (false, None, true) => self.pack_tree(lease, &record.layer),
                     (false, None, false) => self.inflate_claim(lease, record),
                 }
@@ -152,7 +158,7 @@ impl Store {
 
     /// Writes the layer's uncompressed tar to `out` without keeping it, unless it must be packed first.
     pub(crate) fn copy_tar(&self, lease: &Lease, diff_id: &DiffId, out: &mut dyn Write) -> Result<(), Error> {
-        let mut record = self.settle(lease, diff_id, &|| Ok(()))?;
+        let mut record = self.settle(lease, diff_id)?;
         if !record.tar && record.blob.is_none() {
             self.tar(lease, diff_id)?;
             record.tar = true;
@@ -191,27 +197,25 @@ impl Store {
         }
     }
 
-    fn inflate(&self, lease: &Lease, record: &Record) -> Result<(), Error> {
+    fn inflate(&self, lease: &Lease, record: &Record) -> Result<u64, Error> {
         let mut ingest = self.ingest(lease)?;
         copy(&mut self.plain(lease, record)?, &mut ingest).map_err(Error::io("inflate a layer"))?;
         let staged = ingest.stage()?;
         if staged.digest != *record.layer.diff_id.digest() {
             return Err(mismatch(&record.layer.diff_id, "compressed blob", &staged.digest));
         }
-        self.add_staged_tar(lease, staged, &record.layer)?;
-        Ok(())
+        Ok(self.add_staged_tar(lease, staged, &record.layer)?.size)
     }
 
     /// Inflates a layer that nobody looked into, which checks it.
     fn inflate_claim(&self, lease: &Lease, mut record: Record) -> Result<(), Error> {
-        if record.claims.len() != 1 {
-            self.settle_alone(lease, &record, &|| Ok(()))?;
-            record = self.known(lease, &record.layer.diff_id)?;
-            return self.inflate(lease, &record);
+        if record.is_disputed() {
+            record = self.settle_alone(lease, &record)?;
         }
-        self.inflate(lease, &record)?;
-        let size = self.known(lease, &record.layer.diff_id)?.layer.size;
-        self.confirm_claims(lease, &record, size)
+        let size = self
+            .inflate(lease, &record)
+            .map_err(|error| self.blame(lease, &record, error))?;
+        self.confirm_claim(lease, &record, size)
     }
 
     /// Packs the layer's tree. How it was packed when it was made was not recorded, so the ways there are get tried, the usual

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use mica_layer::Packed;
 use mica_oci::config::{ImageConfig, RootFs};
-use mica_oci::{ContentDigest, DiffId, Digest, Raw, Reference};
-use mica_store::{Lease, Store};
+use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP};
+use mica_oci::{ContentDigest, Descriptor, DiffId, Digest, Manifest, Raw, Reference};
+use mica_store::{Blob, Lease, Store};
 use tempfile::TempDir;
 
 /// An empty store.
@@ -136,4 +137,30 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     out.write_all(bytes).unwrap();
     out.finish().unwrap()
+}
+
+/// A manifest of this config and these compressed layers.
+pub(crate) fn manifest(config: &Raw<ImageConfig>, blobs: &[&Blob]) -> Raw<Manifest> {
+    let layers = blobs
+        .iter()
+        .map(|blob| Descriptor::new(OCI_LAYER_GZIP, blob.digest, blob.size));
+    let own = Descriptor::new(OCI_CONFIG, config.digest(), config.bytes().len() as u64);
+    Raw::of(Manifest::new(own, layers.collect())).unwrap()
+}
+
+/// Bytes that do not compress, the same for the same seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut bytes: Vec<u8> = std::iter::repeat_with(&mut next)
+        .take(length.div_ceil(8))
+        .flatten()
+        .collect();
+    bytes.truncate(length);
+    bytes
 }
