@@ -365,7 +365,11 @@ fn store_kind(error: &mica_store::Error) -> Kind {
         Error::MissingImage { .. } => Kind::NotFound,
         Error::InUse { .. } => Kind::Conflict,
         Error::Locked { .. } => Kind::Unavailable,
-        Error::Archive { .. } | Error::Digest { .. } | Error::Manifest { .. } => Kind::Invalid,
+        Error::Archive { .. }
+        | Error::Digest { .. }
+        | Error::Manifest { .. }
+        | Error::Oversize { .. }
+        | Error::FalseClaim { .. } => Kind::Invalid,
         Error::ArchiveData { source, .. } if caused_by_cancel(source) => Kind::Cancelled,
         Error::ArchiveData { .. } => Kind::Invalid,
         Error::Io { source, .. } if caused_by_cancel(source) => Kind::Cancelled,

@@ -124,14 +124,13 @@ impl Remote {
 
 impl Site {
     async fn manifest(&self, which: &Which) -> Result<Fetched, Error> {
+        let ask = accepting(Method::GET, which, &self.scopes);
         let mut failures = 0;
         loop {
-            match self.manifest_once(which).await {
-                Err(error)
-                    if error.is_passing()
-                        && failures + 1 < crate::retry::TRIES
-                        && error.refusal().is_none() =>
-                {
+            // requests are made again where they are made; what is left is an answer that breaks off
+            let response = self.ask_for(&ask).await?;
+            match self.read_manifest(which, response).await {
+                Err(error) if error.is_passing() && failures + 1 < crate::retry::TRIES => {
                     failures += 1;
                     self.rest(&format!("manifest {which}"), failures, &error).await;
                 }
@@ -140,9 +139,7 @@ impl Site {
         }
     }
 
-    async fn manifest_once(&self, which: &Which) -> Result<Fetched, Error> {
-        let ask = accepting(Method::GET, which, &self.scopes);
-        let response = self.ask_for(&ask).await?;
+    async fn read_manifest(&self, which: &Which, response: Response) -> Result<Fetched, Error> {
         let told = match which {
             Which::Digest(digest) => Some(*digest),
             Which::Tag(_) => told_digest(self, &response)?,

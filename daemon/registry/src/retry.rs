@@ -10,6 +10,8 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 /// How often a request that carries no blob is tried in all. Each costs next to nothing, and with one fault in ten
 /// requests this leaves one failure in ten million.
 pub(crate) const TRIES: u32 = 7;
+/// How often a host is tried that never answered.
+pub(crate) const FIRST_TRIES: u32 = 3;
 /// How often a blob is tried again without getting anywhere.
 pub(crate) const BLOB_TRIES: u32 = 5;
 /// The pause after the first failure; it doubles with each one that follows.

@@ -79,6 +79,12 @@ impl Site {
             match self.send_to(ask, &url, authorization).await {
                 Ok(response) => {
                     self.shared.hosts.remember(&self.endpoint, scheme);
+                    let mut answered = self
+                        .shared
+                        .answered
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    answered.insert(self.host());
                     return Ok(response);
                 }
                 Err(Error::Network { source, .. })

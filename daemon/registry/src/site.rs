@@ -2,7 +2,7 @@
 //! it wants.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use reqwest::header::WARNING;
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) lanes: AllLanes,
     /// What each registry wants to be shown, by scheme, host and port.
     pub(crate) doors: Mutex<HashMap<String, Door>>,
+    /// Hosts that answered before.
+    pub(crate) answered: Mutex<HashSet<String>>,
     /// Registries that take blobs only by PATCH.
     pub(crate) patching: Mutex<HashSet<String>>,
 }
@@ -43,6 +45,7 @@ impl Shared {
             tokens: Tokens::default(),
             lanes: AllLanes::default(),
             doors: Mutex::default(),
+            answered: Mutex::default(),
             patching: Mutex::default(),
         }
     }
@@ -86,7 +89,7 @@ impl Site {
                 Err(error) => return Err(error),
             };
             failures += 1;
-            if failures >= retry::TRIES {
+            if failures >= self.tries(&error) {
                 return Err(error);
             }
             self.rest(
@@ -95,6 +98,21 @@ impl Site {
                 &error,
             )
             .await;
+        }
+    }
+
+    /// How often a request that fails so is made. A host that never answered is more likely to be mistyped than to be away.
+    fn tries(&self, error: &Error) -> u32 {
+        let answered = self
+            .shared
+            .answered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Error::Network { source, .. } if source.is_connect() && !answered.contains(&self.host()) => {
+                retry::FIRST_TRIES
+            }
+            _ => retry::TRIES,
         }
     }
 
