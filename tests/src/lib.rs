@@ -3,7 +3,9 @@
 mod context;
 mod daemon;
 mod output;
+pub mod registry;
 
 pub use context::Context;
 pub use daemon::{Daemon, binary};
 pub use output::{Ran, run};
+pub use registry::FakeRegistry;
