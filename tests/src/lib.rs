@@ -1,12 +1,14 @@
-//! The harness of the end-to-end tests: a daemon of their own, the real binaries, folders to build.
+//! The harness of the end-to-end tests: a daemon of their own, the real binaries, folders to build, registries.
 
 mod context;
 mod daemon;
 mod faulty_pushes;
 mod output;
+pub mod registry;
 pub mod servers;
 
 pub use context::Context;
 pub use daemon::{Daemon, Options, binary};
 pub use faulty_pushes::FaultyPushes;
 pub use output::{Ran, run, run_fed};
+pub use registry::FakeRegistry;
