@@ -47,7 +47,11 @@ fn a_layer_with_another_digest() {
     let name = with_image(&registry);
     let daemon = Daemon::start();
     registry.script(layer(Act::WrongBody));
-    refused(&daemon, &["pull", &name], &["is not what it should be", "digest", "expected"]);
+    refused(
+        &daemon,
+        &["pull", &name],
+        &["is not what it should be", "digest", "expected"],
+    );
     daemon.mica(["pull", "-q", &name]).ok();
 }
 

@@ -11,6 +11,8 @@ mod cache;
 mod crash;
 mod debian;
 mod docker;
+mod ghcr;
+mod hostile;
 mod house;
 mod images;
 mod memory;
