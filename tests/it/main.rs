@@ -11,6 +11,7 @@ mod cache;
 mod crash;
 mod debian;
 mod docker;
+mod formats;
 mod ghcr;
 mod hostile;
 mod house;

@@ -2,6 +2,7 @@
 
 use std::io::{Seek, SeekFrom, Write};
 
+use mica_tests::servers::DockerRegistry;
 use mica_tests::{Context, Daemon};
 
 const LIMIT_MIB: u64 = 100;
@@ -37,5 +38,25 @@ fn a_context_and_a_layer_of_a_gibibyte_stay_small() {
     assert!(
         loaded < LIMIT_MIB,
         "{built} MiB after build, {loaded} MiB after save and load"
+    );
+}
+
+#[test]
+fn a_layer_of_a_gibibyte_travels_small() {
+    let registry = DockerRegistry::plain();
+    let daemon = Daemon::start();
+    let name = registry.name("big:1");
+    let context = Context::new("FROM scratch\nCOPY big /big\n");
+    big_file(&context, "big");
+    daemon.mica(["build", "-q", "-t", &name, context.arg()]).ok();
+    daemon.mica(["push", "-q", &name]).ok();
+    let pushed = daemon.peak_memory();
+    let empty = Daemon::start();
+    empty.mica(["pull", "-q", &name]).ok();
+    let pulled = empty.peak_memory();
+    println!("peak memory: {pushed} MiB after push, {pulled} MiB after pull");
+    assert!(
+        pushed < LIMIT_MIB && pulled < LIMIT_MIB,
+        "{pushed} MiB after push, {pulled} MiB after pull"
     );
 }
