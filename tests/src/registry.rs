@@ -4,6 +4,7 @@ mod auth;
 mod blobs;
 mod content;
 mod fault;
+mod image;
 mod manifests;
 mod options;
 mod quirks;
@@ -32,6 +33,7 @@ use crate::registry::serve::serve;
 use crate::registry::state::State;
 
 pub use crate::registry::fault::{Act, Fault, Kind};
+pub use crate::registry::image::{Blob, Image};
 pub use crate::registry::options::{Action, Door, Options, Personality, User};
 pub use crate::registry::record::Request;
 

@@ -1,5 +1,7 @@
 //! Manifests and indexes: fetched whole with their digest, looked up, and put; and the tags of a repository.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use mica_oci::media::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use mica_oci::{Digest, Tag};
@@ -202,6 +204,7 @@ impl Site {
             tags: Option<Vec<String>>,
         }
         let mut tags: Vec<Tag> = Vec::new();
+        let mut known: HashSet<Tag> = HashSet::new();
         let mut target = Target::Below(format!("tags/list?n={PAGE}"));
         loop {
             let ask = Ask::new(Method::GET, target, &self.scopes).following();
@@ -213,13 +216,11 @@ impl Site {
                 reason: format!("its list of tags cannot be read: {error}"),
             })?;
             let before = tags.len();
-            // a tag that does not follow the grammar cannot be asked for either
-            tags.extend(
-                page.tags
-                    .unwrap_or_default()
-                    .iter()
-                    .filter_map(|tag| Tag::new(tag).ok()),
-            );
+            // a tag that does not follow the grammar cannot be asked for either; a page that only repeats what came before
+            // is no page, as its next one would be the same again
+            let named = page.tags.unwrap_or_default();
+            let named = named.iter().filter_map(|tag| Tag::new(tag).ok());
+            tags.extend(named.filter(|tag| known.insert(tag.clone())));
             match next {
                 Some(url) if tags.len() > before && tags.len() < TAGS => target = Target::Whole(url),
                 _ => return Ok(tags),

@@ -51,7 +51,7 @@ impl State {
         };
         let wanted = route.repository().map(|name| (name.to_owned(), action));
         match (self.quirks.door, route) {
-            (Door::Open, _) | (_, Route::Token | Route::Stored(_)) => None,
+            (Door::Open, _) | (_, Route::Token | Route::Stored(_) | Route::Other) => None,
             (Door::Basic, _) => self.check_basic(parts, wanted),
             (Door::Bearer, _) => self.check_bearer(parts, wanted),
         }

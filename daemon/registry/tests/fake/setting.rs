@@ -8,13 +8,13 @@ use mica_tests::FakeRegistry;
 
 /// A client that follows no settings of this machine.
 pub(crate) fn client() -> Client {
-    client_with(Folders::none())
+    client_with(Folders::none(), Proxies::default())
 }
 
-pub(crate) fn client_with(folders: Folders) -> Client {
+pub(crate) fn client_with(folders: Folders, proxies: Proxies) -> Client {
     Client::new(Settings {
         folders,
-        proxies: Proxies::default(),
+        proxies,
         ..Settings::default()
     })
     .unwrap()
@@ -35,6 +35,10 @@ impl Notices {
 
     pub(crate) fn all(&self) -> Vec<Notice> {
         self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap().clear();
     }
 
     pub(crate) fn retries(&self) -> usize {

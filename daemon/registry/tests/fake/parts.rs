@@ -1,0 +1,89 @@
+//! Large blobs in parts side by side.
+
+use mica_registry::Error;
+use mica_tests::FakeRegistry;
+use mica_tests::registry::{Act, Fault, Kind};
+
+use crate::hurry::Hurry;
+use crate::pieces::download;
+use crate::setting::{Asker, descriptor, noise, pulling};
+
+const LARGE: usize = 40 << 20;
+
+#[tokio::test]
+async fn a_large_blob_comes_in_parts_each_byte_once() {
+    let registry = FakeRegistry::start();
+    let bytes = noise(LARGE);
+    registry.put_blob("team/app", &bytes);
+    let got = download(&pulling(&registry), &descriptor(&bytes)).await;
+    got.result.unwrap();
+    assert!(got.bytes == bytes && got.twice == 0);
+    let mut ranges: Vec<String> = registry
+        .requests()
+        .into_iter()
+        .filter_map(|one| one.range)
+        .collect();
+    ranges.sort();
+    assert_eq!(
+        ranges,
+        [
+            "bytes=0-16777215",
+            "bytes=16777216-33554431",
+            "bytes=33554432-41943039"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_registry_without_parts_gives_the_whole_in_one() {
+    let registry = FakeRegistry::start();
+    let bytes = noise(LARGE);
+    registry.put_blob("team/app", &bytes);
+    registry.script([Fault::new(Kind::Blob, Act::IgnoreRange)]);
+    let got = download(&pulling(&registry), &descriptor(&bytes)).await;
+    got.result.unwrap();
+    assert!(got.bytes == bytes && got.twice == 0);
+    assert_eq!(registry.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_part_that_broke_is_taken_up_and_the_others_are_left_alone() {
+    let hurry = Hurry::new();
+    let registry = FakeRegistry::start();
+    let bytes = noise(LARGE);
+    registry.put_blob("team/app", &bytes);
+    registry.script([
+        Fault::new(Kind::Blob, Act::ResetInResponse(5 << 20)),
+        Fault::new(Kind::Blob, Act::ResetInResponse(3 << 20)),
+    ]);
+    let remote = Asker::anybody().telling(hurry.listener()).pulling(&registry);
+    let got = download(&remote, &descriptor(&bytes)).await;
+    got.result.unwrap();
+    assert!(got.bytes == bytes && got.twice == 0);
+    assert_eq!(hurry.notices.retries(), 2);
+}
+
+#[tokio::test]
+async fn a_part_of_another_place_is_refused() {
+    let registry = FakeRegistry::start();
+    let bytes = noise(LARGE);
+    registry.put_blob("team/app", &bytes);
+    for range in [
+        "bytes 5-16777220/41943040",
+        "bytes 0-16777215/41943041",
+        "0-16777215",
+        "bytes */41943040",
+    ] {
+        registry.script([Fault::new(
+            Kind::Blob,
+            Act::Header("content-range", range.to_owned()),
+        )]);
+        let got = download(&pulling(&registry), &descriptor(&bytes)).await;
+        let error = got.result.unwrap_err();
+        assert!(
+            matches!(error, Error::Protocol { .. } | Error::Size { .. }),
+            "{range}: {error:?}"
+        );
+        assert!(got.bytes.is_empty());
+    }
+}
