@@ -220,6 +220,10 @@ fn building() {
     std::fs::write(context.join("Dockerfile"), "NOPE\n").unwrap();
     docker.fails(&["build", "context"], 1, "unknown instruction: NOPE");
     docker.fails(&["search", "busybox"], 1, "not supported yet");
-    docker.fails(&["push", "nothing-here"], 1, "An image does not exist locally with the tag: nothing-here");
+    docker.fails(
+        &["push", "nothing-here"],
+        1,
+        "An image does not exist locally with the tag: nothing-here",
+    );
     docker.fails(&["run", "busybox"], 125, "micad does not run containers");
 }
