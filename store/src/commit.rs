@@ -79,14 +79,12 @@ impl Store {
         let moved = loop {
             let record = self.prepare(lease, id, config, manifest, documents)?;
             let _gate = share(&self.inner.gate);
-            match self
+            let written = self
                 .inner
                 .database
-                .write(Durability::Full, |db| write(db, &record, &names))
-            {
-                // removed a moment ago; its bytes are kept by the lease
-                Err(Error::MissingImage { .. }) => {}
-                result => break result?,
+                .write(Durability::Full, |db| write(db, &record, &names))?;
+            if let Some(moved) = written {
+                break moved;
             }
         };
         self.inner.configs.put(&Arc::new(config.clone()));
@@ -134,13 +132,27 @@ impl Store {
             }
         }
         let layers = self.pin_layers(lease, diff_ids)?;
+        let replaces = known.as_ref().map(|known| known.manifest.digest);
+        let known = match known {
+            // what it came with was a lie, and now its layers are here: it gets a manifest of its own
+            Some(_) if manifest.is_none() && !self.holds_up(lease, &id, &layers)? => None,
+            known => known,
+        };
         let (manifest, blobs, written) = match (manifest, known) {
             (None, Some(known)) => (known.manifest, None, None),
-            (Some(manifest), _) => (
-                describe(manifest),
-                Some(layer_blobs(&id, diff_ids, manifest)?),
-                Some(manifest.bytes().to_vec()),
-            ),
+            (Some(manifest), _) => {
+                let blobs = layer_blobs(&id, diff_ids, manifest)?;
+                if replaces.is_some_and(|replaces| replaces != manifest.digest()) {
+                    // by its other names the image is read and sent with this manifest too
+                    let named = self.named_blobs(&id)?;
+                    for (position, (diff_id, blob)) in diff_ids.iter().zip(&blobs).enumerate() {
+                        if named.get(position) != Some(blob) {
+                            self.check_named(lease, diff_id, blob)?;
+                        }
+                    }
+                }
+                (describe(manifest), Some(blobs), Some(manifest.bytes().to_vec()))
+            }
             (None, None) => {
                 let made = plain_manifest(config, &layers)?;
                 let blobs = made.layers.iter().map(|layer| layer.digest).collect();
@@ -163,9 +175,34 @@ impl Store {
             id,
             manifest,
             layers: blobs.map(|blobs| diff_ids.iter().copied().zip(blobs).collect()),
-            size: layers.iter().map(|layer| layer.size).sum(),
+            replaces,
             documents: documents.iter().map(|(digest, _)| *digest).collect(),
             durable,
+        })
+    }
+
+    /// Whether the blobs that an image's manifest names hold its layers, as far as that can be doubted: where a layer is there
+    /// in a form that was checked.
+    fn holds_up(&self, lease: &Lease, id: &ImageId, layers: &[Forms]) -> Result<bool, Error> {
+        for (layer, blob) in layers.iter().zip(self.named_blobs(id)?) {
+            if !layer.is_checked() {
+                continue;
+            }
+            match self.check_named(lease, &layer.diff_id, &blob) {
+                Err(Error::FalseClaim { .. }) => return Ok(false),
+                result => result?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// The blobs that an image's manifest names, lowest first.
+    fn named_blobs(&self, id: &ImageId) -> Result<Vec<Digest>, Error> {
+        self.inner.database.read(|db| {
+            let mut query =
+                db.prepare_cached("SELECT blob FROM image_layers WHERE image = ?1 ORDER BY position")?;
+            let found = query.query_map([id.digest().as_raw()], |row| rows::digest(row, 0))?;
+            Ok(found.collect::<Result<_, _>>()?)
         })
     }
 
@@ -292,7 +329,8 @@ struct Prepared {
     manifest: Descriptor,
     /// Each layer with the blob its manifest names; `None` if the image's row stays as it is.
     layers: Option<Vec<(DiffId, Digest)>>,
-    size: u64,
+    /// The manifest it had when this was prepared.
+    replaces: Option<Digest>,
     /// What is kept with it.
     documents: Vec<Digest>,
     durable: Durable,
@@ -301,30 +339,21 @@ struct Prepared {
 /// A manifest or index to be kept with an image.
 type Document<'a> = (Digest, &'a [u8]);
 
-fn write(db: &Connection, image: &Prepared, names: &[Reference]) -> Result<Vec<(Reference, ImageId)>, Error> {
+/// Writes the image's row and its names, and gives the names that led elsewhere; or nothing, if the image is not as it was
+/// when this was prepared: its bytes are kept by the lease, so that it can be prepared again.
+fn write(
+    db: &Connection,
+    image: &Prepared,
+    names: &[Reference],
+) -> Result<Option<Vec<(Reference, ImageId)>>, Error> {
     let id = image.id.digest().as_raw();
+    let current = find_record(db, &image.id)?.map(|record| record.manifest.digest);
+    let unforeseen = |current: Digest| Some(current) != image.replaces && current != image.manifest.digest;
+    if current.map_or(image.layers.is_none(), unforeseen) {
+        return Ok(None);
+    }
     if let Some(layers) = &image.layers {
-        db.prepare_cached(
-            "INSERT INTO images (id, manifest, manifest_type, manifest_size, size) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (id) DO UPDATE SET manifest = ?2, manifest_type = ?3, manifest_size = ?4",
-        )?
-        .execute((
-            id,
-            image.manifest.digest.as_raw(),
-            image.manifest.media_type.as_str(),
-            rows::length(image.manifest.size),
-            rows::length(image.size),
-        ))?;
-        db.prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
-            .execute([id])?;
-        let mut insert = db.prepare_cached(
-            "INSERT INTO image_layers (image, position, diff_id, blob) VALUES (?1, ?2, ?3, ?4)",
-        )?;
-        for (position, (diff_id, blob)) in (0_i64..).zip(layers) {
-            insert.execute((id, position, diff_id.digest().as_raw(), blob.as_raw()))?;
-        }
-    } else if !rows::any(db, "SELECT 1 FROM images WHERE id = ?1", image.id.digest())? {
-        return Err(Error::MissingImage { image: image.id });
+        write_layers(db, image, layers)?;
     }
     for document in &image.documents {
         db.prepare_cached("INSERT OR IGNORE INTO documents (image, digest) VALUES (?1, ?2)")?
@@ -345,7 +374,31 @@ fn write(db: &Connection, image: &Prepared, names: &[Reference]) -> Result<Vec<(
             _ => {}
         }
     }
-    Ok(moved)
+    Ok(Some(moved))
+}
+
+fn write_layers(db: &Connection, image: &Prepared, layers: &[(DiffId, Digest)]) -> Result<(), Error> {
+    let id = image.id.digest().as_raw();
+    db.prepare_cached(
+        "INSERT INTO images (id, manifest, manifest_type, manifest_size, size) VALUES (?1, ?2, ?3, ?4, 0)
+         ON CONFLICT (id) DO UPDATE SET manifest = ?2, manifest_type = ?3, manifest_size = ?4",
+    )?
+    .execute((
+        id,
+        image.manifest.digest.as_raw(),
+        image.manifest.media_type.as_str(),
+        rows::length(image.manifest.size),
+    ))?;
+    db.prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
+        .execute([id])?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO image_layers (image, position, diff_id, blob) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for (position, (diff_id, blob)) in (0_i64..).zip(layers) {
+        insert.execute((id, position, diff_id.digest().as_raw(), blob.as_raw()))?;
+    }
+    // summed up here, so that a layer that is looked into meanwhile does not count with its guess for ever
+    claims::resize_image(db, &image.id)
 }
 
 /// The manifest of an image that came without one: it names the uncompressed tars, and where nobody looked into a layer yet,

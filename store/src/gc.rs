@@ -278,7 +278,8 @@ impl Store {
                  UPDATE layers SET tree = 0 WHERE tree = 1;
                  DELETE FROM layers WHERE tar = 0 AND tree = 0 AND diff_id NOT IN (SELECT diff_id FROM layer_blobs)
                      AND diff_id NOT IN (SELECT diff_id FROM layer_claims);
-                 DELETE FROM cache WHERE layer NOT IN (SELECT diff_id FROM layers);",
+                 DELETE FROM cache WHERE layer NOT IN (SELECT diff_id FROM layers WHERE tar > 0 OR tree > 0)
+                     AND layer NOT IN (SELECT diff_id FROM layer_blobs);",
             )?;
             db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?1)", [boot])?;
             Ok(())

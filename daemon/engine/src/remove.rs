@@ -50,8 +50,8 @@ impl Engine {
         Ok(removing.report.removals)
     }
 
-    /// Removes what the selection admits: untagged images, or with `dangling: Some(false)` all of them. Only one prune runs at
-    /// a time.
+    /// Removes what the selection admits: untagged images, or with `dangling: Some(false)` all of them; and, whatever is
+    /// selected, what is left of downloads that do not go on. Only one prune runs at a time.
     pub fn prune_images(&self, selection: &Selection) -> Result<PrunedImages, Error> {
         let _claim = self.begin_pruning()?;
         let untagged_only = selection.dangling != Some(false);
@@ -68,7 +68,9 @@ impl Engine {
                 removing.all_names(image)?;
             }
         }
-        Ok(removing.report)
+        let mut report = removing.report;
+        report.bytes += self.store().collect()?;
+        Ok(report)
     }
 }
 
@@ -216,6 +218,43 @@ fn is_single(references: &[Reference]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Config;
+    use mica_oci::Digest;
+
+    #[test]
+    fn a_prune_takes_what_is_left_of_downloads() {
+        const PART: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Config {
+            root: folder.path().join("store"),
+            helper: "/nonexistent".into(),
+            registries: mica_registry::Settings::default(),
+        })
+        .unwrap();
+        let lease = engine.store().lease();
+        let begin = |name: &[u8]| {
+            let mut partial = engine
+                .store()
+                .partial(&lease, &Digest::of(name), 2 * PART)
+                .unwrap();
+            let at = partial.offset();
+            partial.write_at(at, &[7; PART as usize]).unwrap();
+            partial
+        };
+        drop(begin(b"given up"));
+        let going_on = begin(b"going on");
+        let pruned = engine.prune_images(&Selection::default()).unwrap();
+        assert!(pruned.removals.is_empty());
+        assert!((PART..2 * PART).contains(&pruned.bytes), "{}", pruned.bytes);
+        drop(going_on);
+        for (name, offset) in [(&b"given up"[..], 0), (b"going on", PART)] {
+            let partial = engine
+                .store()
+                .partial(&lease, &Digest::of(name), 2 * PART)
+                .unwrap();
+            assert_eq!(partial.offset(), offset);
+        }
+    }
 
     #[test]
     fn one_tag_with_its_digests_is_one_name() {

@@ -79,12 +79,21 @@ pub(super) fn proved(db: &Connection, diff_id: &DiffId, blob: &Digest) -> Result
 
 /// Writes the sizes of the images that have the layer again.
 pub(super) fn resize_images(db: &Connection, diff_id: &DiffId) -> Result<(), Error> {
-    db.prepare_cached(
+    let having = "id IN (SELECT image FROM image_layers WHERE diff_id = ?1)";
+    resize(db, having, diff_id.digest())
+}
+
+/// Writes the size of an image whose layers were written.
+pub(crate) fn resize_image(db: &Connection, image: &ImageId) -> Result<(), Error> {
+    resize(db, "id = ?1", image.digest())
+}
+
+fn resize(db: &Connection, which: &str, digest: &Digest) -> Result<(), Error> {
+    db.prepare_cached(&format!(
         "UPDATE images SET size = (SELECT coalesce(sum(l.size), 0) FROM image_layers i JOIN layers l ON l.diff_id = i.diff_id
-             WHERE i.image = images.id)
-         WHERE id IN (SELECT image FROM image_layers WHERE diff_id = ?1)",
-    )?
-    .execute([diff_id.digest().as_raw()])?;
+             WHERE i.image = images.id) WHERE {which}"
+    ))?
+    .execute([digest.as_raw()])?;
     Ok(())
 }
 
@@ -192,6 +201,26 @@ impl Store {
             blob: blob.digest,
             reason,
         })
+    }
+
+    /// Makes sure that a blob that a manifest names holds the layer, whatever other form of it is there. One that is not here
+    /// proves nothing.
+    pub(crate) fn check_named(&self, lease: &Lease, diff_id: &DiffId, digest: &Digest) -> Result<(), Error> {
+        let seen = self.inner.database.read(|db| {
+            let holds: Option<[u8; 32]> = rows::first(
+                db,
+                "SELECT diff_id FROM layer_blobs WHERE digest = ?1",
+                [digest.as_raw()],
+            )?;
+            Ok(holds == Some(*diff_id.digest().as_raw()))
+        })?;
+        if seen || digest == diff_id.digest() {
+            return Ok(());
+        }
+        match self.blob(lease, digest)? {
+            Some(blob) => self.inner.flights.alone(diff_id, || self.check(&blob, diff_id)),
+            None => Ok(()),
+        }
     }
 
     /// A blob was inflated and holds what was claimed.

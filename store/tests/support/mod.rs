@@ -9,8 +9,8 @@ use std::path::Path;
 use mica_layer::Packed;
 use mica_oci::config::{ImageConfig, RootFs};
 use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP};
-use mica_oci::{ContentDigest, Descriptor, DiffId, Digest, Manifest, Raw, Reference};
-use mica_store::{Blob, Lease, Store};
+use mica_oci::{Compression, ContentDigest, Descriptor, DiffId, Digest, Manifest, Raw, Reference};
+use mica_store::{Blob, Image, Lease, Store};
 use tempfile::TempDir;
 
 /// An empty store.
@@ -163,4 +163,41 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
         .collect();
     bytes.truncate(length);
     bytes
+}
+
+/// An image as a registry has it, of layers given as their compression and bytes.
+pub(crate) fn received(config: &Raw<ImageConfig>, layers: &[(Compression, &[u8])]) -> Raw<Manifest> {
+    let descriptor = |(compression, blob): &(Compression, &[u8])| {
+        Descriptor::new(
+            compression.layer_media_type(),
+            Digest::of(blob),
+            blob.len() as u64,
+        )
+    };
+    let own = Descriptor::new(OCI_CONFIG, config.digest(), config.bytes().len() as u64);
+    Raw::of(Manifest::new(own, layers.iter().map(descriptor).collect())).unwrap()
+}
+
+/// Brings in an image of one gzipped layer as a pull does, without looking into the layer.
+pub(crate) fn pull(store: &Store, lease: &Lease, author: &str, diff_id: DiffId, blob: &[u8]) -> Image {
+    let config = config(author, &[diff_id]);
+    let kept = store.put_blob(lease, blob).unwrap();
+    store
+        .add_layer_blob_unchecked(lease, &kept, Compression::Gzip, &diff_id)
+        .unwrap();
+    let manifest = received(&config, &[(Compression::Gzip, blob)]);
+    store
+        .commit_pulled(lease, &config, &manifest, &[], &[name(author)])
+        .unwrap()
+        .image
+}
+
+/// Lets a store that is not open believe that the machine was restarted.
+pub(crate) fn restart(root: &Path) -> Store {
+    let database = rusqlite::Connection::open(root.join("mica/db.sqlite")).unwrap();
+    database
+        .execute("UPDATE meta SET value = 'before' WHERE key = 'boot'", [])
+        .unwrap();
+    drop(database);
+    Store::open(root).unwrap()
 }
