@@ -365,8 +365,8 @@ fn many_threads_that_look_agree() {
     let diff_id = DiffId(Digest::of(&plain));
     let (folder, store) = store();
     let lease = store.lease();
-    for lie in lies() {
-        pull(&store, &lease, "liar", &lie, &diff_id);
+    for (number, lie) in lies().iter().enumerate() {
+        pull(&store, &lease, &format!("liar{number}"), lie, &diff_id);
     }
     pull(&store, &lease, "honest", &gzip(&plain), &diff_id);
     std::thread::scope(|scope| {
