@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use mica_tests::servers::DockerRegistry;
+use mica_tests::servers::{DockerRegistry, TokenService};
 use mica_tests::{Context, Daemon, FaultyPushes, Options, run};
 
 /// An image of two layers, one of which a process made.
@@ -289,6 +289,60 @@ fn a_registry_with_passwords_lets_in_who_has_one() {
     daemon.mica(["logout", server]).ok();
     let config = fs_err::read_to_string(daemon.folder().join("docker-config/config.json")).unwrap();
     assert!(!config.contains(server), "{config}");
+}
+
+#[test]
+fn a_registry_with_tokens_gives_each_what_they_may_have() {
+    let service = TokenService::start();
+    service.account("writer", "w");
+    service.account("reader", "r");
+    service.allow("writer", "team/*", &["pull", "push"]);
+    service.allow("reader", "team/*", &["pull"]);
+    service.allow("", "public/*", &["pull"]);
+    service.allow("writer", "public/*", &["pull", "push"]);
+    let registry = DockerRegistry::token(&service);
+    let server = registry.name("");
+    let server = server.trim_end_matches('/');
+    let daemon = Daemon::start();
+    let (name, public) = (registry.name("team/app:1"), registry.name("public/app:1"));
+    build(&daemon, &name);
+    daemon.mica(["tag", &name, &public]).ok();
+    let login = |user: &str, password: &str| {
+        daemon.mica_fed(
+            ["login", server, "-u", user, "--password-stdin"],
+            &format!("{password}\n"),
+        )
+    };
+    let wrong = login("writer", "wrong");
+    assert_eq!(wrong.code, 1);
+    assert!(wrong.stderr.contains("login failed"), "{}", wrong.stderr);
+    login("reader", "r").ok();
+    let refused = daemon.mica(["push", &name]);
+    assert_eq!(refused.code, 1);
+    let text = &refused.stderr;
+    assert!(
+        text.contains("push access denied")
+            && text.contains("repository:team/app:pull,push")
+            && text.contains("the token was asked for"),
+        "{text}"
+    );
+    login("writer", "w").ok();
+    daemon.mica(["push", &name]).ok();
+    daemon.docker(["push", &public]).ok();
+    // tokens are asked for once for what belongs together, not once for each request
+    let before = service.counts().all();
+    daemon.mica(["push", &name]).ok();
+    assert!(service.counts().all() <= before + 1, "{:?}", service.counts());
+
+    let anybody = Daemon::start();
+    anybody.mica(["pull", "-q", &public]).ok();
+    let denied = anybody.mica(["pull", &name]);
+    assert_eq!(denied.code, 1);
+    assert!(
+        denied.stderr.contains("pull access denied for") && denied.stderr.contains("mica login"),
+        "{}",
+        denied.stderr
+    );
 }
 
 #[test]

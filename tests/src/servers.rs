@@ -1,12 +1,19 @@
 //! Servers that tests talk to beside the daemon: real registries, and proxies that get in the way.
 
+mod certificate;
 mod connect;
 mod docker_registry;
 mod faults;
+mod form;
+mod jwt;
+mod loopback;
+mod token;
 
+pub use certificate::Certificate;
 pub use connect::ConnectProxy;
 pub use docker_registry::DockerRegistry;
 pub use faults::FaultProxy;
+pub use token::{TokenCounts, TokenService};
 
 use std::net::{SocketAddr, TcpListener};
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::certificate::Certificate;
 use super::listen;
+use super::token::{ISSUER, SERVICE, TokenService};
 
 /// How long it may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -41,13 +43,24 @@ impl DockerRegistry {
 
     /// Over TLS, with a certificate of an authority nobody knows.
     pub fn tls() -> Self {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).expect("certificates can be made");
-        let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let made = Certificate::for_hosts(&["localhost", "127.0.0.1"]);
         Self::start("tls", |folder| {
-            fs_err::write(folder.join("ca.pem"), &cert).expect("files can be written");
-            fs_err::write(folder.join("key.pem"), &key).expect("files can be written");
+            fs_err::write(folder.join("ca.pem"), made.pem).expect("files can be written");
+            fs_err::write(folder.join("key.pem"), made.key_pem).expect("files can be written");
             String::new()
+        })
+    }
+
+    /// Open to whoever has a token of this service.
+    pub fn token(service: &TokenService) -> Self {
+        Self::start("", |folder| {
+            let file = folder.join("tokens.pem");
+            fs_err::write(&file, service.certificate()).expect("files can be written");
+            format!(
+                "auth: {{token: {{realm: '{}', service: \"{SERVICE}\", issuer: \"{ISSUER}\", rootcertbundle: {}}}}}\n",
+                service.realm(),
+                file.display()
+            )
         })
     }
 
