@@ -5,6 +5,7 @@ mod distribution;
 mod download;
 mod layer_source;
 mod manifest;
+mod parcel;
 mod pull;
 mod push;
 mod sink;
