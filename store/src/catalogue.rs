@@ -239,10 +239,10 @@ fn images(db: &rusqlite::Transaction<'_>) -> Result<Vec<ImageLine>, Error> {
     }
     let mut query = db.prepare_cached(
         "SELECT id, manifest_type, manifest, manifest_size, parent, tagged_at, NOT EXISTS (
-             SELECT 1 FROM image_layers WHERE image = id
-             AND blob NOT IN (SELECT digest FROM layer_blobs)
-             AND blob NOT IN (SELECT digest FROM layer_claims)
-             AND blob NOT IN (SELECT diff_id FROM layers WHERE tar > 0))
+             SELECT 1 FROM image_layers named WHERE image = id
+             AND NOT EXISTS (SELECT 1 FROM layer_blobs b WHERE b.digest = blob AND b.diff_id = named.diff_id)
+             AND NOT EXISTS (SELECT 1 FROM layer_claims c WHERE c.digest = blob AND c.diff_id = named.diff_id)
+             AND NOT EXISTS (SELECT 1 FROM layers l WHERE l.diff_id = blob AND blob = named.diff_id AND l.tar > 0))
          FROM images ORDER BY id",
     )?;
     let lines = query.query_map([], |row| {

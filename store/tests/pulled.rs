@@ -216,6 +216,36 @@ fn an_image_that_lacks_a_blob_is_not_named_in_place() {
 }
 
 #[test]
+fn an_image_whose_manifest_names_the_blob_of_another_layer_is_not_named_in_place() {
+    for checked in [false, true] {
+        let (folder, store) = store();
+        let lease = store.lease();
+        let other = pull(&store, &lease, "other");
+        let other_layer = other.image.config.rootfs.diff_ids[0];
+        if checked {
+            store.tar(&lease, &other_layer).unwrap();
+        }
+        let config = config("a", &[layer(&store, &lease, &tar(&[Entry::File("f", b"f")]))]);
+        let blobs = [Some(other.blob), checked.then_some(*other_layer.digest())];
+        for (n, digest) in blobs.into_iter().flatten().enumerate() {
+            let blob = store.blob(&lease, &digest).unwrap().unwrap();
+            let own = manifest(&config, &[&blob]);
+            let tag = name(&format!("a{n}"));
+            let id = store
+                .commit_pulled(&lease, &config, &own, &[], std::slice::from_ref(&tag))
+                .unwrap()
+                .image
+                .id;
+            let index = named(folder.path(), "index.json");
+            assert!(index.contains(&other.manifest.digest().to_string()), "{index}");
+            assert!(!index.contains(&own.digest().to_string()), "{index}");
+            store.untag(&tag).unwrap();
+            store.remove_image(&id).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_manifest_that_does_not_fit_is_refused() {
     let (_folder, store) = store();
     let lease = store.lease();
