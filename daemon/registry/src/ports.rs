@@ -1,9 +1,10 @@
 //! What this client needs of others: where bytes that are sent come from, where bytes that arrive go to, who wants to hear of it.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,14 +75,23 @@ pub enum Notice {
     },
 }
 
-/// Takes notices; clones lead to the same place.
+/// How many different warnings are passed on at most: a registry can make up as many as it likes.
+const MAX_WARNINGS: usize = 100;
+
+/// Takes notices, the same warning once; clones lead to the same place.
 #[derive(Clone)]
-pub struct Listener(Arc<dyn Fn(Notice) + Send + Sync>);
+pub struct Listener {
+    sink: Arc<dyn Fn(Notice) + Send + Sync>,
+    warned: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl Listener {
     /// A listener that hands every notice to `sink`, which must not block.
     pub fn new(sink: impl Fn(Notice) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(sink))
+        Self {
+            sink: Arc::new(sink),
+            warned: Arc::default(),
+        }
     }
 
     /// Nobody listens.
@@ -90,7 +100,13 @@ impl Listener {
     }
 
     pub(crate) fn tell(&self, notice: Notice) {
-        (self.0)(notice);
+        if let Notice::Warning(text) = &notice {
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.len() >= MAX_WARNINGS || !warned.insert(text.clone()) {
+                return;
+            }
+        }
+        (self.sink)(notice);
     }
 }
 

@@ -201,16 +201,20 @@ async fn a_next_page_that_brings_nothing_new_is_the_last() {
 }
 
 #[tokio::test]
-async fn a_warning_is_passed_on() {
+async fn a_warning_is_passed_on_once() {
     let hurry = Hurry::new();
     let (registry, _) = with_image();
     let warning = Act::Header("warning", "299 - \"this registry closes soon\"".to_owned());
-    registry.script([Fault::new(Kind::Manifest, warning)]);
+    let other = Act::Header("warning", "299 - \"and that is final\"".to_owned());
+    registry.script([&warning, &warning, &other].map(|act| Fault::new(Kind::Manifest, act.clone())));
     let remote = Asker::anybody().telling(hurry.listener()).pulling(&registry);
-    remote.manifest(&tag("1")).await.unwrap();
+    for _ in 0..3 {
+        remote.manifest(&tag("1")).await.unwrap();
+    }
+    assert_eq!(registry.faults_left(), 0);
     assert_eq!(
         hurry.notices.all(),
-        [Notice::Warning("this registry closes soon".to_owned())]
+        ["this registry closes soon", "and that is final"].map(|text| Notice::Warning(text.to_owned()))
     );
 }
 
