@@ -103,14 +103,19 @@ impl Remote {
         &self.account
     }
 
-    /// The registry itself.
+    /// The registry itself, which alone may see what is meant for it: neither credentials nor pushes go to a host that the
+    /// settings put in its place.
     pub(crate) fn origin(&self) -> Result<&Site, Error> {
         self.resolving
             .iter()
             .find(|site| site.endpoint.is_origin())
             .ok_or_else(|| Error::Protocol {
                 host: self.repository.registry().to_owned(),
-                reason: "no place is configured that it can be written to".to_owned(),
+                reason: format!(
+                    "hosts.toml or registries.conf put {} in its place, where neither logins nor pushes meant for it go: \
+                     use that host by its own name, or change the file",
+                    self.resolving.iter().map(Site::host).collect::<Vec<_>>().join(", ")
+                ),
             })
     }
 

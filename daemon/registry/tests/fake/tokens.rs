@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use mica_registry::{Credential, Error, Intent};
+use mica_registry::{Credential, Error, Folders, Intent, Proxies};
 use mica_tests::FakeRegistry;
 use mica_tests::registry::{Act, Action, Door, Fault, Kind, Options, User};
 use reqwest::Method;
 
 use crate::hurry::Hurry;
 use crate::pieces::download;
-use crate::setting::{Asker, basic, descriptor, noise, pulling, repository, told};
+use crate::setting::{Asker, basic, client_with, descriptor, noise, pulling, repository, told};
 use crate::source::Memory;
 
 const ALL: [Action; 2] = [Action::Pull, Action::Push];
@@ -401,4 +401,49 @@ async fn a_token_endpoint_that_is_tired_is_asked_again() {
     let remote = me().telling(hurry.listener()).pulling(&registry);
     remote.manifest(&crate::manifests::tag("1")).await.unwrap();
     assert_eq!(asked(&registry), 3);
+}
+
+#[tokio::test]
+async fn what_stands_in_a_registrys_place_sees_neither_its_credentials_nor_what_is_pushed_to_it() {
+    let registry = FakeRegistry::with(Options {
+        users: users(),
+        public: vec!["team/*".to_owned()],
+        ..Options::default()
+    });
+    registry.image("team/app", Some("1"), &[noise(1000)]);
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("named.example");
+    fs_err::create_dir(&own).unwrap();
+    let file = format!("server = \"http://{}\"", registry.host());
+    fs_err::write(own.join("hosts.toml"), file).unwrap();
+    let folders = Folders {
+        certificates: vec![folder.path().to_owned()],
+        ..Folders::none()
+    };
+    let asker = Asker {
+        client: client_with(folders, Proxies::default()),
+        ..me()
+    };
+    let named = "named.example/team/app".parse().unwrap();
+    let remote = asker.remote(&named, Intent::Pull);
+    remote.manifest(&crate::manifests::tag("1")).await.unwrap();
+    let requests = registry.requests().len();
+    let login = remote.login().await.err().expect("no login");
+    let push = asker
+        .remote(&named, Intent::Push)
+        .has_blob(&descriptor(b"x").digest)
+        .await
+        .unwrap_err();
+    for error in [login, push] {
+        let text = told(&error);
+        assert!(
+            text.contains(&format!("put {} in its place", registry.host())),
+            "{text}"
+        );
+    }
+    assert_eq!(registry.requests().len(), requests);
+    // nobody's token was asked for, not ours
+    let tokens = registry.requests_like("GET /token");
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(tokens[0].authorization, None);
 }
