@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use mica_tests::servers::{DockerRegistry, TokenService};
+use mica_tests::servers::{ConnectProxy, DockerRegistry, NAMED, TokenService};
 use mica_tests::{Context, Daemon, FaultyPushes, Options, run};
 
 /// An image of two layers, one of which a process made.
@@ -348,22 +348,43 @@ fn a_registry_with_tokens_gives_each_what_they_may_have() {
 #[test]
 fn a_registry_with_its_own_authority_is_trusted_where_it_is_named() {
     let registry = DockerRegistry::tls();
-    let name = registry.name("app:1");
-    let stranger = Daemon::start();
+    let there = registry.address().parse().expect("an address");
+    // registries of this machine need no good certificate, so it is asked by a name that others could have
+    let proxy = ConnectProxy::start(&[(&format!("{NAMED}:443"), there)]);
+    let proxied = || Options::default().env("HTTPS_PROXY", proxy.url());
+    let name = format!("{NAMED}/app:1");
+
+    let stranger = Daemon::with(proxied());
     build(&stranger, &name);
-    // this machine's registries need no certificate that is good, unless one is given
-    stranger.mica(["push", "-q", &name]).ok();
+    for command in ["push", "pull"] {
+        let refused = stranger.mica([command, "-q", &name]);
+        assert_eq!(refused.code, 1);
+        assert!(refused.stderr.contains("certificate"), "{}", refused.stderr);
+    }
+    assert_eq!(registry.blob_bytes(), 0);
+    assert!(!proxy.asked().is_empty());
 
     let home = tempfile::tempdir().unwrap();
-    let address = registry.address();
-    let folder = home
-        .path()
-        .join("docker/certs.d")
-        .join(address.replace("127.0.0.1", "localhost"));
+    let folder = home.path().join("docker/certs.d").join(NAMED);
     fs_err::create_dir_all(&folder).unwrap();
     fs_err::copy(registry.ca(), folder.join("ca.crt")).unwrap();
-    let friend = Daemon::with(Options::default().env("XDG_CONFIG_HOME", home.path().to_str().unwrap()));
-    friend.mica(["pull", "-q", &name]).ok();
+    let friend = Daemon::with(proxied().env("XDG_CONFIG_HOME", home.path().to_str().unwrap()));
+    build(&friend, &name);
+    friend.mica(["push", "-q", &name]).ok();
+
+    let ca = registry.ca();
+    let other = Daemon::with(proxied().env("SSL_CERT_FILE", ca.to_str().unwrap()));
+    other.mica(["pull", "-q", &name]).ok();
+}
+
+#[test]
+fn a_registry_of_this_machine_needs_no_good_certificate() {
+    let registry = DockerRegistry::tls();
+    let name = registry.name("app:1");
+    let daemon = Daemon::start();
+    build(&daemon, &name);
+    daemon.mica(["push", "-q", &name]).ok();
+    daemon.mica(["pull", "-q", &name]).ok();
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod token;
 
 pub use certificate::Certificate;
 pub use connect::ConnectProxy;
-pub use docker_registry::DockerRegistry;
+pub use docker_registry::{DockerRegistry, NAMED};
 pub use faults::FaultProxy;
 pub use token::{TokenCounts, TokenService};
 

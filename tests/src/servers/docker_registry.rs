@@ -14,6 +14,9 @@ use super::token::{ISSUER, SERVICE, TokenService};
 /// How long it may take until it answers.
 const START: Duration = Duration::from_secs(20);
 
+/// A name that a registry with TLS has besides those of this machine; only a proxy finds it.
+pub const NAMED: &str = "registry.example";
+
 /// A registry on a folder and a port of its own; it ends when this is dropped.
 pub struct DockerRegistry {
     folder: TempDir,
@@ -43,7 +46,7 @@ impl DockerRegistry {
 
     /// Over TLS, with a certificate of an authority nobody knows.
     pub fn tls() -> Self {
-        let made = Certificate::for_hosts(&["localhost", "127.0.0.1"]);
+        let made = Certificate::for_hosts(&[NAMED, "localhost", "127.0.0.1"]);
         Self::start("tls", |folder| {
             fs_err::write(folder.join("ca.pem"), made.pem).expect("files can be written");
             fs_err::write(folder.join("key.pem"), made.key_pem).expect("files can be written");
