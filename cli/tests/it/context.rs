@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::fake::{Fake, files, outcome, reply};
+use crate::fake::{Fake, PROGRAM, files, outcome, reply};
 
 /// The archive a build with these arguments sends.
 fn sent(arguments: &[&str]) -> (Vec<u8>, String) {
@@ -274,8 +274,14 @@ fn what_cannot_be_read_is_named() {
     assert!(fake.asked().is_empty());
     files(root, &[("Dockerfile", ""), ("locked", "")]);
     fs::set_permissions(root.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
-    let mut command = fake.command(&["build", text(root)]);
-    // Root may read everything: become nobody, if that is possible and the program can be reached then.
+    // Root may read everything: become nobody, who reaches a copy of the program wherever the program itself is. Were it
+    // written by this process, another test's child could hold it open for writing, and it would not start (ETXTBSY).
+    let reachable = tempfile::tempdir().unwrap();
+    fs::set_permissions(reachable.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = reachable.path().join("mica");
+    let copied = Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap();
+    assert!(copied.success());
+    let mut command = fake.command_of(&program, &["build", text(root)]);
     if fs::metadata(root).unwrap().uid() == 0 {
         fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
         let socket = fake.host().replace("unix://", "");

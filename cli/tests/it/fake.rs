@@ -16,6 +16,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixListener;
 
+/// Where the program is.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mica");
+
 /// What the daemon was asked.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
@@ -113,7 +116,12 @@ impl Fake {
 
     /// A command that speaks to this daemon.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = mica(arguments);
+        self.command_of(Path::new(PROGRAM), arguments)
+    }
+
+    /// The same of a copy of the program.
+    pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = isolated(program, arguments);
         command.env("MICA_HOST", self.host());
         command
     }
@@ -126,7 +134,11 @@ impl Fake {
 
 /// The program with an environment of its own.
 pub(crate) fn mica(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mica"));
+    isolated(Path::new(PROGRAM), arguments)
+}
+
+fn isolated(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
