@@ -148,6 +148,33 @@ fn a_config_that_claims_other_layers() {
     daemon.mica(["save", "-o", archive.to_str().unwrap(), &name]).ok();
 }
 
+/// A blob that is here is no shorter way to have a layer of any length read as a config.
+#[test]
+fn a_layer_that_is_here_named_as_the_config() {
+    let registry = FakeRegistry::start();
+    let name = with_image(&registry);
+    let (media_type, manifest) = registry.manifest("victim", "1").unwrap();
+    let honest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let daemon = Daemon::start();
+    daemon.mica(["pull", "-q", &name]).ok();
+    let length = honest["layers"][0]["size"].as_u64().unwrap();
+    for (tag, size, words) in [
+        ("short", 10, format!("has {length} bytes, expected 10")),
+        ("huge", 1_u64 << 40, "larger than the limit".to_owned()),
+    ] {
+        let mut lying = honest.clone();
+        lying["config"]["digest"] = honest["layers"][0]["digest"].clone();
+        lying["config"]["size"] = size.into();
+        let bytes = serde_json::to_vec(&lying).unwrap();
+        registry.put_manifest("victim", Some(tag), &media_type, &bytes);
+        let liar = format!("{}/victim:{tag}", registry.host());
+        let pulled = daemon.mica(["pull", &liar]);
+        assert_eq!(pulled.code, 1);
+        assert!(pulled.stderr.contains(&words), "{}", pulled.stderr);
+    }
+    assert_eq!(daemon.mica(["images", "-aq"]).ok().text().lines().count(), 1);
+}
+
 #[test]
 fn a_pull_that_is_killed_goes_on_where_it_was() {
     let registry = FakeRegistry::start();

@@ -259,11 +259,16 @@ impl Pull<'_> {
                 media_type: descriptor.media_type.to_string(),
             });
         }
-        let (store, held, digest) = (self.engine.store().clone(), lease.clone(), descriptor.digest);
+        let limit = mica_oci::document::CONFIG_LIMIT;
+        let (store, held) = (self.engine.store().clone(), lease.clone());
+        let (digest, size) = (descriptor.digest, descriptor.size);
         let here = blocking(move || {
-            let Some(blob) = store.blob(&held, &digest)? else {
+            // one that is larger is refused as if it were not here
+            let Some(blob) = store.blob(&held, &digest)?.filter(|_| size <= limit as u64) else {
                 return Ok(None);
             };
+            // any blob may be named here, a layer of many GiB too
+            check_size("config", &blob, size)?;
             let bytes = fs_err::read(blob.path()).map_err(|source| Error::Io {
                 action: "read an image config",
                 source,
@@ -273,13 +278,11 @@ impl Pull<'_> {
         .await?;
         let bytes = match here {
             Some(bytes) => bytes,
-            None => {
-                let limit = mica_oci::document::CONFIG_LIMIT;
-                self.remote
-                    .read_blob(descriptor, limit)
-                    .await
-                    .map_err(|error| self.failed(error))?
-            }
+            None => self
+                .remote
+                .read_blob(descriptor, limit)
+                .await
+                .map_err(|error| self.failed(error))?,
         };
         Raw::parse(&bytes).map_err(|source| Error::Config {
             reference: self.reference.familiar(),
@@ -323,19 +326,10 @@ impl Pull<'_> {
     async fn bring_one(&self, lease: &Lease, layer: &Descriptor) -> Result<(), Error> {
         let (store, held, digest) = (self.engine.store().clone(), lease.clone(), layer.digest);
         let here = blocking(move || Ok(store.blob(&held, &digest)?)).await?;
-        match here {
-            Some(blob) if blob.size == layer.size => {
-                self.sink.layer(&digest, LayerState::AlreadyHere).await;
-                return Ok(());
-            }
-            Some(blob) => {
-                return Err(Error::WrongSize {
-                    what: format!("layer {digest}"),
-                    expected: layer.size,
-                    actual: blob.size,
-                });
-            }
-            None => {}
+        if let Some(blob) = here {
+            check_size("layer", &blob, layer.size)?;
+            self.sink.layer(&digest, LayerState::AlreadyHere).await;
+            return Ok(());
         }
         let tell = |current| {
             let total = layer.size;
@@ -359,6 +353,18 @@ impl Pull<'_> {
             Ok(error) => error,
             Err(error) => Error::Shared(error),
         }
+    }
+}
+
+/// Makes sure that a blob that is here is as long as a manifest says.
+fn check_size(what: &str, blob: &Blob, expected: u64) -> Result<(), Error> {
+    match blob.size == expected {
+        true => Ok(()),
+        false => Err(Error::WrongSize {
+            what: format!("{what} {}", blob.digest),
+            expected,
+            actual: blob.size,
+        }),
     }
 }
 
