@@ -1,4 +1,6 @@
-//! What `/build/prune` answers.
+//! What `/mica/build` is asked beside what `/build` is, and what `/build/prune` answers.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,59 @@ pub struct BuildPruneReport {
     pub caches_deleted: Vec<String>,
     /// Bytes freed on disk.
     pub space_reclaimed: u64,
+}
+
+/// The header that says how many descriptors travel with a request (`SCM_RIGHTS`, unix(7)), sent with its first bytes.
+pub const DESCRIPTORS_HEADER: &str = "mica-descriptors";
+
+/// Number of a descriptor among those of its request, from 0 in the order in which they were sent.
+pub type DescriptorIndex = usize;
+
+/// The query parameter `input` of `POST /mica/build`, as JSON: what a client of this machine hands over that the plain
+/// `/build` has no place for. All else is as in `/build`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildInput {
+    /// Where the build context is.
+    pub context: ContextInput,
+    /// `--build-context NAME=…`
+    pub contexts: BTreeMap<String, ContextInput>,
+    /// A file with the Dockerfile, where it is not one of the context.
+    pub dockerfile: Option<DescriptorIndex>,
+    /// `--secret`: files with the values, by ID.
+    pub secrets: BTreeMap<String, DescriptorIndex>,
+    /// `--ssh`: sockets of agents opened as paths (`O_PATH`), by ID.
+    pub agents: BTreeMap<String, DescriptorIndex>,
+    /// `--no-cache-filter`
+    pub no_cache_filter: Vec<String>,
+    /// `--allow`
+    pub allow: Vec<String>,
+    /// `--explain`
+    pub explain: bool,
+}
+
+/// Where files to copy from come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContextInput {
+    /// The body of the request is a tar.
+    #[default]
+    Body,
+    /// There are none.
+    Empty,
+    /// An open folder.
+    Folder(DescriptorIndex),
+    /// The address of a git repository or an archive.
+    Address(String),
+    /// An image.
+    Image(String),
+    /// An image in an OCI layout.
+    Layout {
+        /// The layout's folder, open.
+        folder: DescriptorIndex,
+        /// Its tag or digest; the only image if absent.
+        image: Option<String>,
+    },
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The whole of a build, read in one sitting.
 
-use std::io::Read;
-
 use jiff::Timestamp;
 use mica_dockerfile::{Checks, Dockerfile, Instruction, ParseError, Warning, is_builtin_frontend};
 use mica_oci::{ImageId, Raw, Reference};
@@ -11,6 +9,7 @@ use mica_task::{Cancel, Event, Reporter};
 use crate::assemble::assemble;
 use crate::context::Context;
 use crate::error::{Error, StepError};
+use crate::input::{Input, Source};
 use crate::layers::Layers;
 use crate::ops::config::Scope;
 use crate::ops::run::is_proxy;
@@ -48,14 +47,14 @@ pub struct Built {
 }
 
 impl Builder<'_> {
-    /// Builds the image that `options` ask for from the `context` a client sends, and gives it `tags`.
-    pub fn build(
-        &self,
-        options: &Options,
-        tags: &[Reference],
-        context: impl Read + 'static,
-    ) -> Result<Built, Error> {
+    /// Builds the image that `options` ask for from what a client hands over, and gives it `tags`.
+    pub fn build(&self, options: &Options, tags: &[Reference], input: Input) -> Result<Built, Error> {
         let lease = self.store.lease();
+        let context: Box<dyn std::io::Read> = match input.context {
+            Source::Tar(tar) => tar,
+            Source::Empty => Box::new(std::io::empty()),
+            other => return Err(Error::Source(format!("{other:?}"))),
+        };
         let context = Context::receive(context, self.store, &lease, self.cancel)?;
         let (name, bytes) = context.dockerfile(&options.dockerfile)?;
         let dockerfile = parse(&name, &bytes, options)?;

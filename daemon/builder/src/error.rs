@@ -79,6 +79,9 @@ pub enum Error {
     /// The uploaded context broke off, or is in no known compression.
     #[error("cannot read the build context")]
     ContextIo(#[source] std::io::Error),
+    /// A context of a kind that nobody can read yet.
+    #[error("a context of this kind is not supported yet: {0}")]
+    Source(String),
     /// The store failed.
     #[error("cannot use the store")]
     Store(#[from] mica_store::Error),

@@ -17,6 +17,12 @@ pub struct Options {
     pub labels: Vec<(String, String)>,
     /// Whether RUN, COPY and ADD are done again whatever was done before.
     pub no_cache: bool,
+    /// `--no-cache-filter`: stages, in lower case, for which `no_cache` holds.
+    pub no_cache_filter: Vec<String>,
+    /// Whether `RUN --security=insecure` is allowed.
+    pub insecure_allowed: bool,
+    /// Whether every step that runs says which of its inputs changed.
+    pub explain: bool,
     /// What RUN sees unless it says otherwise.
     pub network: Network,
     /// Whether the caller allowed `RUN --network=host`.

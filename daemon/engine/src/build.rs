@@ -1,7 +1,6 @@
 //! The verb build.
 
-use std::io::Read;
-
+pub use mica_builder::{Agent, Input, Secret, Source};
 use mica_builder::{Builder, Options};
 use mica_oci::{ImageId, Platform, Reference};
 use mica_registry::Credentials;
@@ -42,6 +41,12 @@ pub struct BuildRequest {
     pub labels: Vec<(String, String)>,
     /// Whether every step is done again.
     pub no_cache: bool,
+    /// `--no-cache-filter`: stages of which every step is done again.
+    pub no_cache_filter: Vec<String>,
+    /// Whether the client allows `RUN --security=insecure`; the daemon must do so too.
+    pub insecure_allowed: bool,
+    /// Whether every step that runs says which of its inputs changed.
+    pub explain: bool,
     /// Whether base images are to be fetched again even if they are here.
     pub pull: bool,
     /// Who asks for base images that are not here.
@@ -70,11 +75,11 @@ pub struct BuildOutcome {
 }
 
 impl Engine {
-    /// Builds an image from a context, a tar in any compression. Blocks until it is in the store.
+    /// Builds an image from what a client hands over. Blocks until it is in the store.
     pub fn build(
         &self,
         request: BuildRequest,
-        context: Box<dyn Read + Send>,
+        input: Input,
         reporter: Reporter,
         cancel: Cancel,
     ) -> Result<BuildOutcome, Error> {
@@ -84,6 +89,13 @@ impl Engine {
             build_args: request.build_args,
             labels: request.labels,
             no_cache: request.no_cache,
+            no_cache_filter: request
+                .no_cache_filter
+                .iter()
+                .map(|name| name.to_ascii_lowercase())
+                .collect(),
+            insecure_allowed: false,
+            explain: request.explain,
             network: match request.network {
                 NetworkMode::None => mica_builder::ports::Network::None,
                 NetworkMode::Default | NetworkMode::Host => mica_builder::ports::Network::Host,
@@ -111,7 +123,7 @@ impl Engine {
             cancel: &cancel,
             seen: self.seen(),
         };
-        let built = builder.build(&options, &request.tags, context)?;
+        let built = builder.build(&options, &request.tags, input)?;
         Ok(BuildOutcome {
             image: built.image,
             unused_args: built.unused_args,

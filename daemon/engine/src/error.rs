@@ -351,7 +351,7 @@ fn build_kind(error: &mica_builder::Error) -> Kind {
         | Error::Step { .. }
         | Error::Context(_)
         | Error::ContextIo(_) => Kind::Invalid,
-        Error::Unsupported { .. } => Kind::Unsupported,
+        Error::Source(_) | Error::Unsupported { .. } => Kind::Unsupported,
         Error::Cancelled => Kind::Cancelled,
         // docker answers 500 to a Dockerfile that is not there
         Error::NoDockerfile(_) | Error::Run { .. } | Error::Document(_) => Kind::Internal,

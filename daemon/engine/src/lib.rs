@@ -22,7 +22,7 @@ pub use bridge::{
     BodyReader, BodySender, CancelOnDrop, ChunkWriter, Chunks, Events, Unwanted, blocking, body, chunks,
     events,
 };
-pub use build::{BuildOutcome, BuildRequest, NetworkMode, Ulimit};
+pub use build::{Agent, BuildOutcome, BuildRequest, Input, NetworkMode, Secret, Source, Ulimit};
 pub use engine::{Config, Engine};
 pub use error::{Error, Kind};
 pub use gc::{CacheSelection, PrunedCache};

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use jiff::Timestamp;
 use mica_api::BuildPruneReport;
-use mica_engine::{BuildOutcome, CacheSelection, CancelOnDrop, Error, Events, blocking, events};
+use mica_engine::{
+    BuildOutcome, CacheSelection, CancelOnDrop, Error, Events, Input, Source, blocking, events,
+};
 use mica_task::{Cancel, Event};
 use tokio::sync::{mpsc, oneshot};
 
@@ -51,7 +53,12 @@ pub(crate) async fn build(call: Call) -> Result<Reply, Failure> {
     let context = cancel.guard(call.upload.into_reader());
     tokio::spawn(async move {
         let built = blocking(move || {
-            let built = engine.build(request, Box::new(context), reporter, cancel);
+            let built = engine.build(
+                request,
+                Input::of(Source::Tar(Box::new(context))),
+                reporter,
+                cancel,
+            );
             drop(busy);
             built
         });

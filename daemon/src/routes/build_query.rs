@@ -52,6 +52,9 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
         build_args: build_args(query)?,
         labels: labels(query)?,
         no_cache: query.flag("nocache", false),
+        no_cache_filter: Vec::new(),
+        insecure_allowed: false,
+        explain: false,
         pull: query.flag("pull", false),
         // these come in a header
         credentials: Credentials::default(),

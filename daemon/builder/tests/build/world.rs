@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use mica_builder::ports::{BaseImage, Executor, Images, PortError, Process};
-use mica_builder::{Builder, Built, Error, Options};
+use mica_builder::{Builder, Built, Error, Input, Options, Source};
 use mica_layer::{Kind, Policy, Stack, Step, pack};
 use mica_oci::{DiffId, Digest, History, ImageConfig, ImageId, Platform, Raw};
 use mica_store::{Lease, Store};
@@ -131,7 +131,7 @@ impl World {
     pub(crate) fn build_from(
         &self,
         options: &Options,
-        context: impl std::io::Read + 'static,
+        context: impl std::io::Read + Send + 'static,
     ) -> Result<Built, Error> {
         self.events.lock().unwrap().clear();
         self.ran.lock().unwrap().clear();
@@ -149,7 +149,7 @@ impl World {
             cancel: &self.cancel,
             seen: &self.seen,
         };
-        builder.build(options, &[], context)
+        builder.build(options, &[], Input::of(Source::Tar(Box::new(context))))
     }
 
     /// Builds `dockerfile` with `files` beside it.
