@@ -17,9 +17,9 @@ use crate::options::Options;
 use crate::plan::{Plan, is_automatic};
 use crate::ports::{Executor, Images};
 use crate::refuse::refuse_unsupported;
-use crate::seen::Seen;
 use crate::site::Site;
 use crate::walk::Walk;
+use crate::workshop::Workshop;
 
 /// Builds images into a store.
 pub struct Builder<'a> {
@@ -33,8 +33,8 @@ pub struct Builder<'a> {
     pub reporter: &'a Reporter,
     /// When to stop.
     pub cancel: &'a Cancel,
-    /// What builds of this process went through before.
-    pub seen: &'a Seen,
+    /// What it shares with the other builds of this process.
+    pub workshop: &'a Workshop,
 }
 
 /// What a build made.
@@ -63,12 +63,14 @@ impl Builder<'_> {
         self.refuse_run(&dockerfile, &plan)?;
         let tree = context.tree(&name, options.filter_context)?;
         let epoch = epoch(options)?;
+        // one step that fails stops the others, but not what else its client wants
+        let cancel = self.cancel.part();
         let layers = Layers {
             store: self.store,
             lease: &lease,
-            cancel: self.cancel,
+            cancel: &cancel,
             epoch: epoch.map(Timestamp::as_second),
-            no_cache: options.no_cache,
+            begun: Timestamp::now(),
         };
         self.tell_findings(&dockerfile)?;
         let scope = Scope {
@@ -82,7 +84,7 @@ impl Builder<'_> {
             layers: &layers,
             executor: self.executor,
             reporter: self.reporter,
-            seen: self.seen,
+            workshop: self.workshop,
         };
         let walk = Walk::new(&dockerfile, &tree, self.images, site);
         let state = walk.run()?;

@@ -99,6 +99,12 @@ pub enum Error {
     Cancelled,
 }
 
+impl From<mica_task::Cancelled> for Error {
+    fn from(_: mica_task::Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
 /// What is wrong with one instruction.
 #[derive(Debug, Error)]
 pub enum StepError {

@@ -23,8 +23,8 @@ pub(crate) struct Layers<'a> {
     pub cancel: &'a Cancel,
     /// SOURCE_DATE_EPOCH: no file of a new layer is younger, in seconds.
     pub epoch: Option<i64>,
-    /// Whether every step is done anew, and its result taken even if an equal one is there.
-    pub no_cache: bool,
+    /// When the build began.
+    pub begun: Timestamp,
 }
 
 /// What a new layer is wanted as.
@@ -34,6 +34,17 @@ pub(crate) enum Form {
     Tar,
     /// A tree: a RUN is going to work on it.
     Tree,
+}
+
+/// What is known of a layer before it is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'a> {
+    /// What it is made on.
+    pub parent: ChainId,
+    /// The instruction, for people.
+    pub about: &'a str,
+    /// Whether it is taken even if an equal one is there.
+    pub fresh: bool,
 }
 
 impl Layers<'_> {
@@ -51,19 +62,18 @@ impl Layers<'_> {
         Ok(Stack::new(views))
     }
 
-    /// Makes a layer of `changes` on `parent`.
+    /// Makes a layer of `changes`.
     pub(crate) fn make(
         &self,
-        parent: &ChainId,
+        order: Order<'_>,
         changes: &Changes,
         form: Form,
-        about: &str,
     ) -> Result<CacheRecord, StepError> {
         match form {
             Form::Tar => {
                 let mut ingest = self.store.ingest_packed(self.lease)?;
                 let packed = pack(changes, &self.policy(), &mut self.cancel.guard(&mut ingest), None)?;
-                self.settle(parent, packed, about, |packed| {
+                self.settle(order, packed, |packed| {
                     Ok(self.store.add_layer_tar(self.lease, ingest, packed)?)
                 })
             }
@@ -75,7 +85,7 @@ impl Layers<'_> {
                 let mut nowhere = self.cancel.guard(io::sink());
                 let packed = pack(changes, &self.policy(), &mut nowhere, Some(&mut tree))?;
                 tree.finish()?;
-                self.settle(parent, packed, about, |packed| {
+                self.settle(order, packed, |packed| {
                     Ok(self.store.add_layer_tree(self.lease, &directory, packed)?)
                 })
             }
@@ -85,15 +95,14 @@ impl Layers<'_> {
     /// Makes a layer of what a process left in the upper directory of an overlay.
     pub(crate) fn take_upper(
         &self,
-        parent: &ChainId,
+        order: Order<'_>,
         upper: &Path,
         below: &Stack,
-        about: &str,
     ) -> Result<CacheRecord, StepError> {
         let changes = diff(upper, below)?;
         let mut nowhere: Box<dyn Write> = Box::new(self.cancel.guard(io::sink()));
         let packed = pack(&changes, &self.policy(), &mut nowhere, None)?;
-        self.settle(parent, packed, about, |packed| {
+        self.settle(order, packed, |packed| {
             normalise(upper, &changes, self.epoch)?;
             Ok(self.store.add_layer_tree(self.lease, upper, packed)?)
         })
@@ -113,25 +122,26 @@ impl Layers<'_> {
     /// then still counts, and times of files do not change for nothing.
     fn settle(
         &self,
-        parent: &ChainId,
+        order: Order<'_>,
         packed: Packed,
-        about: &str,
         add: impl FnOnce(&Packed) -> Result<mica_store::Layer, StepError>,
     ) -> Result<CacheRecord, StepError> {
         // with SOURCE_DATE_EPOCH the same inputs give the same bytes, whatever was built here before
-        if !self.no_cache
+        if !order.fresh
             && self.epoch.is_none()
-            && let Some(record) = self.store.same_content(self.lease, parent, &packed.content)?
+            && let Some(record) = self
+                .store
+                .same_content(self.lease, &order.parent, &packed.content)?
         {
             return Ok(record);
         }
         let layer = add(&packed)?;
         Ok(CacheRecord {
             layer: layer.diff_id,
-            parent: *parent,
+            parent: order.parent,
             content: packed.content,
             created: Timestamp::now(),
-            description: about.to_owned(),
+            description: order.about.to_owned(),
         })
     }
 

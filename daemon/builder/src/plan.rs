@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub steps: u32,
     /// Whether some RUN works on the result of a stage's instruction, by stage and instruction number.
     runs_after: BTreeMap<usize, usize>,
+    /// The number of the first step, the FROM, of every needed stage.
+    first_steps: BTreeMap<usize, u32>,
     /// The platform the image is for.
     pub platform: Platform,
     names: Vec<Option<String>>,
@@ -69,6 +71,7 @@ impl Plan {
             globals,
             steps: 0,
             runs_after: BTreeMap::new(),
+            first_steps: BTreeMap::new(),
             platform,
             names,
         };
@@ -87,19 +90,30 @@ impl Plan {
         plan.need(dockerfile, target, &mut needed, &mut failures)?;
         plan.order = (0..needed.len()).filter(|number| needed[*number]).collect();
         plan.note_runs(dockerfile);
-        let instructions: usize = plan
-            .order
-            .iter()
-            .map(|n| dockerfile.stages[*n].instructions.len() + 1)
-            .sum();
-        let labels = usize::from(!options.labels.is_empty());
-        plan.steps = u32::try_from(dockerfile.globals.len() + instructions + labels).unwrap_or(u32::MAX);
+        // a Dockerfile has fewer lines than this can count
+        let count = |items: usize| u32::try_from(items).unwrap_or(u32::MAX);
+        plan.steps = count(dockerfile.globals.len());
+        for number in &plan.order {
+            plan.first_steps.insert(*number, plan.steps);
+            plan.steps += count(dockerfile.stages[*number].instructions.len() + 1);
+        }
+        plan.steps += u32::from(!options.labels.is_empty());
         Ok(plan)
     }
 
     /// The number of the stage that is built.
     pub(crate) fn target(&self) -> usize {
         self.order.last().copied().unwrap_or_default()
+    }
+
+    /// The number of a stage's FROM among the steps, from 0; `None` for a stage that is not among those needed.
+    pub(crate) fn first_step(&self, stage: usize) -> Option<u32> {
+        self.first_steps.get(&stage).copied()
+    }
+
+    /// The name of a stage, in lower case.
+    pub(crate) fn name(&self, stage: usize) -> Option<&str> {
+        self.names[stage].as_deref()
     }
 
     /// Whether a RUN works on what `instruction` of `stage` leaves, so that it is wanted as a tree.

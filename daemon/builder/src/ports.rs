@@ -23,8 +23,13 @@ pub struct BaseImage {
 /// Finds images by the names people write.
 pub trait Images: Send + Sync {
     /// The image called `name`, by name, tag, short or full ID. Its layers are held by `lease`.
-    fn resolve(&self, name: &str, platform: Option<&Platform>, lease: &Lease)
-    -> Result<BaseImage, PortError>;
+    fn resolve(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        lease: &Lease,
+        cancel: &Cancel,
+    ) -> Result<BaseImage, PortError>;
 }
 
 /// Which network a process sees.

@@ -10,7 +10,7 @@ const LIMIT: usize = 100_000;
 
 /// The states builds went through so far. Only for what people are told: nothing is done differently for it.
 #[derive(Debug, Default)]
-pub struct Seen(Mutex<HashSet<Digest>>);
+pub(crate) struct Seen(Mutex<HashSet<Digest>>);
 
 impl Seen {
     /// Remembers a state; says whether it was known.

@@ -7,11 +7,12 @@ use mica_store::CacheRecord;
 use mica_task::{Event, Reporter, StepId};
 
 use crate::error::StepError;
-use crate::layers::{Form, Layers};
+use crate::layers::{Form, Layers, Order};
 use crate::ops::config::Scope;
 use crate::plan::Plan;
 use crate::ports::Executor;
-use crate::seen::Seen;
+use crate::state::State;
+use crate::workshop::Workshop;
 
 /// Where a step is carried out.
 pub(crate) struct Site<'a> {
@@ -25,8 +26,8 @@ pub(crate) struct Site<'a> {
     pub executor: &'a dyn Executor,
     /// Who wants to know.
     pub reporter: &'a Reporter,
-    /// What builds went through before.
-    pub seen: &'a Seen,
+    /// What it shares with other builds.
+    pub workshop: &'a Workshop,
 }
 
 /// Where an instruction stands.
@@ -64,7 +65,7 @@ impl Outcome {
 
 impl Site<'_> {
     /// Finds the layer of a step under `key` (unless `fresh`), or makes it; remembers it under `key` and under those
-    /// keys that were `tried` in vain.
+    /// keys that were `tried` in vain. A step that is under way already, in this build or in another, is waited for.
     pub(crate) fn layer(
         &self,
         key: &CacheKey,
@@ -73,19 +74,53 @@ impl Site<'_> {
         make: impl FnOnce() -> Result<CacheRecord, StepError>,
     ) -> Result<Outcome, StepError> {
         let found = if fresh { None } else { self.layers.find(key)? };
-        let cached = found.is_some();
-        let record = match found {
-            Some(record) => record,
-            None => {
-                let record = make()?;
-                self.layers.remember(key, &record)?;
-                record
-            }
+        let (record, cached) = match found {
+            Some(record) => (record, true),
+            None => self.find_or_make(key, fresh, make)?,
         };
         for key in tried {
             self.layers.remember(key, &record)?;
         }
         Ok(Outcome::of(&record, cached))
+    }
+
+    fn find_or_make(
+        &self,
+        key: &CacheKey,
+        fresh: bool,
+        make: impl FnOnce() -> Result<CacheRecord, StepError>,
+    ) -> Result<(CacheRecord, bool), StepError> {
+        let layers = self.layers;
+        let claim = self.workshop.claim(key, layers.cancel)?;
+        if (claim.waited || fresh)
+            && let Some(record) = layers.find(key)?
+            // what was made while this build was under way is as fresh as what it makes itself
+            && (!fresh || record.created >= layers.begun)
+        {
+            return Ok((record, true));
+        }
+        let record = {
+            let _place = self.workshop.place(layers.cancel)?;
+            make()?
+        };
+        layers.remember(key, &record)?;
+        Ok((record, false))
+    }
+
+    /// Whether a step is done again whatever was done before: `--no-cache`, or `--no-cache-filter` with its stage.
+    pub(crate) fn fresh(&self, place: Place) -> bool {
+        let options = self.scope.options;
+        let name = self.plan.name(place.stage);
+        options.no_cache || name.is_some_and(|name| options.no_cache_filter.iter().any(|stage| stage == name))
+    }
+
+    /// What is known of the layer that a step makes on `state`.
+    pub(crate) fn order<'o>(&self, state: &State, place: Place, about: &'o str) -> Order<'o> {
+        Order {
+            parent: state.chain(),
+            about,
+            fresh: self.fresh(place),
+        }
     }
 
     /// Tells that no earlier result serves; `container` as in [`Event::Executing`].

@@ -1,8 +1,9 @@
 //! Carries out the stages of a plan, instruction by instruction.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use jiff::Timestamp;
 use mica_dockerfile::{Dockerfile, Instruction, Located, Stage, parse_trigger};
@@ -11,6 +12,7 @@ use mica_task::{Event, StepId};
 
 use crate::assemble::assemble;
 use crate::error::{Error, StepError};
+use crate::once::Once;
 use crate::ops::transfer::{Origin, Transfer};
 use crate::ops::{config, run, transfer, workdir};
 use crate::plan::{Base, From};
@@ -20,16 +22,25 @@ use crate::selection::Tree;
 use crate::site::{Outcome, Place, Site};
 use crate::state::State;
 
+/// The most stages that are on their way at the same time, each on a thread of its own.
+const STAGES_AT_ONCE: usize = 64;
+
 /// A build on its way through its stages.
 pub(crate) struct Walk<'a> {
     dockerfile: &'a Dockerfile,
     context: &'a Tree,
     images: &'a dyn Images,
     site: Site<'a>,
-    steps: Cell<u32>,
-    states: RefCell<BTreeMap<usize, Rc<State>>>,
-    resolved: RefCell<BTreeMap<(String, Option<String>), BaseImage>>,
+    /// Steps so far that have no number of their own.
+    surplus: AtomicU32,
+    stages: Vec<Once<State>>,
+    resolved: Mutex<BTreeMap<ImageName, Arc<Once<BaseImage>>>>,
+    /// What went wrong first.
+    failure: Mutex<Option<Error>>,
 }
+
+/// An image as it is asked for: its name and platform.
+type ImageName = (String, Option<String>);
 
 impl<'a> Walk<'a> {
     /// Nothing done yet.
@@ -44,40 +55,76 @@ impl<'a> Walk<'a> {
             context,
             images,
             site,
-            steps: Cell::new(0),
-            states: RefCell::default(),
-            resolved: RefCell::default(),
+            surplus: AtomicU32::new(0),
+            stages: dockerfile.stages.iter().map(|_| Once::default()).collect(),
+            resolved: Mutex::default(),
+            failure: Mutex::default(),
         }
     }
 
-    /// Carries out all stages of the plan; gives what the target is.
-    pub(crate) fn run(&self) -> Result<Rc<State>, Error> {
-        for line in &self.dockerfile.globals {
-            let step = self.start(&line.source, true);
+    /// Carries out all stages of the plan, those that do not need each other at the same time; gives what the target is.
+    /// The first step that fails stops all others.
+    pub(crate) fn run(&self) -> Result<Arc<State>, Error> {
+        for (line, number) in self.dockerfile.globals.iter().zip(0..) {
+            let step = self.start(&line.source, Some(number));
             self.done(step, false, String::new());
         }
-        for stage in &self.site.plan.order {
-            self.state_of(*stage)?;
+        let order = &self.site.plan.order;
+        // stages are begun in their order and wait only for earlier ones: whatever one waits for is on its way
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(stage) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if self.state_of(*stage).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..order.len().min(STAGES_AT_ONCE) {
+                // with fewer threads it takes longer, that is all
+                if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                    break;
+                }
+            }
+            work();
+        });
+        match self.failure().take() {
+            Some(error) => Err(error),
+            None => self.state_of(self.site.plan.target()),
         }
-        self.state_of(self.site.plan.target())
     }
 
     /// What a stage is, carried out if it was not yet.
-    fn state_of(&self, number: usize) -> Result<Rc<State>, Error> {
-        if let Some(state) = self.states.borrow().get(&number) {
-            return Ok(state.clone());
-        }
+    fn state_of(&self, number: usize) -> Result<Arc<State>, Error> {
+        let cancel = self.site.layers.cancel;
+        self.stages[number].get(cancel, || {
+            self.carry_out(number).map_err(|error| {
+                // what stops because something else failed has nothing to tell
+                if !matches!(error, Error::Cancelled) {
+                    self.failure().get_or_insert(error);
+                }
+                cancel.cancel();
+                Error::Cancelled
+            })
+        })
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<Error>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn carry_out(&self, number: usize) -> Result<State, Error> {
         let stage = &self.dockerfile.stages[number];
         // a stage that only a trigger names is not among the steps that were counted
-        let counted = self.site.plan.order.contains(&number);
-        let step = self.start(&stage.source, counted);
+        let first = self.site.plan.first_step(number);
+        let step = self.start(&stage.source, first);
         let (mut state, shown) = self
             .base(number)
             .map_err(|problem| self.fail(step, problem, stage.span.start, &stage.source))?;
         self.done(step, false, shown);
         self.triggers(number, stage, &mut state)?;
-        for (instruction, located) in stage.instructions.iter().enumerate() {
-            let step = self.start(&located.source, counted);
+        for ((instruction, located), offset) in stage.instructions.iter().enumerate().zip(1..) {
+            let step = self.start(&located.source, first.map(|first| first + offset));
             let place = Place {
                 stage: number,
                 instruction,
@@ -86,8 +133,6 @@ impl<'a> Walk<'a> {
             self.instruction(located, &mut state, place)
                 .map_err(|problem| self.fail(step, problem, located.span.start, &located.source))?;
         }
-        let state = Rc::new(state);
-        self.states.borrow_mut().insert(number, state.clone());
         Ok(state)
     }
 
@@ -100,7 +145,7 @@ impl<'a> Walk<'a> {
             });
         }
         for text in &triggers {
-            let step = self.start(text, false);
+            let step = self.start(text, None);
             let place = Place {
                 stage: number,
                 instruction: 0,
@@ -119,7 +164,7 @@ impl<'a> Walk<'a> {
         Ok(match &self.site.plan.bases[stage] {
             Base::Scratch => (State::scratch(&self.site.plan.platform), String::new()),
             Base::Stage(below) => {
-                let state = State::on(self.finished(*below)?.as_ref());
+                let state = State::on(&*self.finished(*below)?);
                 let shown = self.digest(&state).short();
                 (state, shown)
             }
@@ -131,23 +176,25 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// A stage the plan put before this one. One that only a trigger names is carried out now.
-    fn finished(&self, stage: usize) -> Result<Rc<State>, StepError> {
+    /// An earlier stage, once it is there. One that only a trigger names is carried out now.
+    fn finished(&self, stage: usize) -> Result<Arc<State>, StepError> {
         self.state_of(stage).map_err(|e| StepError::Stage(Box::new(e)))
     }
 
     fn image(&self, name: &str, platform: Option<&Platform>) -> Result<BaseImage, StepError> {
         let platform = platform.or(self.site.scope.options.platform.as_ref());
         let asked = (name.to_owned(), platform.map(Platform::to_string));
-        if let Some(image) = self.resolved.borrow().get(&asked) {
-            return Ok(image.clone());
-        }
-        let image = self
-            .images
-            .resolve(name, platform, self.site.layers.lease)
-            .map_err(StepError::Image)?;
-        self.resolved.borrow_mut().insert(asked, image.clone());
-        Ok(image)
+        let image = {
+            let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+            resolved.entry(asked).or_default().clone()
+        };
+        let layers = self.site.layers;
+        let image = image.get(layers.cancel, || {
+            self.images
+                .resolve(name, platform, layers.lease, layers.cancel)
+                .map_err(StepError::Image)
+        })?;
+        Ok(BaseImage::clone(&image))
     }
 
     fn instruction(&self, located: &Located, state: &mut State, place: Place) -> Result<(), StepError> {
@@ -177,7 +224,7 @@ impl<'a> Walk<'a> {
             outcome
         });
         let digest = self.digest(state);
-        let known = self.site.seen.note(digest) && !self.site.layers.no_cache;
+        let known = self.site.workshop.seen.note(digest) && !self.site.fresh(place);
         let cached = outcome.map_or(known, |outcome| outcome.cached);
         if outcome.is_none() && !cached {
             self.site.executing(place, true);
@@ -221,10 +268,12 @@ impl<'a> Walk<'a> {
         Ok(Origin::Layers { layers, place })
     }
 
-    fn start(&self, name: &str, numbered: bool) -> StepId {
-        let step = self.steps.get();
-        self.steps.set(step + 1);
-        let position = numbered.then_some((step + 1, self.site.plan.steps));
+    /// Tells that a step begins; `number` counts from 0 among those the plan knows.
+    fn start(&self, name: &str, number: Option<u32>) -> StepId {
+        let steps = self.site.plan.steps;
+        let surplus = || steps.saturating_add(self.surplus.fetch_add(1, Ordering::Relaxed));
+        let step = number.unwrap_or_else(surplus);
+        let position = number.map(|number| (number + 1, steps));
         self.site.reporter.report(Event::Started {
             step,
             position,

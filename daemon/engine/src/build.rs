@@ -114,14 +114,13 @@ impl Engine {
                 pull: request.pull,
                 credentials: &request.credentials,
                 reporter: &reporter,
-                cancel: &cancel,
             },
             executor: &SandboxExecutor {
                 helper: &self.config().helper,
             },
             reporter: &reporter,
             cancel: &cancel,
-            seen: self.seen(),
+            workshop: self.workshop(),
         };
         let built = builder.build(&options, &request.tags, input)?;
         Ok(BuildOutcome {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mica_builder::Seen;
+use mica_builder::Workshop;
 use mica_registry::{Client, Settings};
 use mica_store::Store;
 
@@ -30,7 +30,7 @@ struct Inner {
     store: Store,
     config: Config,
     pruning: AtomicBool,
-    seen: Seen,
+    workshop: Workshop,
     registries: Client,
     downloads: Downloads,
 }
@@ -49,7 +49,7 @@ impl Engine {
             downloads: Downloads::default(),
             config,
             pruning: AtomicBool::new(false),
-            seen: Seen::default(),
+            workshop: Workshop::default(),
         })))
     }
 
@@ -62,8 +62,8 @@ impl Engine {
         &self.0.config
     }
 
-    pub(crate) fn seen(&self) -> &Seen {
-        &self.0.seen
+    pub(crate) fn workshop(&self) -> &Workshop {
+        &self.0.workshop
     }
 
     pub(crate) fn store(&self) -> &Store {

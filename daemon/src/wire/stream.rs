@@ -39,12 +39,22 @@ pub(crate) struct ClassicStream {
     style: Style,
     begun: bool,
     containers: HashMap<StepId, String>,
-    names: HashMap<StepId, String>,
+    names: HashMap<StepId, Named>,
+    /// Of which step the last line was, where stages are built at the same time.
+    speaking: Option<StepId>,
+    /// Whether that line has no end yet.
+    in_line: bool,
     unfinished: HashMap<(StepId, bool), Vec<u8>>,
     seed: u64,
     built: Option<ImageId>,
     tagged: Vec<Reference>,
     held: Held,
+}
+
+/// A step as it was announced.
+struct Named {
+    name: String,
+    position: Option<(u32, u32)>,
 }
 
 /// The output of a quiet build, the oldest lines dropped when there is too much.
@@ -63,6 +73,8 @@ impl ClassicStream {
             begun: false,
             containers: HashMap::new(),
             names: HashMap::new(),
+            speaking: None,
+            in_line: false,
             unfinished: HashMap::new(),
             seed,
             built: None,
@@ -89,29 +101,39 @@ impl ClassicStream {
     fn say(&mut self, event: Event, texts: &mut Vec<String>) {
         match event {
             Event::Started { step, position, name } => {
+                self.end_line(texts);
+                self.speaking = Some(step);
                 if let Some((number, count)) = position {
                     texts.push(format!("Step {number}/{count} : {name}\n"));
                 }
-                self.names.insert(step, name);
+                self.names.insert(step, Named { name, position });
             }
             Event::Executing { step, container } => {
                 if container {
+                    self.turn_to(step, texts);
                     let id = self.container(step);
                     texts.push(format!(" ---> Running in {id}\n"));
                     self.containers.insert(step, id);
                 }
             }
-            Event::Log { step, stream, bytes } => texts.extend(self.log(step, stream, &bytes)),
+            Event::Log { step, stream, bytes } => {
+                self.turn_to(step, texts);
+                texts.extend(self.log(step, stream, &bytes));
+                self.in_line = bytes.last().is_some_and(|last| *last != b'\n');
+            }
             Event::Progress { .. } => {}
             Event::Transfer(_) => {}
             Event::Triggers { count: 1 } => texts.push("# Executing 1 build trigger\n".to_owned()),
             Event::Triggers { count } => texts.push(format!("# Executing {count} build triggers\n")),
             Event::Warning { text, .. } => texts.push(format!(" ---> [Warning] {text}\n")),
             Event::Done { step, cached, state } => {
+                self.turn_to(step, texts);
+                self.in_line = false;
                 texts.extend(self.flush(step));
                 self.done(step, cached, &state, texts);
             }
             Event::Failed { step } => {
+                self.in_line = false;
                 texts.extend(self.flush(step));
                 if let Some(id) = self.containers.remove(&step).filter(|_| self.style.force_remove) {
                     texts.push(format!(" ---> Removed intermediate container {id}\n"));
@@ -122,8 +144,37 @@ impl ClassicStream {
         }
     }
 
+    /// Says of which step the next lines are, if the last ones were of another.
+    fn turn_to(&mut self, step: StepId, texts: &mut Vec<String>) {
+        if self.speaking == Some(step) {
+            return;
+        }
+        self.end_line(texts);
+        if let (
+            Some(_),
+            Some(Named {
+                position: Some((number, count)),
+                ..
+            }),
+        ) = (self.speaking, self.names.get(&step))
+        {
+            texts.push(format!(" ---> Step {number}/{count} goes on\n"));
+        }
+        self.speaking = Some(step);
+    }
+
+    fn end_line(&mut self, texts: &mut Vec<String>) {
+        if std::mem::take(&mut self.in_line) {
+            texts.push("\n".to_owned());
+        }
+    }
+
     fn done(&mut self, step: StepId, cached: bool, state: &str, texts: &mut Vec<String>) {
-        let name = self.names.remove(&step).unwrap_or_default();
+        let name = self
+            .names
+            .remove(&step)
+            .map(|named| named.name)
+            .unwrap_or_default();
         let word = name.split_ascii_whitespace().next().unwrap_or_default();
         let container = self.containers.remove(&step);
         // a base image is there or not: docker never calls it cached
@@ -348,6 +399,30 @@ mod tests {
                 r#"{"stream":"Successfully tagged x:1\n"}"#.to_owned(),
             ]
         );
+    }
+
+    #[test]
+    fn output_of_steps_done_at_the_same_time_is_told_apart() {
+        let mut stream = ClassicStream::new(style(), 1);
+        let mut out = String::new();
+        for event in [
+            started(1, "RUN a"),
+            log(1, Stream::Stdout, b"a1\n"),
+            started(2, "RUN b"),
+            log(2, Stream::Stdout, b"b1"),
+            log(1, Stream::Stdout, b"a2\n"),
+            log(1, Stream::Stdout, b"a3\n"),
+            done(2, false),
+            done(1, false),
+        ] {
+            for line in text(&stream.event(event)) {
+                let message: Message = serde_json::from_str(&line).unwrap();
+                out.push_str(&message.stream.unwrap());
+            }
+        }
+        let expected = "Step 1/3 : RUN a\na1\nStep 2/3 : RUN b\nb1\n ---> Step 1/3 goes on\na2\na3\n ---> Step 2/3 goes on\n \
+                        ---> 0123456789ab\n ---> Step 1/3 goes on\n ---> 0123456789ab\n";
+        assert_eq!(out, expected);
     }
 
     #[test]

@@ -7,7 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Says whether a piece of work should stop. Clones share the wish.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel(Arc<Wish>);
+
+#[derive(Debug, Default)]
+struct Wish {
+    stop: AtomicBool,
+    /// The whole that this is a part of.
+    whole: Option<Cancel>,
+}
 
 /// The work was stopped because nobody wants it any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +34,22 @@ impl Cancel {
         Self::default()
     }
 
+    /// A wish for a part of the work: the part stops with the whole, and can be stopped alone.
+    pub fn part(&self) -> Self {
+        Self(Arc::new(Wish {
+            stop: AtomicBool::new(false),
+            whole: Some(self.clone()),
+        }))
+    }
+
     /// Asks the work to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.stop.store(true, Ordering::Release);
     }
 
     /// Whether someone asked to stop.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.stop.load(Ordering::Acquire) || self.0.whole.as_ref().is_some_and(Self::is_cancelled)
     }
 
     /// An error once someone asked to stop.
@@ -89,6 +104,19 @@ impl<W: Write> Write for Cancellable<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_stops_with_the_whole_and_alone() {
+        let whole = Cancel::new();
+        let [one, two] = [whole.part(), whole.part()];
+        one.cancel();
+        assert_eq!(
+            [&whole, &one, &two].map(Cancel::is_cancelled),
+            [false, true, false]
+        );
+        whole.cancel();
+        assert!(two.is_cancelled());
+    }
 
     #[test]
     fn a_cancelled_reader_and_writer_fail() {

@@ -168,7 +168,7 @@ pub(crate) fn step(
     let invocation = Invocation::new(run, state, site.scope.options)?;
     let key = invocation.key(state, site.scope.options, &site.plan.platform, site.layers.epoch);
     let created_by = invocation.created_by(state);
-    let outcome = site.layer(&key, &[], site.layers.no_cache, || {
+    let outcome = site.layer(&key, &[], site.fresh(place), || {
         site.executing(place, true);
         execute(&invocation, state, site, place, &created_by)
     })?;
@@ -230,7 +230,8 @@ fn execute(
             code,
         });
     }
-    layers.take_upper(&state.chain(), &upper, &layers.stack(&state.layers)?, about)
+    let order = site.order(state, place, about);
+    layers.take_upper(order, &upper, &layers.stack(&state.layers)?)
 }
 
 /// Writes the script of a `#!` here-document into a folder of its own.

@@ -199,7 +199,8 @@ pub(crate) fn step(
             .list(words.sources.iter())
             .finish()
     });
-    if let (Some(key), false) = (&by_chain, layers.no_cache)
+    let fresh = site.fresh(place);
+    if let (Some(key), false) = (&by_chain, fresh)
         && let Some(record) = layers.find(key)?
     {
         return Ok((Outcome::of(&record, true), created_by));
@@ -223,10 +224,11 @@ pub(crate) fn step(
         let text = format!("{created_by}: nothing matches, nothing is copied");
         site.reporter.report(Event::Warning { text, line: None });
     }
-    let outcome = site.layer(&by_content, by_chain.as_slice(), layers.no_cache, || {
+    let outcome = site.layer(&by_content, by_chain.as_slice(), fresh, || {
         site.executing(place, false);
         let changes = changes(transfer, &words, mode, &sources, state, site)?;
-        layers.make(&state.chain(), &changes.of, site.form(place), &created_by)
+        let order = site.order(state, place, &created_by);
+        layers.make(order, &changes.of, site.form(place))
     })?;
     Ok((outcome, created_by))
 }

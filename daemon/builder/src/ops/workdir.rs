@@ -57,12 +57,8 @@ pub(crate) fn step(
             ..Meta::directory(0o755, site.now())
         };
         draft.make_path(state.cwd().as_bytes(), &meta)?;
-        site.layers.make(
-            &state.chain(),
-            &draft.into_changes(),
-            site.form(place),
-            &created_by,
-        )
+        let order = site.order(state, place, &created_by);
+        site.layers.make(order, &draft.into_changes(), site.form(place))
     })?;
     Ok((Some(outcome), created_by))
 }

@@ -9,6 +9,7 @@ mod copying;
 mod edits;
 mod files;
 mod model;
+mod parallel;
 mod planning;
 mod refusals;
 mod world;

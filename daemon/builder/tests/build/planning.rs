@@ -33,9 +33,12 @@ RUN test
 ";
     let image = world.make(dockerfile, &none());
     assert_eq!(image.files(), ["/f \"f\"", "/other \"o\"", "/tool \"t\""]);
+    // the first two stages do not need each other
+    let mut commands = world.commands();
+    commands[..2].sort();
     assert_eq!(
-        world.commands(),
-        ["write /tool t", "write /other o", "test"].map(|c| format!("/bin/sh -c {c}"))
+        commands,
+        ["write /other o", "write /tool t", "test"].map(|c| format!("/bin/sh -c {c}"))
     );
     let target = |name: &str| Options {
         target: Some(name.into()),

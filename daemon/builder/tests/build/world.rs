@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mica_builder::ports::{BaseImage, Executor, Images, PortError, Process};
@@ -29,7 +31,9 @@ pub(crate) struct World {
     pub(crate) ran: Mutex<Vec<Process>>,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
     pub(crate) cancel: Cancel,
-    seen: mica_builder::Seen,
+    /// How many processes came to a meeting.
+    pub(crate) meeting: AtomicUsize,
+    workshop: mica_builder::Workshop,
     watcher: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Keeps base images.
     lease: Lease,
@@ -78,7 +82,8 @@ impl World {
             ran: Mutex::default(),
             events: Arc::default(),
             cancel: Cancel::new(),
-            seen: mica_builder::Seen::default(),
+            meeting: AtomicUsize::new(0),
+            workshop: mica_builder::Workshop::default(),
             watcher: Arc::new(|_| {}),
         }
     }
@@ -147,7 +152,7 @@ impl World {
             executor: self,
             reporter: &reporter,
             cancel: &self.cancel,
-            seen: &self.seen,
+            workshop: &self.workshop,
         };
         builder.build(options, &[], Input::of(Source::Tar(Box::new(context))))
     }
@@ -266,6 +271,7 @@ impl Images for World {
         name: &str,
         platform: Option<&Platform>,
         _lease: &Lease,
+        _cancel: &Cancel,
     ) -> Result<BaseImage, PortError> {
         let exact = platform.map_or(name.to_owned(), |platform| format!("{name} {platform}"));
         self.looked_up.lock().unwrap().push(exact.clone());
@@ -278,7 +284,8 @@ impl Images for World {
 }
 
 /// What a fake process does is written in its last argument, a line each: `write PATH TEXT` (relative to the root),
-/// `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`.
+/// `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`, `meet COUNT` (wait until as many have begun to wait), `hang`
+/// (until it is stopped).
 impl Executor for World {
     fn ready(&self) -> Result<(), PortError> {
         Ok(())
@@ -302,6 +309,23 @@ impl Executor for World {
                 ["say", ..] => output(Stream::Stdout, &line.as_bytes()[4..]),
                 ["exit", code] => return Ok(code.parse().unwrap()),
                 ["die"] => return Err("no such device".into()),
+                ["meet", count] => {
+                    let met = self.meeting.fetch_add(1, Ordering::SeqCst);
+                    let all: usize = count.parse().unwrap();
+                    let end = Instant::now() + Duration::from_secs(10);
+                    while self.meeting.load(Ordering::SeqCst) < all {
+                        assert!(Instant::now() < end, "only {met} came");
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                }
+                ["hang"] => {
+                    let end = Instant::now() + Duration::from_secs(10);
+                    while !cancel.is_cancelled() {
+                        assert!(Instant::now() < end, "nobody stopped it");
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                    return Ok(137);
+                }
                 ["cancel"] => {
                     cancel.cancel();
                     return Ok(137);

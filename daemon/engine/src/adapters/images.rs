@@ -20,7 +20,6 @@ pub(crate) struct BaseImages<'a> {
     /// The user's, for all registries.
     pub(crate) credentials: &'a Credentials,
     pub(crate) reporter: &'a Reporter,
-    pub(crate) cancel: &'a Cancel,
 }
 
 impl Images for BaseImages<'_> {
@@ -29,8 +28,9 @@ impl Images for BaseImages<'_> {
         name: &str,
         platform: Option<&Platform>,
         lease: &Lease,
+        cancel: &Cancel,
     ) -> Result<BaseImage, PortError> {
-        let image = self.find(name, platform, lease)?;
+        let image = self.find(name, platform, lease, cancel)?;
         let config = image.config.value().clone();
         Ok(BaseImage {
             id: image.id,
@@ -41,7 +41,13 @@ impl Images for BaseImages<'_> {
 }
 
 impl BaseImages<'_> {
-    fn find(&self, name: &str, platform: Option<&Platform>, lease: &Lease) -> Result<Image, Error> {
+    fn find(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        lease: &Lease,
+        cancel: &Cancel,
+    ) -> Result<Image, Error> {
         let may_pull = whole_id(name).is_none();
         if !(self.pull && may_pull) {
             match self.engine.image_for(name, platform) {
@@ -60,7 +66,7 @@ impl BaseImages<'_> {
             reference: or_latest(reference),
             platform: platform.cloned(),
         };
-        let pulled = self.fetch(&request)?;
+        let pulled = self.fetch(&request, cancel)?;
         let id = pulled.first().ok_or(Error::Worker)?.image;
         self.engine
             .store()
@@ -70,10 +76,10 @@ impl BaseImages<'_> {
             })
     }
 
-    fn fetch(&self, request: &PullRequest) -> Result<Vec<crate::transfer::Pulled>, Error> {
+    fn fetch(&self, request: &PullRequest, cancel: &Cancel) -> Result<Vec<crate::transfer::Pulled>, Error> {
         let (sink, mut events) = sink();
         let reporter = self.reporter.clone();
-        wait(self.cancel, async {
+        wait(cancel, async {
             // a reporter may wait for its client, which the pull's connections must not
             let telling = blocking(move || {
                 while let Some(event) = events.blocking_recv() {
