@@ -13,6 +13,7 @@ mod inspect;
 mod load;
 mod login;
 mod logout;
+mod logs;
 mod manifest_inspect;
 mod pull;
 mod push;
@@ -82,6 +83,8 @@ enum Command {
     Load(load::Options),
     /// Import the contents from a tarball to create a filesystem image
     Import(import::Options),
+    /// Show all output of a build
+    Logs(logs::Options),
     /// Manage images
     Image {
         #[command(subcommand)]
@@ -240,6 +243,7 @@ impl Command {
                 command: Some(BuildxCommand::Prune(options)),
             } => BuilderCommand::Prune(options).run(session).await,
             Self::Version(options) => version::run(options, session.client()).await,
+            Self::Logs(options) => logs::run(options, &session.client()?).await,
             Self::Info(options) => info::run(options, &session.client()?).await,
             Self::Completion(options) => completion::run(&options),
             Self::Image { command: None }

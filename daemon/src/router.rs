@@ -27,6 +27,9 @@ pub(crate) enum Route {
     Build,
     BuildPrune,
     BuildCancel,
+    /// Ours: the logs of builds.
+    Logs,
+    Log(String),
     Containers,
     NoContainer(String),
     ContainerCreate,
@@ -76,6 +79,8 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("POST", ["auth"]) => Route::Auth,
         ("GET", ["distribution", of @ .., "json"]) if !of.is_empty() => Route::Distribution(name(of)),
         ("GET", ["mica", "manifest", of @ ..]) if !of.is_empty() => Route::RemoteManifest(name(of)),
+        ("GET", ["mica", "logs"]) => Route::Logs,
+        ("GET", ["mica", "logs", build]) => Route::Log(build.to_string()),
         ("GET", ["system", "df"]) => Route::NotYet("showing disk usage"),
         ("GET", ["events"]) => Route::NotYet("the stream of events"),
 

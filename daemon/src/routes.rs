@@ -7,6 +7,7 @@ mod containers;
 pub(crate) mod images;
 mod import;
 mod inspect;
+mod logs;
 mod registry;
 mod system;
 
@@ -80,6 +81,8 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::Build => build::build(call).await,
         Route::BuildPrune => build::prune(call).await,
         Route::BuildCancel => build::cancel(&call),
+        Route::Logs => logs::list(call).await,
+        Route::Log(build) => logs::show(call, build).await,
         Route::NotYet(what) => Err(Failure::unsupported(format!(
             "{what} is not supported yet by micad"
         ))),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mica_oci::{DiffId, Digest};
+use mica_oci::{BuildId, DiffId, Digest};
 
 /// The paths below one store's root.
 #[derive(Debug, Clone)]
@@ -92,6 +92,15 @@ impl Paths {
 
     pub(crate) fn work(&self) -> PathBuf {
         self.own().join("work")
+    }
+
+    /// What builds told.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.own().join("logs")
+    }
+
+    pub(crate) fn log(&self, build: &BuildId) -> PathBuf {
+        self.logs().join(build.to_string())
     }
 
     pub(crate) fn trash(&self) -> PathBuf {

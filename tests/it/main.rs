@@ -16,6 +16,7 @@ mod ghcr;
 mod hostile;
 mod house;
 mod images;
+mod logs;
 mod memory;
 mod start;
 mod sync;

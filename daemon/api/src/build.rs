@@ -6,6 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::null;
 
+/// A build of which a log is kept, as `GET /mica/logs` lists them, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct BuildLog {
+    /// The build, twelve hexadecimal digits.
+    pub id: String,
+    /// When something was last written to the log, in seconds since 1970.
+    pub written: i64,
+    /// Its length on the daemon's disk in bytes, compressed.
+    pub size: u64,
+}
+
 /// What a prune of the build cache removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -4,12 +4,13 @@ pub use mica_builder::{Agent, Input, Secret, Source};
 use mica_builder::{Builder, Options};
 use mica_oci::{ImageId, Platform, Reference};
 use mica_registry::Credentials;
-use mica_task::{Cancel, Reporter};
+use mica_task::{Cancel, Event, Reporter};
 
 use crate::adapters::exec::SandboxExecutor;
 use crate::adapters::images::BaseImages;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::log::BuildLog;
 
 /// Which network a build's RUN steps see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,6 +84,25 @@ impl Engine {
         reporter: Reporter,
         cancel: Cancel,
     ) -> Result<BuildOutcome, Error> {
+        let log = BuildLog::new(self.store());
+        let built = self.build_logged(request, input, &log.tee(&reporter), &cancel);
+        let last = built.as_ref().err().map(Error::describe);
+        if log.finish(last.as_deref()) && last.is_some() {
+            reporter.report(Event::Kept {
+                build: log.build(),
+                enterable: false,
+            });
+        }
+        built
+    }
+
+    fn build_logged(
+        &self,
+        request: BuildRequest,
+        input: Input,
+        reporter: &Reporter,
+        cancel: &Cancel,
+    ) -> Result<BuildOutcome, Error> {
         let options = Options {
             dockerfile: request.dockerfile,
             target: request.target,
@@ -113,13 +133,13 @@ impl Engine {
                 engine: self,
                 pull: request.pull,
                 credentials: &request.credentials,
-                reporter: &reporter,
+                reporter,
             },
             executor: &SandboxExecutor {
                 helper: &self.config().helper,
             },
-            reporter: &reporter,
-            cancel: &cancel,
+            reporter,
+            cancel,
             workshop: self.workshop(),
         };
         let built = builder.build(&options, &request.tags, input)?;

@@ -39,6 +39,12 @@ pub enum Error {
         /// The familiar reference, or the ID as it was given.
         name: String,
     },
+    /// No log of this build is kept.
+    #[error("No such build log: {build}: `mica logs` lists those that are kept")]
+    NoSuchLog {
+        /// The build.
+        build: mica_oci::BuildId,
+    },
     /// The name is empty.
     #[error("image name cannot be blank")]
     BlankName,
@@ -260,6 +266,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NoSuchImage { .. }
+            | Self::NoSuchLog { .. }
             | Self::OtherPlatform { .. }
             | Self::PullDenied { .. }
             | Self::NoSuchManifest { .. }

@@ -12,6 +12,8 @@ mod gc;
 mod glob;
 mod images;
 mod import;
+mod log;
+mod logs;
 mod remove;
 mod resolve;
 mod select;
@@ -31,8 +33,8 @@ pub use import::ImportRequest;
 pub use mica_registry::{
     Credential, Credentials, Fetched, Folders, Proxies, Settings as RegistrySettings, registry_of_server,
 };
-pub use mica_store::Image;
 pub use mica_store::archive::{LoadEvent, Loaded};
+pub use mica_store::{Image, LogEntry};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use select::{LabelMatch, Listed, Selection};
 pub use system::{Info, Version, version};

@@ -1,6 +1,6 @@
 //! Events of a build as the lines of docker's classic builder (engine API contract, section 5).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use mica_api::Message;
@@ -39,7 +39,7 @@ pub(crate) struct ClassicStream {
     style: Style,
     begun: bool,
     containers: HashMap<StepId, String>,
-    names: HashMap<StepId, Named>,
+    names: BTreeMap<StepId, Named>,
     /// Of which step the last line was, where stages are built at the same time.
     speaking: Option<StepId>,
     /// Whether that line has no end yet.
@@ -51,10 +51,13 @@ pub(crate) struct ClassicStream {
     held: Held,
 }
 
-/// A step as it was announced.
+/// A step that is not done yet.
 struct Named {
     name: String,
     position: Option<(u32, u32)>,
+    /// Whether its line was written; that waits until there is something to tell of it, so that steps which are done in no
+    /// time are not torn apart by those of other stages.
+    announced: bool,
 }
 
 /// The output of a quiet build, the oldest lines dropped when there is too much.
@@ -72,7 +75,7 @@ impl ClassicStream {
             style,
             begun: false,
             containers: HashMap::new(),
-            names: HashMap::new(),
+            names: BTreeMap::new(),
             speaking: None,
             in_line: false,
             unfinished: HashMap::new(),
@@ -85,10 +88,16 @@ impl ClassicStream {
 
     /// The lines for an event; empty where there is nothing to say, or nothing yet.
     pub(crate) fn event(&mut self, event: Event) -> Bytes {
-        if let Event::Transfer(event) = &event {
-            return self.emit(transfer::messages(event).into_iter());
-        }
         let mut texts = Vec::new();
+        if let Event::Transfer(event) = &event {
+            // it is for one of the steps that have told nothing yet
+            let silent = self.names.iter().filter(|(_, named)| !named.announced);
+            for step in silent.map(|(step, _)| *step).collect::<Vec<_>>() {
+                self.turn_to(step, &mut texts);
+            }
+            let messages = transfer::messages(event);
+            return self.emit(texts.into_iter().map(Message::stream).chain(messages));
+        }
         if !self.begun {
             self.begun = true;
             let warnings = std::mem::take(&mut self.style.warnings);
@@ -101,16 +110,16 @@ impl ClassicStream {
     fn say(&mut self, event: Event, texts: &mut Vec<String>) {
         match event {
             Event::Started { step, position, name } => {
-                self.end_line(texts);
-                self.speaking = Some(step);
-                if let Some((number, count)) = position {
-                    texts.push(format!("Step {number}/{count} : {name}\n"));
-                }
-                self.names.insert(step, Named { name, position });
+                let named = Named {
+                    name,
+                    position,
+                    announced: false,
+                };
+                self.names.insert(step, named);
             }
             Event::Executing { step, container } => {
+                self.turn_to(step, texts);
                 if container {
-                    self.turn_to(step, texts);
                     let id = self.container(step);
                     texts.push(format!(" ---> Running in {id}\n"));
                     self.containers.insert(step, id);
@@ -133,10 +142,18 @@ impl ClassicStream {
                 self.done(step, cached, &state, texts);
             }
             Event::Failed { step } => {
+                self.turn_to(step, texts);
                 self.in_line = false;
                 texts.extend(self.flush(step));
                 if let Some(id) = self.containers.remove(&step).filter(|_| self.style.force_remove) {
                     texts.push(format!(" ---> Removed intermediate container {id}\n"));
+                }
+            }
+            Event::Kept { build, enterable } => {
+                self.end_line(texts);
+                texts.push(format!(" ---> All output of this build: mica logs {build}\n"));
+                if enterable {
+                    texts.push(format!(" ---> A shell where it failed: mica debug {build}\n"));
                 }
             }
             Event::Built { image } => self.built = Some(image),
@@ -144,22 +161,22 @@ impl ClassicStream {
         }
     }
 
-    /// Says of which step the next lines are, if the last ones were of another.
+    /// Says of which step the next lines are: announces it, or comes back to it.
     fn turn_to(&mut self, step: StepId, texts: &mut Vec<String>) {
-        if self.speaking == Some(step) {
+        let is_speaking = self.speaking == Some(step);
+        let Some(named) = self.names.get_mut(&step) else {
+            return;
+        };
+        let was_announced = std::mem::replace(&mut named.announced, true);
+        if is_speaking && was_announced {
             return;
         }
+        let line = named.position.map(|(number, count)| match was_announced {
+            true => format!(" ---> Step {number}/{count} goes on\n"),
+            false => format!("Step {number}/{count} : {}\n", named.name),
+        });
         self.end_line(texts);
-        if let (
-            Some(_),
-            Some(Named {
-                position: Some((number, count)),
-                ..
-            }),
-        ) = (self.speaking, self.names.get(&step))
-        {
-            texts.push(format!(" ---> Step {number}/{count} goes on\n"));
-        }
+        texts.extend(line);
         self.speaking = Some(step);
     }
 
@@ -460,6 +477,7 @@ mod tests {
 
         let mut stream = ClassicStream::new(quiet, 1);
         stream.event(started(1, "RUN x"));
+        stream.event(Event::Failed { step: 1 });
         let out = text(&stream.fail("no", None));
         assert_eq!(out.len(), 3, "{out:?}");
         assert!(out[0].contains("[Warning] memory is ignored"));

@@ -1,6 +1,6 @@
 //! What a piece of work tells of itself while it goes on.
 
-use mica_oci::{ImageId, Reference};
+use mica_oci::{BuildId, ImageId, Reference};
 
 use crate::transfer::TransferEvent;
 
@@ -82,6 +82,13 @@ pub enum Event {
     Failed {
         /// The step.
         step: StepId,
+    },
+    /// The work failed, and what it told can be looked at later.
+    Kept {
+        /// By what name.
+        build: BuildId,
+        /// Whether the step that failed can be entered.
+        enterable: bool,
     },
     /// The image is in the store.
     Built {

@@ -1,5 +1,6 @@
 //! The vocabulary of images: digests, references, platforms, media types, manifests, configs; no I/O.
 
+mod build_id;
 mod choice;
 pub mod config;
 pub mod digest;
@@ -11,6 +12,7 @@ pub mod platform;
 pub mod received;
 pub mod reference;
 
+pub use build_id::{BuildId, BuildIdError};
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use digest::{CacheKey, ChainId, ContentDigest, DiffId, Digest, Hasher, Hashing, ImageId};
 pub use document::Raw;
