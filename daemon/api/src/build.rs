@@ -56,6 +56,8 @@ pub struct BuildInput {
     pub allow: Vec<String>,
     /// `--explain`
     pub explain: bool,
+    /// `--verify`
+    pub verify: bool,
 }
 
 /// Where files to copy from come from.

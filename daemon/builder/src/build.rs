@@ -18,6 +18,7 @@ use crate::plan::{Plan, is_automatic};
 use crate::ports::{Executor, Images};
 use crate::refuse::refuse_unsupported;
 use crate::site::Site;
+use crate::verify;
 use crate::walk::Walk;
 use crate::workshop::Workshop;
 
@@ -62,7 +63,8 @@ impl Builder<'_> {
         refuse_unsupported(&dockerfile, &plan)?;
         self.refuse_run(&dockerfile, &plan)?;
         let tree = context.tree(&name, options.filter_context)?;
-        let epoch = epoch(options)?;
+        // two builds can only be the same if they are of the same time
+        let epoch = epoch(options)?.or_else(|| options.verify.then(whole_second));
         // one step that fails stops the others, but not what else its client wants
         let cancel = self.cancel.part();
         let layers = Layers {
@@ -73,23 +75,46 @@ impl Builder<'_> {
             begun: Timestamp::now(),
         };
         self.tell_findings(&dockerfile)?;
-        let scope = Scope {
-            globals: &plan.globals,
-            options,
-            escape: dockerfile.directives.escape,
+        let carry_out = |options: &Options, layers: &Layers<'_>| {
+            let scope = Scope {
+                globals: &plan.globals,
+                options,
+                escape: dockerfile.directives.escape,
+            };
+            let site = Site {
+                plan: &plan,
+                scope,
+                layers,
+                executor: self.executor,
+                reporter: self.reporter,
+                workshop: self.workshop,
+            };
+            let state = Walk::new(&dockerfile, &tree, self.images, site).run()?;
+            self.cancel.check()?;
+            let config = Raw::of(assemble(&state, &options.labels, epoch))?;
+            Ok::<_, Error>((state, config))
         };
-        let site = Site {
-            plan: &plan,
-            scope,
-            layers: &layers,
-            executor: self.executor,
-            reporter: self.reporter,
-            workshop: self.workshop,
-        };
-        let walk = Walk::new(&dockerfile, &tree, self.images, site);
-        let state = walk.run()?;
-        self.cancel.check().map_err(|_| Error::Cancelled)?;
-        let config = Raw::of(assemble(&state, &options.labels, epoch))?;
+        let (state, config) = carry_out(options, &layers)?;
+        if options.verify {
+            self.reporter.report(Event::Note {
+                step: None,
+                text: "everything is built a second time and compared".to_owned(),
+            });
+            let again = Options {
+                no_cache: true,
+                ..options.clone()
+            };
+            let layers = Layers {
+                begun: Timestamp::now(),
+                ..layers
+            };
+            let (second, second_config) = carry_out(&again, &layers)?;
+            verify::compare(
+                [&state, &second],
+                [config.digest(), second_config.digest()],
+                &layers,
+            )?;
+        }
         let committed = self.store.commit_image(&lease, &config, None, tags)?;
         let image = committed.image.id;
         self.reporter.report(Event::Built { image });
@@ -160,6 +185,12 @@ fn parse(name: &str, bytes: &[u8], options: &Options) -> Result<Dockerfile, Erro
         }),
         _ => Ok(dockerfile),
     }
+}
+
+/// Now, without a fraction.
+fn whole_second() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// SOURCE_DATE_EPOCH: seconds since 1970, empty for none (reproducible-builds.org specification).

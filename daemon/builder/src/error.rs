@@ -94,6 +94,14 @@ pub enum Error {
     /// SOURCE_DATE_EPOCH is no number.
     #[error("invalid SOURCE_DATE_EPOCH {0:?}: expected seconds since 1970")]
     Epoch(String),
+    /// A second build of the same inputs came to another image.
+    #[error("the build is not reproducible: a second one differs at {step}:\n{differences}")]
+    NotReproducible {
+        /// The history line of the first step that differs.
+        step: String,
+        /// A line for each file that differs, up to some number.
+        differences: String,
+    },
     /// Nobody wants the image any more.
     #[error("the build was cancelled")]
     Cancelled,

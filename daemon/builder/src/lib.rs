@@ -23,6 +23,7 @@ mod seen;
 mod selection;
 mod site;
 mod state;
+mod verify;
 mod walk;
 mod workshop;
 

@@ -23,6 +23,8 @@ pub struct Options {
     pub insecure_allowed: bool,
     /// Whether every step that runs says which of its inputs changed.
     pub explain: bool,
+    /// Whether everything is built a second time and must come to the same image.
+    pub verify: bool,
     /// What RUN sees unless it says otherwise.
     pub network: Network,
     /// Whether the caller allowed `RUN --network=host`.

@@ -48,6 +48,8 @@ pub struct BuildRequest {
     pub insecure_allowed: bool,
     /// Whether every step that runs says which of its inputs changed.
     pub explain: bool,
+    /// Whether everything is built twice and must come to the same image.
+    pub verify: bool,
     /// Whether base images are to be fetched again even if they are here.
     pub pull: bool,
     /// Who asks for base images that are not here.
@@ -116,6 +118,7 @@ impl Engine {
                 .collect(),
             insecure_allowed: false,
             explain: request.explain,
+            verify: request.verify,
             network: match request.network {
                 NetworkMode::None => mica_builder::ports::Network::None,
                 NetworkMode::Default | NetworkMode::Host => mica_builder::ports::Network::Host,

@@ -361,7 +361,9 @@ fn build_kind(error: &mica_builder::Error) -> Kind {
         Error::Source(_) | Error::Unsupported { .. } => Kind::Unsupported,
         Error::Cancelled => Kind::Cancelled,
         // docker answers 500 to a Dockerfile that is not there
-        Error::NoDockerfile(_) | Error::Run { .. } | Error::Document(_) => Kind::Internal,
+        Error::NoDockerfile(_) | Error::NotReproducible { .. } | Error::Run { .. } | Error::Document(_) => {
+            Kind::Internal
+        }
         Error::Store(error) => store_kind(error),
     }
 }

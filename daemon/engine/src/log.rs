@@ -143,6 +143,10 @@ impl Log {
             }
             Event::Executing { .. } => self.open(),
             Event::Log { step, stream, bytes } => self.lines(*step, *stream, bytes),
+            Event::Note { step, text } => {
+                let place = step.map_or(String::new(), |step| format!("#{step} "));
+                self.put(&format!("{place}({text})\n"))
+            }
             Event::Warning { text, line } => {
                 let place = line.map_or(String::new(), |line| format!(" (line {line})"));
                 self.put(&format!("WARNING{place}: {text}\n"))

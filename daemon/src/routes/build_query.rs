@@ -55,6 +55,7 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
         no_cache_filter: Vec::new(),
         insecure_allowed: false,
         explain: false,
+        verify: false,
         pull: query.flag("pull", false),
         // these come in a header
         credentials: Credentials::default(),

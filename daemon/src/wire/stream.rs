@@ -134,6 +134,13 @@ impl ClassicStream {
             Event::Transfer(_) => {}
             Event::Triggers { count: 1 } => texts.push("# Executing 1 build trigger\n".to_owned()),
             Event::Triggers { count } => texts.push(format!("# Executing {count} build triggers\n")),
+            Event::Note { step, text } => {
+                if let Some(step) = step {
+                    self.turn_to(step, texts);
+                }
+                self.end_line(texts);
+                texts.push(format!(" ---> {text}\n"));
+            }
             Event::Warning { text, .. } => texts.push(format!(" ---> [Warning] {text}\n")),
             Event::Done { step, cached, state } => {
                 self.turn_to(step, texts);

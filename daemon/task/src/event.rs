@@ -62,6 +62,13 @@ pub enum Event {
         /// How many.
         count: usize,
     },
+    /// What is being done or waited for, or why.
+    Note {
+        /// The step it is about; `None` for the work as a whole.
+        step: Option<StepId>,
+        /// The text, without a trailing line end.
+        text: String,
+    },
     /// Something the user should know.
     Warning {
         /// The text, without a trailing line end.

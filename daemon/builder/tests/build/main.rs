@@ -12,4 +12,5 @@ mod model;
 mod parallel;
 mod planning;
 mod refusals;
+mod verifying;
 mod world;

@@ -284,8 +284,8 @@ impl Images for World {
 }
 
 /// What a fake process does is written in its last argument, a line each: `write PATH TEXT` (relative to the root),
-/// `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`, `meet COUNT` (wait until as many have begun to wait), `hang`
-/// (until it is stopped).
+/// `count PATH` (write how often that was done before), `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`,
+/// `meet COUNT` (wait until as many have begun to wait), `hang` (until it is stopped).
 impl Executor for World {
     fn ready(&self) -> Result<(), PortError> {
         Ok(())
@@ -317,6 +317,10 @@ impl Executor for World {
                         assert!(Instant::now() < end, "only {met} came");
                         std::thread::sleep(Duration::from_millis(2));
                     }
+                }
+                ["count", path] => {
+                    let number = self.meeting.fetch_add(1, Ordering::SeqCst);
+                    write(&process.upper, path, &number.to_string());
                 }
                 ["hang"] => {
                     let end = Instant::now() + Duration::from_secs(10);
