@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::disk::failpoint;
 use crate::error::Error;
+use crate::inputs;
 use crate::locks::lock;
 
 /// Version 1 of the tables. `tar` and `tree` say whether a layer has that form: 0 no, 1 yes, 2 yes and durable. What
@@ -48,6 +49,10 @@ CREATE TABLE IF NOT EXISTS cache (
     description TEXT NOT NULL, last_used TEXT NOT NULL, use_count INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS cache_by_content ON cache (parent, content);
 CREATE INDEX IF NOT EXISTS cache_by_layer ON cache (layer);
+CREATE TABLE IF NOT EXISTS step_inputs (
+    alike BLOB NOT NULL, key BLOB NOT NULL, inputs BLOB NOT NULL, made INTEGER NOT NULL,
+    PRIMARY KEY (alike, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS step_inputs_by_age ON step_inputs (made);
 ";
 
 /// How long one connection waits for another's write, which is never long.
@@ -85,6 +90,7 @@ impl Database {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch(SCHEMA)?;
+        inputs::drop_old(&connection)?;
         Ok(Self {
             path: path.to_owned(),
             writer: Mutex::new(Writer {

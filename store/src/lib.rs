@@ -16,6 +16,7 @@ mod gc;
 mod growth;
 mod images;
 mod ingest;
+mod inputs;
 mod layers;
 mod lease;
 mod locks;

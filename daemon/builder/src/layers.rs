@@ -129,9 +129,8 @@ impl Layers<'_> {
         // with SOURCE_DATE_EPOCH the same inputs give the same bytes, whatever was built here before
         if !order.fresh
             && self.epoch.is_none()
-            && let Some(record) = self
-                .store
-                .same_content(self.lease, &order.parent, &packed.content)?
+            // a record that cannot be read is none; only time is lost
+            && let Ok(Some(record)) = self.store.same_content(self.lease, &order.parent, &packed.content)
         {
             return Ok(record);
         }

@@ -8,6 +8,7 @@ mod draft;
 mod environment;
 mod error;
 mod input;
+mod inputs;
 mod key;
 mod layers;
 mod mode;

@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use mica_layer::Mtime;
-use mica_oci::{CacheKey, DiffId};
+use mica_oci::{CacheKey, DiffId, Digest};
 use mica_store::CacheRecord;
 use mica_task::{Event, Reporter, StepId};
 
 use crate::error::StepError;
+use crate::inputs::Inputs;
+use crate::key::StepKey;
 use crate::layers::{Form, Layers, Order};
 use crate::ops::config::Scope;
 use crate::plan::Plan;
@@ -39,6 +41,8 @@ pub(crate) struct Place {
     pub instruction: usize,
     /// What events call it.
     pub step: StepId,
+    /// The same for all instructions that are written the same way.
+    pub alike: Digest,
 }
 
 /// What a step that makes a layer came to.
@@ -64,47 +68,116 @@ impl Outcome {
 }
 
 impl Site<'_> {
-    /// Finds the layer of a step under `key` (unless `fresh`), or makes it; remembers it under `key` and under those
+    /// Finds the layer of a step under its key (unless `fresh`), or makes it; remembers it under the key and under those
     /// keys that were `tried` in vain. A step that is under way already, in this build or in another, is waited for.
     pub(crate) fn layer(
         &self,
-        key: &CacheKey,
+        key: &StepKey,
         tried: &[CacheKey],
         fresh: bool,
+        place: Place,
         make: impl FnOnce() -> Result<CacheRecord, StepError>,
     ) -> Result<Outcome, StepError> {
-        let found = if fresh { None } else { self.layers.find(key)? };
+        let found = if fresh { None } else { self.find(&key.key, place)? };
         let (record, cached) = match found {
             Some(record) => (record, true),
-            None => self.find_or_make(key, fresh, make)?,
+            None => self.find_or_make(key, fresh, place, make)?,
         };
         for key in tried {
-            self.layers.remember(key, &record)?;
+            self.remember(key, &record, place)?;
         }
         Ok(Outcome::of(&record, cached))
     }
 
     fn find_or_make(
         &self,
-        key: &CacheKey,
+        key: &StepKey,
         fresh: bool,
+        place: Place,
         make: impl FnOnce() -> Result<CacheRecord, StepError>,
     ) -> Result<(CacheRecord, bool), StepError> {
         let layers = self.layers;
-        let claim = self.workshop.claim(key, layers.cancel)?;
+        let claim = self.workshop.claim(&key.key, layers.cancel)?;
         if (claim.waited || fresh)
-            && let Some(record) = layers.find(key)?
+            && let Some(record) = self.find(&key.key, place)?
             // what was made while this build was under way is as fresh as what it makes itself
             && (!fresh || record.created >= layers.begun)
         {
             return Ok((record, true));
         }
+        if self.scope.options.explain {
+            let text = self.explain(key, fresh, place);
+            self.note(place, text);
+        }
         let record = {
             let _place = self.workshop.place(layers.cancel)?;
             make()?
         };
-        layers.remember(key, &record)?;
+        self.remember(&key.key, &record, place)?;
+        let kept = layers
+            .store
+            .remember_inputs(&place.alike, &key.key, &key.inputs.to_bytes());
+        if let Err(error) = kept {
+            self.note(
+                place,
+                format!("what this step was made of is not remembered: {error}"),
+            );
+        }
         Ok((record, false))
+    }
+
+    /// An earlier result. A record that cannot be read is none: it costs time and not the build.
+    pub(crate) fn find(&self, key: &CacheKey, place: Place) -> Result<Option<CacheRecord>, StepError> {
+        let found = self
+            .layers
+            .find(key)
+            .or_else(|error| self.survive(error, "read", place).map(|()| None))?;
+        Ok(found)
+    }
+
+    fn remember(&self, key: &CacheKey, record: &CacheRecord, place: Place) -> Result<(), StepError> {
+        let kept = self.layers.remember(key, record);
+        kept.or_else(|error| self.survive(error, "kept", place))
+    }
+
+    /// Tells of trouble with the cache instead of failing.
+    fn survive(&self, error: StepError, action: &str, place: Place) -> Result<(), StepError> {
+        match error {
+            StepError::Store(error) => {
+                let text = format!("the cache record of this step cannot be {action}: {error}");
+                self.note(place, text);
+                Ok(())
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Why a step is done.
+    fn explain(&self, key: &StepKey, fresh: bool, place: Place) -> String {
+        if fresh {
+            return "runs because it is not to be taken from the cache".to_owned();
+        }
+        let Ok(alike) = self.layers.store.inputs_alike(&place.alike) else {
+            return "runs, and what it was made of before cannot be read".to_owned();
+        };
+        if alike.iter().any(|(before, _)| *before == key.key) {
+            return "runs because its earlier result was not kept".to_owned();
+        }
+        let changes = alike
+            .iter()
+            .filter_map(|(_, bytes)| Inputs::from_bytes(bytes))
+            .map(|before| key.inputs.changes_since(&before))
+            .min_by_key(Vec::len);
+        match changes {
+            Some(changes) if !changes.is_empty() => format!("runs because of {}", changes.join("; ")),
+            Some(_) => "runs because one of its inputs changed".to_owned(),
+            None => "runs because no such instruction was done before".to_owned(),
+        }
+    }
+
+    fn note(&self, place: Place, text: String) {
+        let step = Some(place.step);
+        self.reporter.report(Event::Note { step, text });
     }
 
     /// Whether a step is done again whatever was done before: `--no-cache`, or `--no-cache-filter` with its stage.

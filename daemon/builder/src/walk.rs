@@ -129,6 +129,7 @@ impl<'a> Walk<'a> {
                 stage: number,
                 instruction,
                 step,
+                alike: Digest::of(located.source.as_bytes()),
             };
             self.instruction(located, &mut state, place)
                 .map_err(|problem| self.fail(step, problem, located.span.start, &located.source))?;
@@ -150,6 +151,7 @@ impl<'a> Walk<'a> {
                 stage: number,
                 instruction: 0,
                 step,
+                alike: Digest::of(text.as_bytes()),
             };
             parse_trigger(text, self.dockerfile.directives.escape)
                 .map_err(|e| StepError::Invalid(format!("ONBUILD: {e}")))

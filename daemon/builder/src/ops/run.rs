@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mica_dockerfile::{NetworkMode, Run, RunScript, SecurityMode};
-use mica_oci::{CacheKey, Platform};
+use mica_oci::Platform;
 use mica_store::CacheRecord;
 use mica_task::{Event, Stream};
 
 use crate::environment::Environment;
 use crate::error::StepError;
-use crate::key::KeyWriter;
+use crate::key::{KeyWriter, StepKey};
 use crate::ops::config::with_shell;
 use crate::options::Options;
 use crate::ports::{Bind, Network, Process};
@@ -91,7 +91,7 @@ impl Invocation {
         options: &Options,
         platform: &Platform,
         epoch: Option<i64>,
-    ) -> CacheKey {
+    ) -> StepKey {
         let hosts = options.extra_hosts.iter().map(|(name, _)| name);
         let ulimits = options
             .ulimits
@@ -99,18 +99,28 @@ impl Invocation {
             .map(|u| format!("{}={}:{}", u.name, u.soft, u.hard));
         let (script_name, script_body) = self.script.clone().unzip();
         KeyWriter::new("run", &state.chain())
+            .named("command")
             .list(self.argv.iter())
+            .named("environment")
             .list(self.env.texts().iter())
+            .named("working directory")
             .field(state.cwd())
+            .named("user")
             .field(&state.image.config.user)
+            .named("host names")
             .field(&self.hostname)
             .list(hosts)
+            .named("network")
             .field(format!("{:?}", self.network))
+            .named("platform")
             .field(platform.to_string())
+            .named("limits")
             .list(ulimits)
             .option(options.shm_size.map(u64::to_le_bytes))
+            .named("script")
             .option(script_name)
             .option(script_body)
+            .named("SOURCE_DATE_EPOCH")
             .option(epoch.map(i64::to_le_bytes))
             .finish()
     }
@@ -168,7 +178,7 @@ pub(crate) fn step(
     let invocation = Invocation::new(run, state, site.scope.options)?;
     let key = invocation.key(state, site.scope.options, &site.plan.platform, site.layers.epoch);
     let created_by = invocation.created_by(state);
-    let outcome = site.layer(&key, &[], site.fresh(place), || {
+    let outcome = site.layer(&key, &[], site.fresh(place), place, || {
         site.executing(place, true);
         execute(&invocation, state, site, place, &created_by)
     })?;
@@ -299,7 +309,7 @@ mod tests {
             env.contains(&"http_proxy=p".into()) && env.contains(&"HTTP_PROXY=p".into()),
             "{env:?}"
         );
-        let key = |options: &Options| of(options).key(&state, options, &Platform::host(), None);
+        let key = |options: &Options| of(options).key(&state, options, &Platform::host(), None).key;
         assert_eq!(key(&with), key(&Options::default()));
     }
 

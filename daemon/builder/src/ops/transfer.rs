@@ -161,15 +161,19 @@ impl Words {
     /// All inputs but the sources' contents.
     fn key(&self, kind: &str, transfer: &Transfer<'_>, state: &State, epoch: Option<i64>) -> KeyWriter {
         KeyWriter::new(kind, &state.chain())
+            .named("destination")
             .field(transfer.verb)
             .field(&self.dest)
             .field(state.cwd())
+            .named("options")
             .option(self.chown.as_ref())
             .option(self.chmod.as_ref())
             .list(transfer.excludes.iter())
             .field(format!("{} {:?}", transfer.link, transfer.unpack))
+            .named("here-documents")
             .list(self.heredocs.iter().map(|(name, _)| name))
             .list(self.heredocs.iter().map(|(_, body)| body))
+            .named("SOURCE_DATE_EPOCH")
             .option(epoch.map(i64::to_le_bytes))
     }
 }
@@ -198,10 +202,11 @@ pub(crate) fn step(
             .field(chain.digest().as_raw())
             .list(words.sources.iter())
             .finish()
+            .key
     });
     let fresh = site.fresh(place);
     if let (Some(key), false) = (&by_chain, fresh)
-        && let Some(record) = layers.find(key)?
+        && let Some(record) = site.find(key, place)?
     {
         return Ok((Outcome::of(&record, true), created_by));
     }
@@ -214,7 +219,10 @@ pub(crate) fn step(
         .iter()
         .map(|selection| tree.digest(selection, &excludes, layers.cancel))
         .collect::<Result<Vec<Digest>, _>>()?;
-    let by_content = key("copy").list(digests.iter().map(Digest::as_raw)).finish();
+    let contents = words.sources.iter().zip(&digests);
+    let by_content = key("copy")
+        .named_list(contents.map(|(source, digest)| (format!("content of {source}"), digest.as_raw())))
+        .finish();
     let sources = Sources {
         tree,
         selected: selections.into_iter().flatten().collect(),
@@ -224,7 +232,7 @@ pub(crate) fn step(
         let text = format!("{created_by}: nothing matches, nothing is copied");
         site.reporter.report(Event::Warning { text, line: None });
     }
-    let outcome = site.layer(&by_content, by_chain.as_slice(), fresh, || {
+    let outcome = site.layer(&by_content, by_chain.as_slice(), fresh, place, || {
         site.executing(place, false);
         let changes = changes(transfer, &words, mode, &sources, state, site)?;
         let order = site.order(state, place, &created_by);

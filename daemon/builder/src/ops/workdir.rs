@@ -36,12 +36,15 @@ pub(crate) fn step(
     }
     let epoch = site.layers.epoch;
     let key = KeyWriter::new("workdir", &state.chain())
+        .named("working directory")
         .field(state.cwd())
+        .named("user")
         .field(&state.image.config.user)
+        .named("SOURCE_DATE_EPOCH")
         .option(epoch.map(i64::to_le_bytes))
         .finish();
     // making a directory gives the same whenever it is done: --no-cache does not concern it
-    let outcome = site.layer(&key, &[], false, || {
+    let outcome = site.layer(&key, &[], false, place, || {
         site.executing(place, true);
         let below = site.layers.stack(&state.layers)?;
         let mut draft = Draft::new(&below, site.now());

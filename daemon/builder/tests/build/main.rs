@@ -7,6 +7,7 @@ mod cancelling;
 mod config;
 mod copying;
 mod edits;
+mod explaining;
 mod files;
 mod model;
 mod parallel;

@@ -62,8 +62,8 @@ fn steps_have_the_numbers_of_their_lines() {
 fn a_step_that_fails_stops_the_others_and_is_the_one_that_is_told() {
     let world = World::with_base(Files::new());
     let problem = world.refuse(
-        "FROM base AS a\nRUN [\"meet 2\\nhang\"]\nFROM base AS b\nRUN [\"meet 2\\nexit 3\"]\n\
-         FROM base\nRUN [\"hang\"]\nCOPY --from=a / /\nCOPY --from=b / /\nRUN [\"never\"]\n",
+        "FROM base AS a\nRUN [\"meet 3\\nhang\"]\nFROM base AS b\nRUN [\"meet 3\\nexit 3\"]\n\
+         FROM base\nRUN [\"c\", \"meet 3\\nhang\"]\nCOPY --from=a / /\nCOPY --from=b / /\nRUN [\"never\"]\n",
         &Files::new(),
     );
     assert!(problem.contains("returned a non-zero code: 3"), "{problem}");
