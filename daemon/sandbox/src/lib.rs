@@ -20,5 +20,5 @@ pub use error::Error;
 pub use files::{render_hosts, render_resolv_conf, resolv_conf_path};
 pub use init::init_main;
 pub use outcome::{Exit, Outcome, Stream, Usage};
-pub use run::run;
+pub use run::{run, run_on};
 pub use spec::{HELPER_ARGUMENT, MAX_LOWERS, MountSpec, Network, Resource, Rlimit, Security, Spec};

@@ -58,7 +58,39 @@ pub fn run(
     if cancel() {
         return Err(Error::Cancelled);
     }
-    let mut running = Running::start(helper)?;
+    attend(spec, Running::start(helper, None)?, output, cancel)
+}
+
+/// Runs one process on a terminal: its three standard streams are `terminal`, the slave's side of a pseudo-terminal that
+/// nobody else has as theirs, and it becomes the process' controlling terminal. Otherwise as [`run`].
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(
+    spec: &Spec,
+    helper: &Path,
+    terminal: OwnedFd,
+    cancel: &dyn Fn() -> bool,
+) -> Result<Outcome, Error> {
+    let spec = Spec {
+        terminal: true,
+        ..spec.clone()
+    };
+    spec.check()?;
+    attend(
+        &spec,
+        Running::start(helper, Some(terminal))?,
+        &mut |_, _| {},
+        cancel,
+    )
+}
+
+fn attend(
+    spec: &Spec,
+    mut running: Running,
+    output: &mut dyn FnMut(Stream, &[u8]),
+    cancel: &dyn Fn() -> bool,
+) -> Result<Outcome, Error> {
     // A helper that dies at once makes this fail; its end tells more than a broken pipe.
     let sent = send(&running.control, spec);
     let ended = running.attend(output, cancel);
@@ -106,21 +138,26 @@ struct Pipe {
 }
 
 impl Running {
-    fn start(program: &Path) -> Result<Self, Error> {
+    /// Starts the helper; its output goes to `terminal`, or else into pipes.
+    fn start(program: &Path, terminal: Option<OwnedFd>) -> Result<Self, Error> {
         let sealed = Sealed::of(program)?;
         let failed = |source| Error::Start {
             path: program.to_owned(),
             source,
         };
         let (control, theirs) = UnixStream::pair().map_err(failed)?;
+        let [stdout, stderr] = match terminal {
+            None => [Stdio::piped(), Stdio::piped()],
+            Some(terminal) => [terminal.try_clone().map_err(failed)?.into(), terminal.into()],
+        };
         // Nothing here needs code between fork and exec, so the standard library takes
         // posix_spawn: its cost does not grow with the daemon's memory, and it takes no locks.
         let mut helper = Command::new(sealed.path())
             .arg(HELPER_ARGUMENT)
             .env_clear()
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .map_err(failed)?;
         let stdout = helper.stdout.take().map(|pipe| Pipe {

@@ -53,6 +53,9 @@ pub struct Spec {
     pub shm_size: u64,
     /// How much the process may do.
     pub security: Security,
+    /// Whether its standard streams are a terminal that it controls, see [`run_on`](crate::run_on).
+    #[serde(default)]
+    pub terminal: bool,
 }
 
 /// Which network the process sees.
@@ -245,6 +248,7 @@ mod tests {
             }],
             shm_size: 1 << 26,
             security: Security::Sandbox,
+            terminal: false,
         }
     }
 

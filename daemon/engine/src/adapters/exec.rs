@@ -84,6 +84,7 @@ fn spec(process: &Process) -> Result<Spec, PortError> {
         rlimits: process.ulimits.iter().map(rlimit).collect::<Result<_, _>>()?,
         shm_size: process.shm_size.unwrap_or(SHM_SIZE),
         security: Security::Sandbox,
+        terminal: false,
     })
 }
 

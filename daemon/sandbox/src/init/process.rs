@@ -11,7 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use rustix::process::{Signal, chdir, getcwd, pivot_root, set_parent_process_death_signal, setsid, umask};
+use rustix::process::{
+    Signal, chdir, getcwd, ioctl_tiocsctty, pivot_root, set_parent_process_death_signal, setsid, umask,
+};
 use rustix::stdio::{dup2_stdin, stderr, stdout};
 use rustix::system::sethostname;
 
@@ -76,7 +78,7 @@ fn steps(spec: &Spec, helper: &UnixStream) -> Result<Infallible, Refusal> {
     if spec.security == Security::Sandbox {
         base::mask_all()?;
     }
-    take_standard_streams(&identity)?;
+    take_standard_streams(&identity, spec.terminal)?;
     // After the masks and the input, which both need the /dev/null that these may cover.
     let stubs = binds::attach(prepared)?;
     send(helper, &Progress::Stubs(stubs)).at(|| "progress socket".to_owned())?;
@@ -141,11 +143,16 @@ fn enter_root(path: &Path) -> Result<(), Failure> {
     chdir("/").at(step)
 }
 
-/// The sandbox' own /dev/null as input, and output streams that the user may open again by name.
-fn take_standard_streams(identity: &Identity) -> Result<(), Failure> {
-    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .at(|| "open /dev/null".to_owned())?;
-    dup2_stdin(null).at(|| "standard input".to_owned())?;
+/// The terminal, or the sandbox' own /dev/null, as input, and output streams that the user may open again by name.
+fn take_standard_streams(identity: &Identity, terminal: bool) -> Result<(), Failure> {
+    if terminal {
+        dup2_stdin(stdout()).at(|| "standard input".to_owned())?;
+        ioctl_tiocsctty(stdout()).at(|| "controlling terminal".to_owned())?;
+    } else {
+        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .at(|| "open /dev/null".to_owned())?;
+        dup2_stdin(null).at(|| "standard input".to_owned())?;
+    }
     for stream in [stdout(), stderr()] {
         match fchown(
             stream,

@@ -8,6 +8,7 @@ mod lifetime;
 mod mounts;
 mod process;
 mod room;
+mod terminal;
 
 use std::env;
 use std::panic::catch_unwind;
@@ -29,7 +30,14 @@ fn main() -> ExitCode {
         lifetime::be_daemon(mark);
         return ExitCode::SUCCESS;
     }
-    let tests: Vec<Test> = [process::TESTS, identity::TESTS, mounts::TESTS, lifetime::TESTS].concat();
+    let all = [
+        process::TESTS,
+        identity::TESTS,
+        mounts::TESTS,
+        lifetime::TESTS,
+        terminal::TESTS,
+    ];
+    let tests: Vec<Test> = all.concat();
     let filters: Vec<&String> = arguments
         .iter()
         .filter(|argument| !argument.starts_with('-'))

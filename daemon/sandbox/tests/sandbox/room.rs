@@ -57,6 +57,7 @@ impl Room {
             rlimits: Vec::new(),
             shm_size: 64 << 20,
             security: Security::Sandbox,
+            terminal: false,
         };
         Room { dir, spec }
     }
