@@ -113,6 +113,9 @@ fn query(options: &Options, dockerfile: &str) -> Result<Query, Error> {
     if !options.ulimit.is_empty() {
         query.push("ulimits", ulimits(&options.ulimit)?.to_string());
     }
+    if !options.cache_from.is_empty() {
+        query.push("cachefrom", Value::from(options.cache_from.clone()).to_string());
+    }
     if let Some(size) = options.shm_size {
         query.push("shmsize", size.to_string());
     }

@@ -47,6 +47,9 @@ pub(super) struct Options {
     /// Size of "/dev/shm"
     #[arg(long, value_name = "BYTES", value_parser = size_value)]
     pub(super) shm_size: Option<i64>,
+    /// Images whose steps need not be done, built with --build-arg BUILDKIT_INLINE_CACHE=1
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) cache_from: Vec<String>,
     /// Write the image ID to the file
     #[arg(long, value_name = "FILE")]
     pub(super) iidfile: Option<PathBuf>,
@@ -77,8 +80,6 @@ struct Idle {
     load: bool,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, value_parser = go_bool, default_missing_value = "true")]
     disable_content_trust: Option<bool>,
-    #[arg(long, hide = true, value_name = "SOURCE")]
-    cache_from: Vec<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     provenance: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -220,7 +221,6 @@ impl Options {
             ("--force-rm", idle.force_rm),
             ("--compress", idle.compress),
             ("--load", idle.load),
-            ("--cache-from", !idle.cache_from.is_empty()),
         ];
         named
             .into_iter()

@@ -9,6 +9,7 @@ use mica_task::{Cancel, Event, Reporter};
 use crate::assemble::assemble;
 use crate::context::Context;
 use crate::error::{Error, StepError};
+use crate::inline;
 use crate::input::{Input, Source};
 use crate::layers::Layers;
 use crate::ops::config::Scope;
@@ -75,6 +76,9 @@ impl Builder<'_> {
             begun: Timestamp::now(),
         };
         self.tell_findings(&dockerfile)?;
+        for name in &options.cache_from {
+            self.take_cache(name, options, &layers);
+        }
         let carry_out = |options: &Options, layers: &Layers<'_>| {
             let scope = Scope {
                 globals: &plan.globals,
@@ -91,8 +95,14 @@ impl Builder<'_> {
             };
             let state = Walk::new(&dockerfile, &tree, self.images, site).run()?;
             self.cancel.check()?;
-            let config = Raw::of(assemble(&state, &options.labels, epoch))?;
-            Ok::<_, Error>((state, config))
+            let mut config = assemble(&state, &options.labels, epoch);
+            if options
+                .build_arg("BUILDKIT_INLINE_CACHE")
+                .is_some_and(|value| matches!(value, "1" | "true"))
+            {
+                state.origins.write(&mut config);
+            }
+            Ok::<_, Error>((state, Raw::of(config)?))
         };
         let (state, config) = carry_out(options, &layers)?;
         if options.verify {
@@ -144,6 +154,25 @@ impl Builder<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Makes the steps of an image known. An image that is not there or has none costs time and not the build.
+    fn take_cache(&self, name: &str, options: &Options, layers: &Layers<'_>) {
+        let image = self
+            .images
+            .resolve(name, options.platform.as_ref(), layers.lease, layers.cancel);
+        let told = match image.map(|image| inline::import(&image, self.store, layers.lease)) {
+            Ok(Ok(0)) => format!(
+                "{name} has no cache inside: it was built without BUILDKIT_INLINE_CACHE=1 or by another program"
+            ),
+            Ok(Ok(count)) => format!("{name} knows {count} steps"),
+            Ok(Err(error)) => format!("the cache inside {name} cannot be used: {error}"),
+            Err(error) => format!("no cache from {name}: {error}"),
+        };
+        self.reporter.report(Event::Note {
+            step: None,
+            text: told,
+        });
     }
 
     /// Tells what the checks of the Dockerfile found, as far as `# check=` lets them.

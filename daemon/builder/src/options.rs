@@ -19,6 +19,8 @@ pub struct Options {
     pub no_cache: bool,
     /// `--no-cache-filter`: stages, in lower case, for which `no_cache` holds.
     pub no_cache_filter: Vec<String>,
+    /// `--cache-from`: images whose steps need not be done.
+    pub cache_from: Vec<String>,
     /// Whether `RUN --security=insecure` is allowed.
     pub insecure_allowed: bool,
     /// Whether every step that runs says which of its inputs changed.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mica_layer::Mtime;
-use mica_oci::{CacheKey, DiffId, Digest};
+use mica_oci::{CacheKey, ContentDigest, DiffId, Digest};
 use mica_store::CacheRecord;
 use mica_task::{Event, Reporter, StepId};
 
@@ -50,6 +50,10 @@ pub(crate) struct Place {
 pub(crate) struct Outcome {
     /// The layer.
     pub layer: DiffId,
+    /// The step's key.
+    pub key: CacheKey,
+    /// What the layer holds.
+    pub content: ContentDigest,
     /// When it was made.
     pub created: Timestamp,
     /// Whether it was there already.
@@ -57,9 +61,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// What a record says.
-    pub(crate) fn of(record: &CacheRecord, cached: bool) -> Self {
+    /// What the record of a step says.
+    pub(crate) fn of(key: &CacheKey, record: &CacheRecord, cached: bool) -> Self {
         Self {
+            key: *key,
+            content: record.content,
             layer: record.layer,
             created: record.created,
             cached,
@@ -83,10 +89,10 @@ impl Site<'_> {
             Some(record) => (record, true),
             None => self.find_or_make(key, fresh, place, make)?,
         };
-        for key in tried {
-            self.remember(key, &record, place)?;
+        for other in tried {
+            self.remember(other, &record, place)?;
         }
-        Ok(Outcome::of(&record, cached))
+        Ok(Outcome::of(&key.key, &record, cached))
     }
 
     fn find_or_make(

@@ -1,10 +1,11 @@
 //! What a stage is after some of its instructions.
 
-use jiff::Timestamp;
 use mica_oci::{ChainId, DiffId, History, ImageConfig, Platform};
 
 use crate::environment::{DEFAULT_PATH, Environment};
+use crate::inline::Origins;
 use crate::ports::BaseImage;
+use crate::site::Outcome;
 
 /// What a stage is after some of its instructions. History entries of instructions that made no layer have no time yet.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub(crate) struct State {
     pub args: Vec<(String, Option<String>)>,
     /// Whether this stage has a CMD of its own.
     pub has_cmd: bool,
+    /// What made its layers.
+    pub origins: Origins,
     /// How many of the history's entries are from the base image, through all stages in between.
     pub inherited: usize,
 }
@@ -42,6 +45,7 @@ impl State {
             env: Environment::default(),
             args: Vec::new(),
             has_cmd: false,
+            origins: Origins::default(),
             inherited: 0,
         })
     }
@@ -49,6 +53,7 @@ impl State {
     /// `FROM` an image.
     pub(crate) fn of(base: BaseImage) -> Self {
         let mut image = base.config;
+        Origins::forget(&mut image);
         image.rootfs.diff_ids.clone_from(&base.layers);
         pad_history(&mut image, base.layers.len());
         let env = Environment::of(image.config.env.as_deref().unwrap_or_default());
@@ -59,6 +64,7 @@ impl State {
             env,
             args: Vec::new(),
             has_cmd: false,
+            origins: Origins::default(),
         })
     }
 
@@ -117,11 +123,12 @@ impl State {
     }
 
     /// Notes an instruction that made a layer, and when.
-    pub(crate) fn note_layer(&mut self, created_by: String, layer: DiffId, created: Timestamp) {
-        self.layers.push(layer);
-        self.image.rootfs.diff_ids.push(layer);
+    pub(crate) fn note_layer(&mut self, created_by: String, outcome: &Outcome) {
+        self.origins.note(self.layers.len(), outcome);
+        self.layers.push(outcome.layer);
+        self.image.rootfs.diff_ids.push(outcome.layer);
         self.image.history.push(History {
-            created: Some(created),
+            created: Some(outcome.created),
             created_by,
             comment: COMMENT.into(),
             ..History::default()

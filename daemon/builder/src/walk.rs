@@ -222,7 +222,7 @@ impl<'a> Walk<'a> {
             }
         };
         let outcome = made.map(|(outcome, created_by)| {
-            state.note_layer(created_by, outcome.layer, outcome.created);
+            state.note_layer(created_by, &outcome);
             outcome
         });
         let digest = self.digest(state);

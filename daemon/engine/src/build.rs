@@ -44,6 +44,8 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// `--no-cache-filter`: stages of which every step is done again.
     pub no_cache_filter: Vec<String>,
+    /// `--cache-from`: images whose steps need not be done.
+    pub cache_from: Vec<String>,
     /// Whether the client allows `RUN --security=insecure`; the daemon must do so too.
     pub insecure_allowed: bool,
     /// Whether every step that runs says which of its inputs changed.
@@ -116,6 +118,7 @@ impl Engine {
                 .iter()
                 .map(|name| name.to_ascii_lowercase())
                 .collect(),
+            cache_from: request.cache_from,
             insecure_allowed: false,
             explain: request.explain,
             verify: request.verify,

@@ -12,7 +12,7 @@ use crate::wire::reply::Failure;
 use crate::wire::stream::Style;
 
 /// What is accepted and has no effect.
-const IGNORED: [&str; 9] = [
+const IGNORED: [&str; 8] = [
     "memory",
     "memswap",
     "cpushares",
@@ -21,7 +21,6 @@ const IGNORED: [&str; 9] = [
     "cpusetcpus",
     "cpusetmems",
     "cgroupparent",
-    "cachefrom",
 ];
 
 #[derive(Deserialize)]
@@ -53,6 +52,7 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
         labels: labels(query)?,
         no_cache: query.flag("nocache", false),
         no_cache_filter: Vec::new(),
+        cache_from: cache_from(query)?,
         insecure_allowed: false,
         explain: false,
         verify: false,
@@ -157,6 +157,31 @@ fn build_args(query: &Query) -> Result<Vec<(String, Option<String>)>, Failure> {
         ))),
     };
     map.into_iter().map(pair).collect()
+}
+
+/// Images by name; of `type=registry,ref=NAME` the name. Other kinds of caches are refused.
+fn cache_from(query: &Query) -> Result<Vec<String>, Failure> {
+    let list: Option<Vec<String>> = query.json("cachefrom")?;
+    let name = |text: String| {
+        let Some((_, rest)) = text.split_once("type=") else {
+            return Ok(text);
+        };
+        let value = |key: &str| {
+            text.split(',')
+                .find_map(|field| field.strip_prefix(key)?.strip_prefix('='))
+        };
+        match (rest.split(',').next(), value("ref")) {
+            (Some("registry"), Some(name)) => Ok(name.to_owned()),
+            _ => Err(Failure::unsupported(format!(
+                "a cache from {text:?} is not supported: name an image, or type=registry,ref=IMAGE"
+            ))),
+        }
+    };
+    list.unwrap_or_default()
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .map(name)
+        .collect()
 }
 
 fn labels(query: &Query) -> Result<Vec<(String, String)>, Failure> {
@@ -295,9 +320,19 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_told() {
-        let style = style(&Query::parse("memory=1000&cachefrom=%5B%22a%22%5D&q=1&rm=0&forcerm=1").unwrap());
+        let style = style(&Query::parse("memory=1000&cpushares=2&q=1&rm=0&forcerm=1").unwrap());
         assert_eq!(style.warnings.len(), 2);
         assert!(style.warnings[0].starts_with("memory "));
         assert!(style.quiet && !style.remove && style.force_remove);
+    }
+
+    #[test]
+    fn caches_come_from_images() {
+        let list = r#"["a/b:1","type=registry,ref=c"]"#;
+        assert_eq!(
+            read(&format!("cachefrom={list}")).unwrap().cache_from,
+            ["a/b:1", "c"]
+        );
+        assert!(read("cachefrom=[\"type=local,src=x\"]").is_err());
     }
 }

@@ -208,7 +208,7 @@ pub(crate) fn step(
     if let (Some(key), false) = (&by_chain, fresh)
         && let Some(record) = site.find(key, place)?
     {
-        return Ok((Outcome::of(&record, true), created_by));
+        return Ok((Outcome::of(key, &record, true), created_by));
     }
     let tree = origin.open(layers)?;
     let mut selections = Vec::new();

@@ -9,6 +9,7 @@ mod copying;
 mod edits;
 mod explaining;
 mod files;
+mod inline;
 mod model;
 mod parallel;
 mod planning;
