@@ -48,6 +48,10 @@ CREATE TABLE IF NOT EXISTS cache (
     description TEXT NOT NULL, last_used TEXT NOT NULL, use_count INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS cache_by_content ON cache (parent, content);
 CREATE INDEX IF NOT EXISTS cache_by_layer ON cache (layer);
+CREATE TABLE IF NOT EXISTS mounts (
+    id BLOB PRIMARY KEY, key BLOB NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, created TEXT NOT NULL,
+    last_used TEXT NOT NULL, use_count INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS mounts_by_key ON mounts (key);
 ";
 
 /// How long one connection waits for another's write, which is never long.

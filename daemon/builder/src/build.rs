@@ -83,6 +83,8 @@ impl Builder<'_> {
             executor: self.executor,
             reporter: self.reporter,
             seen: self.seen,
+            secrets: &input.secrets,
+            agents: &input.agents,
         };
         let walk = Walk::new(&dockerfile, &tree, self.images, site);
         let state = walk.run()?;

@@ -7,6 +7,7 @@ use mica_store::CacheRecord;
 use mica_task::{Event, Reporter, StepId};
 
 use crate::error::StepError;
+use crate::input::{Agent, Secret};
 use crate::layers::{Form, Layers};
 use crate::ops::config::Scope;
 use crate::plan::Plan;
@@ -27,6 +28,10 @@ pub(crate) struct Site<'a> {
     pub reporter: &'a Reporter,
     /// What builds went through before.
     pub seen: &'a Seen,
+    /// Secrets the client hands to RUN.
+    pub secrets: &'a [Secret],
+    /// Agents the client hands to RUN.
+    pub agents: &'a [Agent],
 }
 
 /// Where an instruction stands.

@@ -94,7 +94,7 @@ impl Engine {
                 .iter()
                 .map(|name| name.to_ascii_lowercase())
                 .collect(),
-            insecure_allowed: false,
+            insecure_allowed: request.insecure_allowed && self.config().insecure_allowed,
             explain: request.explain,
             network: match request.network {
                 NetworkMode::None => mica_builder::ports::Network::None,
