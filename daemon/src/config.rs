@@ -81,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) idle: Option<Duration>,
     /// What is known of registries.
     pub(crate) registries: Registries,
+    /// Whether builds may ask for `RUN --security=insecure`.
+    pub(crate) insecure_allowed: bool,
 }
 
 /// The settings file. A key that is not known is an error: it would otherwise be a setting without effect.
@@ -91,6 +93,21 @@ struct File {
     data_root: Option<PathBuf>,
     registry_mirrors: Vec<String>,
     insecure_registries: Vec<String>,
+    builder: BuilderFile,
+}
+
+/// What the settings file says of builds, as dockerd's does.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct BuilderFile {
+    entitlements: Entitlements,
+}
+
+/// Rights that a build gets if its client allows them too.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Entitlements {
+    security_insecure: bool,
 }
 
 /// The places this user's files are in.
@@ -145,6 +162,7 @@ impl Settings {
                 mirrors: file.registry_mirrors,
                 insecure: file.insecure_registries,
             },
+            insecure_allowed: file.builder.entitlements.security_insecure,
         })
     }
 }
@@ -264,6 +282,7 @@ mod tests {
             Some(Path::new("/run/mica/mica.sock"))
         );
         assert_eq!(settings.idle, None);
+        assert!(!settings.insecure_allowed);
         let settings = Settings::combine(parse(&[]), &places(false)).unwrap();
         assert_eq!(settings.root, Path::new("/home/me/.local/share/mica"));
         assert_eq!(
@@ -277,7 +296,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(
             file.path(),
-            r#"{"hosts":["unix:///a"],"data-root":"/b","registry-mirrors":["https://m"],"insecure-registries":["h:1"]}"#,
+            r#"{"hosts":["unix:///a"],"data-root":"/b","registry-mirrors":["https://m"],"insecure-registries":["h:1"],
+                "builder":{"entitlements":{"security-insecure":true}}}"#,
         )
         .unwrap();
         let path = file.path().to_str().unwrap();

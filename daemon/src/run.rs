@@ -29,6 +29,7 @@ pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Erro
         root: settings.root.clone(),
         helper,
         registries: settings.registries.clone().into_settings()?,
+        insecure_allowed: settings.insecure_allowed,
     })
     .map_err(Error::Engine)?;
     let listeners = listen::open(settings, handed_over)?;

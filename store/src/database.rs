@@ -53,6 +53,10 @@ CREATE TABLE IF NOT EXISTS step_inputs (
     alike BLOB NOT NULL, key BLOB NOT NULL, inputs BLOB NOT NULL, made INTEGER NOT NULL,
     PRIMARY KEY (alike, key)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS step_inputs_by_age ON step_inputs (made);
+CREATE TABLE IF NOT EXISTS mounts (
+    id BLOB PRIMARY KEY, key BLOB NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, created TEXT NOT NULL,
+    last_used TEXT NOT NULL, use_count INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS mounts_by_key ON mounts (key);
 ";
 
 /// How long one connection waits for another's write, which is never long.

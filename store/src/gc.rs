@@ -257,6 +257,9 @@ impl Store {
                 self.inner.trash.take(&folder.join(name))?;
             }
         }
+        for path in self.inner.database.read(|db| self.sweep_mounts(db))? {
+            self.inner.trash.take(&path)?;
+        }
         self.drop_partials(partial::KEPT)?;
         self.drop_what_was_not_synced()?;
         self.collect_unnamed()?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mica_oci::{BuildId, DiffId, Digest};
+use mica_oci::{BuildId, CacheKey, DiffId, Digest};
 
 /// The paths below one store's root.
 #[derive(Debug, Clone)]
@@ -88,6 +88,21 @@ impl Paths {
     /// The tree itself.
     pub(crate) fn tree(&self, diff_id: &DiffId) -> PathBuf {
         self.tree_folder(diff_id).join("fs")
+    }
+
+    /// Cache mounts; made with the first of them.
+    pub(crate) fn mounts(&self) -> PathBuf {
+        self.own().join("mounts")
+    }
+
+    /// What holds one cache mount and nothing else.
+    pub(crate) fn mount_folder(&self, id: &CacheKey) -> PathBuf {
+        self.mounts().join(id.digest().hex())
+    }
+
+    /// The cache mount itself.
+    pub(crate) fn mount(&self, id: &CacheKey) -> PathBuf {
+        self.mount_folder(id).join("fs")
     }
 
     pub(crate) fn work(&self) -> PathBuf {

@@ -18,6 +18,7 @@ use crate::format;
 use crate::layers::views::Indexes;
 use crate::lease::{Lease, Pins};
 use crate::locks::lock;
+use crate::mounts::Mounts;
 use crate::partial::Busy;
 use crate::paths::Paths;
 use crate::trash::Trash;
@@ -47,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) compressions: Flights,
     pub(crate) busy: Busy,
     pub(crate) indexes: Indexes,
+    pub(crate) mounts: Mounts,
     /// Uses of cache records that are not written yet.
     pub(crate) uses: Mutex<HashMap<CacheKey, Uses>>,
     _lock: File,
@@ -72,6 +74,7 @@ impl Store {
                 compressions: Flights::default(),
                 busy: Busy::default(),
                 indexes: Indexes::default(),
+                mounts: Mounts::default(),
                 uses: Mutex::default(),
                 _lock: lock,
                 paths,

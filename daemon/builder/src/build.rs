@@ -92,6 +92,8 @@ impl Builder<'_> {
                 executor: self.executor,
                 reporter: self.reporter,
                 workshop: self.workshop,
+                secrets: &input.secrets,
+                agents: &input.agents,
             };
             let state = Walk::new(&dockerfile, &tree, self.images, site).run()?;
             self.cancel.check()?;

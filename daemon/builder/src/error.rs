@@ -1,6 +1,6 @@
 //! Why an image could not be built.
 
-use mica_dockerfile::{BadPattern, ExpandError, ParseError};
+use mica_dockerfile::{BadPattern, ExpandError, MountError, ParseError};
 use thiserror::Error;
 
 /// Why an image could not be built.
@@ -144,6 +144,23 @@ pub enum StepError {
     /// It asks for what this program cannot do yet.
     #[error("{0} is not supported yet")]
     Unsupported(String),
+    /// A mount is not one.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// A secret that is required was not handed over.
+    #[error("secret {0}: not found: hand it over with --secret id={0},src=FILE")]
+    NoSecret(String),
+    /// An agent that is required was not handed over.
+    #[error("ssh agent {0}: not found: hand it over with --ssh {0}")]
+    NoAgent(String),
+    /// Rights that somebody has to give first.
+    #[error("{right} is not allowed: {remedy}")]
+    NotAllowed {
+        /// What is asked for.
+        right: &'static str,
+        /// What would allow it.
+        remedy: &'static str,
+    },
     /// An archive that ADD unpacks is damaged, or does not fit where it goes.
     #[error("cannot unpack {path}")]
     Archive {

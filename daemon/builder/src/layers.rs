@@ -82,14 +82,19 @@ impl Layers<'_> {
                 let directory = work.path().join("tree");
                 fs_err::create_dir(&directory)?;
                 let mut tree = TreeWriter::new(Root::open(&directory)?);
-                let mut nowhere = self.cancel.guard(io::sink());
-                let packed = pack(changes, &self.policy(), &mut nowhere, Some(&mut tree))?;
+                let packed = self.unpack(changes, &mut tree)?;
                 tree.finish()?;
                 self.settle(order, packed, |packed| {
                     Ok(self.store.add_layer_tree(self.lease, &directory, packed)?)
                 })
             }
         }
+    }
+
+    /// Puts `changes` into a tree.
+    pub(crate) fn unpack(&self, changes: &Changes, tree: &mut TreeWriter) -> Result<Packed, StepError> {
+        let mut nowhere = self.cancel.guard(io::sink());
+        Ok(pack(changes, &self.policy(), &mut nowhere, Some(tree))?)
     }
 
     /// Makes a layer of what a process left in the upper directory of an overlay.

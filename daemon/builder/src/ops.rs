@@ -3,6 +3,7 @@
 pub(crate) mod add;
 pub(crate) mod config;
 pub(crate) mod copy;
+pub(crate) mod mount;
 pub(crate) mod run;
 pub(crate) mod transfer;
 pub(crate) mod workdir;

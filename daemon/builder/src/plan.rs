@@ -1,6 +1,6 @@
 //! Which stages a build needs, what each is based on, and how many steps that makes: all that can be known before any step is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mica_dockerfile::{ArgDecl, Dockerfile, Instruction, Stage, expand_word};
 use mica_oci::Platform;
@@ -149,6 +149,26 @@ impl Plan {
         }
     }
 
+    /// What `from=name` of a mount means in stage `here`: as for `--from`, but numbers name no stages.
+    pub(crate) fn mount_from(&self, name: &str, here: usize) -> Result<From, StepError> {
+        match name.parse::<usize>() {
+            Ok(_) => Ok(From::Image(name.to_owned())),
+            Err(_) => self.from(name, here),
+        }
+    }
+
+    /// What an instruction of stage `here` takes files from, beside the context.
+    fn origins(&self, instruction: &Instruction, here: usize) -> Result<Vec<From>, StepError> {
+        match instruction {
+            Instruction::Copy(copy) => copy.from.iter().map(|name| self.from(name, here)).collect(),
+            Instruction::Run(run) => {
+                let names = run.mounts.iter().filter_map(|mount| mount.from.as_deref());
+                names.map(|name| self.mount_from(name, here)).collect()
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     fn base(&self, number: usize, stage: &Stage, escape: char) -> Result<Base, StepError> {
         let lookup = self.globals.lookup();
         let name = expand_word(&stage.from.image, escape, &lookup)?;
@@ -201,24 +221,38 @@ impl Plan {
                 open.push(base);
             }
             for located in &stage.instructions {
-                let Instruction::Copy(copy) = &located.instruction else {
-                    continue;
-                };
-                let Some(name) = &copy.from else { continue };
-                match self
-                    .from(name, number)
-                    .map_err(|e| e.at(located.span.start, &located.source))?
-                {
-                    From::Stage(from) => open.push(from),
-                    From::Image(_) => {}
-                }
+                let origins = self
+                    .origins(&located.instruction, number)
+                    .map_err(|e| e.at(located.span.start, &located.source))?;
+                open.extend(origins.iter().filter_map(|origin| match origin {
+                    From::Stage(from) => Some(*from),
+                    From::Image(_) => None,
+                }));
             }
         }
         Ok(())
     }
 
+    /// The stages that a RUN of the plan mounts, whose layers are then wanted as trees.
+    fn mounted(&self, dockerfile: &Dockerfile) -> BTreeSet<usize> {
+        let instructions = self.order.iter().flat_map(|stage| {
+            let instructions = dockerfile.stages[*stage].instructions.iter();
+            instructions.map(move |located| (*stage, &located.instruction))
+        });
+        instructions
+            .filter(|(_, instruction)| matches!(instruction, Instruction::Run(_)))
+            // what cannot be is an error already
+            .flat_map(|(stage, instruction)| self.origins(instruction, stage).unwrap_or_default())
+            .filter_map(|origin| match origin {
+                From::Stage(stage) => Some(stage),
+                From::Image(_) => None,
+            })
+            .collect()
+    }
+
     /// Finds the last instruction of every needed stage that a RUN works on.
     fn note_runs(&mut self, dockerfile: &Dockerfile) {
+        let mounted = self.mounted(dockerfile);
         for number in self.order.iter().rev() {
             let instructions = &dockerfile.stages[*number].instructions;
             let own = instructions
@@ -228,7 +262,11 @@ impl Plan {
             let built_upon = self.order.iter().any(|above| {
                 self.bases[*above] == Base::Stage(*number) && self.runs_after.contains_key(above)
             });
-            let last = if built_upon { Some(instructions.len()) } else { own };
+            let last = if built_upon || mounted.contains(number) {
+                Some(instructions.len())
+            } else {
+                own
+            };
             if let Some(last) = last {
                 self.runs_after.insert(*number, last);
             }

@@ -6,6 +6,8 @@ use mica_oci::{DiffId, ImageConfig, ImageId, Platform};
 use mica_store::Lease;
 use mica_task::{Cancel, Stream};
 
+use crate::input::{Agent, Secret};
+
 /// The error of a port, to be shown as it is.
 pub type PortError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -53,13 +55,85 @@ pub struct Ulimit {
     pub hard: i64,
 }
 
-/// Something of the host a process sees at a path of its own.
+/// How much a process may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Security {
+    /// What any RUN may.
+    #[default]
+    Sandbox,
+    /// Everything the daemon may.
+    Insecure,
+}
+
+/// Something a process sees at a path of its own.
 #[derive(Debug, Clone)]
-pub struct Bind {
-    /// A file or folder of the host.
-    pub source: PathBuf,
-    /// Where it is seen.
+pub struct Mount {
+    /// Where it is seen: an absolute path.
     pub target: PathBuf,
+    /// What is seen.
+    pub source: MountSource,
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone)]
+pub enum MountSource {
+    /// A file or folder of the host.
+    Host {
+        /// Its path.
+        path: PathBuf,
+        /// Whether writing to it fails.
+        read_only: bool,
+    },
+    /// A file or folder of the tree that layers make together.
+    Layers {
+        /// Their trees, lowest first; at least one.
+        lowers: Vec<PathBuf>,
+        /// The path in it, from its root and without symbolic links.
+        path: PathBuf,
+        /// Where writes go, which nobody keeps; without it writing fails.
+        scratch: Option<Scratch>,
+    },
+    /// An empty file system in memory.
+    Memory {
+        /// The most it may hold, in bytes.
+        size: Option<u64>,
+        /// Permission bits of its root.
+        mode: u32,
+    },
+    /// A read-only file that lies nowhere but in memory.
+    Secret {
+        /// What is in it.
+        secret: Secret,
+        /// Whose it is, and who may read it.
+        access: Access,
+    },
+    /// A socket at which the client's agent answers as long as the process runs.
+    Agent {
+        /// The agent.
+        agent: Agent,
+        /// Whose it is, and who may use it.
+        access: Access,
+    },
+}
+
+/// Two empty folders on one file system.
+#[derive(Debug, Clone)]
+pub struct Scratch {
+    /// Where what is written ends up.
+    pub upper: PathBuf,
+    /// For the overlay's own use.
+    pub work: PathBuf,
+}
+
+/// Owner and permission bits of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
 }
 
 /// All a RUN may see and be.
@@ -89,8 +163,12 @@ pub struct Process {
     pub ulimits: Vec<Ulimit>,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
-    /// What else is seen, read-only.
-    pub binds: Vec<Bind>,
+    /// Variables whose values are secrets; they win over `env`.
+    pub secret_env: Vec<(String, Secret)>,
+    /// How much it may do.
+    pub security: Security,
+    /// What else is seen, mounted in this order.
+    pub mounts: Vec<Mount>,
 }
 
 /// Runs processes.

@@ -23,7 +23,6 @@ pub(crate) fn refuse_unsupported(dockerfile: &Dockerfile, plan: &Plan) -> Result
 /// What of an instruction cannot be done yet.
 pub(crate) fn unsupported(located: &Located) -> Option<String> {
     match &located.instruction {
-        Instruction::Run(run) if !run.mounts.is_empty() => Some("RUN --mount".into()),
         Instruction::Run(run) if !run.devices.is_empty() => Some("RUN --device".into()),
         Instruction::Copy(copy) if copy.parents => Some("COPY --parents".into()),
         Instruction::Copy(copy) => remote(&copy.sources).map(|source| format!("COPY of {source}")),

@@ -7,6 +7,7 @@ use mica_store::CacheRecord;
 use mica_task::{Event, Reporter, StepId};
 
 use crate::error::StepError;
+use crate::input::{Agent, Secret};
 use crate::inputs::Inputs;
 use crate::key::StepKey;
 use crate::layers::{Form, Layers, Order};
@@ -30,6 +31,10 @@ pub(crate) struct Site<'a> {
     pub reporter: &'a Reporter,
     /// What it shares with other builds.
     pub workshop: &'a Workshop,
+    /// Secrets the client hands to RUN.
+    pub secrets: &'a [Secret],
+    /// Agents the client hands to RUN.
+    pub agents: &'a [Agent],
 }
 
 /// Where an instruction stands.
@@ -132,6 +137,22 @@ impl Site<'_> {
         Ok((record, false))
     }
 
+    /// Finds or makes a layer that a step which is under way needs itself: it has its place to work at already.
+    pub(crate) fn part(
+        &self,
+        key: &CacheKey,
+        place: Place,
+        make: impl FnOnce() -> Result<CacheRecord, StepError>,
+    ) -> Result<CacheRecord, StepError> {
+        let _claim = self.workshop.claim(key, self.layers.cancel)?;
+        if let Some(record) = self.find(key, place)? {
+            return Ok(record);
+        }
+        let record = make()?;
+        self.remember(key, &record, place)?;
+        Ok(record)
+    }
+
     /// An earlier result. A record that cannot be read is none: it costs time and not the build.
     pub(crate) fn find(&self, key: &CacheKey, place: Place) -> Result<Option<CacheRecord>, StepError> {
         let found = self
@@ -181,7 +202,8 @@ impl Site<'_> {
         }
     }
 
-    fn note(&self, place: Place, text: String) {
+    /// Tells of the step.
+    pub(crate) fn note(&self, place: Place, text: String) {
         let step = Some(place.step);
         self.reporter.report(Event::Note { step, text });
     }

@@ -206,7 +206,10 @@ impl<'a> Walk<'a> {
             return Err(StepError::Unsupported(what));
         }
         let made = match &located.instruction {
-            Instruction::Run(run) => Some(run::step(run, state, &self.site, place)?),
+            Instruction::Run(run) => {
+                let origin = |from: Option<&str>| self.mount_origin(from, place.stage);
+                Some(run::step(run, &origin, state, &self.site, place)?)
+            }
             Instruction::Copy(copy) => Some(self.transfer(&Transfer::of_copy(copy), state, place)?),
             Instruction::Add(add) => Some(self.transfer(&Transfer::of_add(add), state, place)?),
             Instruction::Workdir(path) => match workdir::step(path, state, &self.site, place)? {
@@ -263,7 +266,19 @@ impl<'a> Walk<'a> {
 
     /// What `--from` names.
     fn origin(&self, name: &str, stage: usize) -> Result<Origin<'a>, StepError> {
-        let (layers, place) = match self.site.plan.from(name, stage)? {
+        self.origin_of(self.site.plan.from(name, stage)?, name)
+    }
+
+    /// What `from` of a mount names; the context if it is not there.
+    fn mount_origin(&self, name: Option<&str>, stage: usize) -> Result<Origin<'a>, StepError> {
+        match name {
+            Some(name) => self.origin_of(self.site.plan.mount_from(name, stage)?, name),
+            None => Ok(Origin::Context(self.context)),
+        }
+    }
+
+    fn origin_of(&self, from: From, name: &str) -> Result<Origin<'a>, StepError> {
+        let (layers, place) = match from {
             From::Stage(number) => (self.finished(number)?.layers.clone(), format!("stage {name:?}")),
             From::Image(image) => (self.image(&image, None)?.layers, format!("image {image}")),
         };

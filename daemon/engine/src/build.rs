@@ -119,7 +119,7 @@ impl Engine {
                 .map(|name| name.to_ascii_lowercase())
                 .collect(),
             cache_from: request.cache_from,
-            insecure_allowed: false,
+            insecure_allowed: request.insecure_allowed && self.config().insecure_allowed,
             explain: request.explain,
             verify: request.verify,
             network: match request.network {

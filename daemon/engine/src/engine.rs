@@ -20,6 +20,8 @@ pub struct Config {
     pub helper: PathBuf,
     /// What is known of registries.
     pub registries: Settings,
+    /// Whether builds whose client allows it may have all rights of the daemon (`RUN --security=insecure`).
+    pub insecure_allowed: bool,
 }
 
 /// Does everything that is done with images. Clones share one store.

@@ -21,6 +21,7 @@ fn line(names: &[&[&str]]) -> Line {
         root: folder.path().join("store"),
         helper: "/nonexistent".into(),
         registries: mica_registry::Settings::default(),
+        insecure_allowed: false,
     })
     .unwrap();
     let mut ids: Vec<ImageId> = Vec::new();

@@ -229,6 +229,7 @@ mod tests {
             root: folder.path().join("store"),
             helper: "/nonexistent".into(),
             registries: mica_registry::Settings::default(),
+            insecure_allowed: false,
         })
         .unwrap();
         let lease = engine.store().lease();

@@ -5,6 +5,7 @@ mod binds;
 mod cgroup;
 mod exec;
 mod filter;
+mod lent;
 mod overlay;
 mod process;
 mod rights;

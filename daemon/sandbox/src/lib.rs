@@ -8,6 +8,7 @@
 
 mod error;
 mod files;
+mod hidden;
 mod init;
 mod outcome;
 mod run;
@@ -18,7 +19,10 @@ mod wire;
 
 pub use error::Error;
 pub use files::{render_hosts, render_resolv_conf, resolv_conf_path};
+pub use hidden::Hidden;
 pub use init::init_main;
 pub use outcome::{Exit, Outcome, Stream, Usage};
 pub use run::{run, run_on};
-pub use spec::{HELPER_ARGUMENT, MAX_LOWERS, MountSpec, Network, Resource, Rlimit, Security, Spec};
+pub use spec::{
+    HELPER_ARGUMENT, MAX_HIDDEN, MAX_LOWERS, MountSpec, Network, Resource, Rlimit, Scratch, Security, Spec,
+};

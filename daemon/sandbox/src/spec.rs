@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::hidden::Hidden;
 
 /// The first argument that makes a program call [`init_main`](crate::init_main).
 pub const HELPER_ARGUMENT: &str = "sandbox-init";
@@ -14,6 +15,9 @@ pub const MAX_LOWERS: usize = 500;
 
 /// The longest host name, `HOST_NAME_MAX` of `sethostname(2)`.
 const MAX_HOSTNAME: usize = 64;
+
+/// The most bytes of all secrets of a process together: they travel in one message, and live in memory.
+pub const MAX_HIDDEN: usize = 2 << 20;
 
 /// One process and everything around it.
 ///
@@ -33,6 +37,8 @@ pub struct Spec {
     pub argv: Vec<String>,
     /// `NAME=value`, given to the process in this order. `PATH` and `HOME` are added if missing.
     pub env: Vec<String>,
+    /// Names and values that are secrets. They come after `env` and win over it.
+    pub hidden_env: Vec<(String, Hidden)>,
     /// The working directory inside the root; made, owned by the user, if missing.
     pub cwd: PathBuf,
     /// `user`, `uid`, `user:group`, `uid:gid`, … as in `USER`; empty is root.
@@ -104,6 +110,40 @@ pub enum MountSpec {
         /// The mode of its root directory.
         mode: u32,
     },
+    /// A file or directory of the tree that layers make together.
+    Layers {
+        /// The trees, the topmost first; at least one.
+        lowers: Vec<PathBuf>,
+        /// The path in it, from its root and without symbolic links.
+        path: PathBuf,
+        /// Where it appears inside the root.
+        target: PathBuf,
+        /// Where writes go; without it writing fails.
+        scratch: Option<Scratch>,
+    },
+    /// A file that lies nowhere but in memory, `nosuid,nodev,noexec` and read-only.
+    File {
+        /// What is in it.
+        content: Hidden,
+        /// Where it appears inside the root.
+        target: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
+}
+
+/// Two empty directories of the host on one file system, of one mount of one run alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scratch {
+    /// Where what is written ends up.
+    pub upper: PathBuf,
+    /// Scratch space of overlayfs.
+    pub work: PathBuf,
 }
 
 impl MountSpec {
@@ -111,7 +151,28 @@ impl MountSpec {
     #[must_use]
     pub fn target(&self) -> &Path {
         match self {
-            MountSpec::Bind { target, .. } | MountSpec::Tmpfs { target, .. } => target,
+            MountSpec::Bind { target, .. }
+            | MountSpec::Tmpfs { target, .. }
+            | MountSpec::Layers { target, .. }
+            | MountSpec::File { target, .. } => target,
+        }
+    }
+
+    /// The paths of the host it is made of, and the path in a tree.
+    fn sources(&self) -> Vec<&Path> {
+        match self {
+            MountSpec::Bind { source, .. } => vec![source],
+            MountSpec::Tmpfs { .. } | MountSpec::File { .. } => Vec::new(),
+            MountSpec::Layers {
+                lowers,
+                path,
+                scratch,
+                ..
+            } => {
+                let scratch = scratch.iter().flat_map(|scratch| [&scratch.upper, &scratch.work]);
+                let all = lowers.iter().chain([path]).chain(scratch);
+                all.map(PathBuf::as_path).collect()
+            }
         }
     }
 }
@@ -175,6 +236,7 @@ impl Spec {
                 format!("{} layers, the most is {MAX_LOWERS}", self.lowers.len()),
             );
         }
+        self.check_mounts()?;
         if self.hostname.len() > MAX_HOSTNAME {
             return wrong("hostname", format!("longer than {MAX_HOSTNAME} bytes"));
         }
@@ -198,16 +260,50 @@ impl Spec {
         Ok(())
     }
 
+    fn check_mounts(&self) -> Result<(), Error> {
+        let wrong = |field, reason: String| Err(Error::Spec { field, reason });
+        let mut hidden: usize = self
+            .hidden_env
+            .iter()
+            .map(|(_, value)| value.expose().len())
+            .sum();
+        for mount in &self.mounts {
+            match mount {
+                MountSpec::File { content, .. } => hidden += content.expose().len(),
+                MountSpec::Layers { lowers, .. } if lowers.is_empty() || lowers.len() > MAX_LOWERS => {
+                    return wrong(
+                        "mounts",
+                        format!("{} layers, at least 1 and at most {MAX_LOWERS}", lowers.len()),
+                    );
+                }
+                MountSpec::Layers { .. } | MountSpec::Bind { .. } | MountSpec::Tmpfs { .. } => {}
+            }
+        }
+        if hidden > MAX_HIDDEN {
+            return wrong(
+                "secrets",
+                format!("{hidden} bytes together, the most is {MAX_HIDDEN}"),
+            );
+        }
+        for (name, value) in &self.hidden_env {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                return wrong("hidden_env", format!("{name:?} cannot name a variable"));
+            }
+            if value.expose().contains(&0) {
+                return wrong("hidden_env", format!("the value of {name} holds a zero byte"));
+            }
+        }
+        Ok(())
+    }
+
     fn paths(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let lowers = self.lowers.iter().map(|path| ("lowers", path.as_path()));
         let files = [("resolv_conf", &self.resolv_conf), ("hosts", &self.hosts)];
         let files = files
             .into_iter()
             .filter_map(|(field, path)| Some((field, path.as_deref()?)));
-        let sources = self.mounts.iter().filter_map(|mount| match mount {
-            MountSpec::Bind { source, .. } => Some(("mounts", source.as_path())),
-            MountSpec::Tmpfs { .. } => None,
-        });
+        let sources = self.mounts.iter().flat_map(MountSpec::sources);
+        let sources = sources.map(|path| ("mounts", path));
         let targets = self.mounts.iter().map(|mount| ("mounts", mount.target()));
         let dirs = [
             ("upper", self.upper.as_path()),
@@ -220,8 +316,9 @@ impl Spec {
 
 #[cfg(test)]
 mod tests {
-    use super::{MountSpec, Network, Resource, Rlimit, Security, Spec};
+    use super::{MAX_HIDDEN, MountSpec, Network, Resource, Rlimit, Scratch, Security, Spec};
     use crate::error::Error;
+    use crate::hidden::Hidden;
 
     fn spec() -> Spec {
         Spec {
@@ -230,6 +327,7 @@ mod tests {
             work: "/w".into(),
             argv: vec!["true".to_owned()],
             env: vec!["A=b".to_owned()],
+            hidden_env: vec![("S".to_owned(), Hidden::from(b"s".to_vec()))],
             cwd: "/".into(),
             user: "0:0".to_owned(),
             hostname: "h".to_owned(),
@@ -252,6 +350,18 @@ mod tests {
         }
     }
 
+    fn layers(count: usize, path: &str) -> MountSpec {
+        MountSpec::Layers {
+            lowers: vec!["/l".into(); count],
+            path: path.into(),
+            target: "/t".into(),
+            scratch: Some(Scratch {
+                upper: "/u".into(),
+                work: "/w".into(),
+            }),
+        }
+    }
+
     #[test]
     fn survives_the_wire() {
         let text = serde_json::to_string(&spec()).unwrap();
@@ -263,7 +373,7 @@ mod tests {
     #[test]
     fn names_the_wrong_field() {
         type Break = fn(&mut Spec);
-        let table: [(&str, Break); 8] = [
+        let table: [(&str, Break); 14] = [
             ("argv", |s| s.argv.clear()),
             ("argv", |s| s.argv.push("a\0b".to_owned())),
             ("env", |s| s.env.push("A=\0".to_owned())),
@@ -278,6 +388,14 @@ mod tests {
                     mode: 0,
                 }]
             }),
+            ("mounts", |s| s.mounts = vec![layers(0, "/")]),
+            ("mounts", |s| s.mounts = vec![layers(501, "/")]),
+            ("mounts", |s| s.mounts = vec![layers(1, "a")]),
+            ("secrets", |s| {
+                s.hidden_env[0].1 = Hidden::from(vec![1; MAX_HIDDEN + 1])
+            }),
+            ("hidden_env", |s| s.hidden_env[0].1 = Hidden::from(vec![0])),
+            ("hidden_env", |s| s.hidden_env[0].0 = "a=b".to_owned()),
         ];
         spec().check().unwrap();
         for (expected, break_it) in table {

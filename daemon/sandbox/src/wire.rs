@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
 
-/// The most bytes of one message: 500 layers of the longest paths are half of it.
-const MAX_MESSAGE: usize = 4 << 20;
+/// The most bytes of one message: 500 layers of the longest paths are an eighth of it, the most secrets, four bytes for one, half.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// Helper to daemon.
 #[derive(Debug, Serialize, Deserialize)]

@@ -11,15 +11,21 @@ use mica_task::{Event, Stream};
 
 use crate::environment::Environment;
 use crate::error::StepError;
-use crate::key::{KeyWriter, StepKey};
+use crate::key::KeyWriter;
 use crate::ops::config::with_shell;
+use crate::ops::mount::{Mounts, OriginOf};
 use crate::options::Options;
-use crate::ports::{Bind, Network, Process};
+use crate::ports::{Mount, MountSource, Network, Process, Security};
 use crate::site::{Outcome, Place, Site};
 use crate::state::State;
 
 /// What a RUN without a hostname of its own is told the machine is called (BuildKit's choice).
 const HOSTNAME: &str = "buildkitsandbox";
+
+/// What allows `--security=insecure`.
+const INSECURE: &str = "set builder.entitlements.security-insecure to true in daemon.json, and build with --allow security.insecure";
+/// What allows `--network=host`.
+const HOST_NETWORK: &str = "build with --allow network.host or --network host";
 
 /// Build arguments that reach every RUN without being declared, and never reach image, history or key.
 const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
@@ -35,6 +41,8 @@ pub(crate) struct Invocation {
     pub hostname: String,
     /// Which network is seen.
     pub network: Network,
+    /// How much it may do.
+    pub security: Security,
     env: Environment,
     proxies: Environment,
 }
@@ -42,14 +50,26 @@ pub(crate) struct Invocation {
 impl Invocation {
     /// Works out what `run` means on top of `state`.
     pub(crate) fn new(run: &Run, state: &State, options: &Options) -> Result<Self, StepError> {
-        if run.security == Some(SecurityMode::Insecure) {
-            return Err(StepError::Invalid("security.insecure is not allowed".into()));
-        }
+        let security = match run.security {
+            None | Some(SecurityMode::Sandbox) => Security::Sandbox,
+            Some(SecurityMode::Insecure) if options.insecure_allowed => Security::Insecure,
+            Some(SecurityMode::Insecure) => {
+                return Err(StepError::NotAllowed {
+                    right: "security.insecure",
+                    remedy: INSECURE,
+                });
+            }
+        };
         let network = match run.network {
             None | Some(NetworkMode::Default) => options.network,
             Some(NetworkMode::None) => Network::None,
             Some(NetworkMode::Host) if options.host_network_allowed => Network::Host,
-            Some(NetworkMode::Host) => return Err(StepError::Invalid("network.host is not allowed".into())),
+            Some(NetworkMode::Host) => {
+                return Err(StepError::NotAllowed {
+                    right: "network.host",
+                    remedy: HOST_NETWORK,
+                });
+            }
         };
         let mut script = None;
         let argv = match &run.script {
@@ -74,6 +94,7 @@ impl Invocation {
             script,
             hostname,
             network,
+            security,
             env: state.env.clone(),
             proxies: proxies(options, &state.env),
         })
@@ -84,21 +105,21 @@ impl Invocation {
         self.env.texts().into_iter().chain(self.proxies.texts()).collect()
     }
 
-    /// The step's key. Proxies, addresses of extra hosts and the content of resolv.conf are no part of it.
+    /// The step's key, its mounts aside. Proxies, addresses of extra hosts and the content of resolv.conf are no part of it.
     pub(crate) fn key(
         &self,
         state: &State,
         options: &Options,
         platform: &Platform,
         epoch: Option<i64>,
-    ) -> StepKey {
+    ) -> KeyWriter {
         let hosts = options.extra_hosts.iter().map(|(name, _)| name);
         let ulimits = options
             .ulimits
             .iter()
             .map(|u| format!("{}={}:{}", u.name, u.soft, u.hard));
         let (script_name, script_body) = self.script.clone().unzip();
-        KeyWriter::new("run", &state.chain())
+        let key = KeyWriter::new("run", &state.chain())
             .named("command")
             .list(self.argv.iter())
             .named("environment")
@@ -122,7 +143,11 @@ impl Invocation {
             .option(script_body)
             .named("SOURCE_DATE_EPOCH")
             .option(epoch.map(i64::to_le_bytes))
-            .finish()
+            .named("mounts and rights");
+        match self.security {
+            Security::Sandbox => key,
+            Security::Insecure => key.field("insecure"),
+        }
     }
 
     /// The history line: `RUN [|N a=1 b=2 ]ARGV # buildkit`.
@@ -171,22 +196,35 @@ fn proxies(options: &Options, env: &Environment) -> Environment {
 /// Carries out a RUN. Gives the layer and the history line.
 pub(crate) fn step(
     run: &Run,
+    origin: &OriginOf<'_, '_>,
     state: &State,
     site: &Site<'_>,
     place: Place,
 ) -> Result<(Outcome, String), StepError> {
+    let layers = site.layers;
     let invocation = Invocation::new(run, state, site.scope.options)?;
-    let key = invocation.key(state, site.scope.options, &site.plan.platform, site.layers.epoch);
+    let mounts = Mounts::read(run, origin, state, site)?;
+    let key = || invocation.key(state, site.scope.options, &site.plan.platform, layers.epoch);
     let created_by = invocation.created_by(state);
-    let outcome = site.layer(&key, &[], site.fresh(place), place, || {
+    // mounts from the very same layers need no look at their files
+    let fresh = site.fresh(place);
+    let by_layers = mounts.key_by_layers(key(), site)?;
+    if let (Some(key), false) = (&by_layers, fresh)
+        && let Some(record) = site.find(key, place)?
+    {
+        return Ok((Outcome::of(key, &record, true), created_by));
+    }
+    let by_content = mounts.key_by_content(key(), site)?;
+    let outcome = site.layer(&by_content, by_layers.as_slice(), fresh, place, || {
         site.executing(place, true);
-        execute(&invocation, state, site, place, &created_by)
+        execute(&invocation, &mounts, state, site, place, &created_by)
     })?;
     Ok((outcome, created_by))
 }
 
 fn execute(
     invocation: &Invocation,
+    mounts: &Mounts<'_>,
     state: &State,
     site: &Site<'_>,
     place: Place,
@@ -202,19 +240,26 @@ fn execute(
         .iter()
         .map(|layer| layers.store.tree(layers.lease, layer));
     let lowers = trees.collect::<Result<Vec<_>, _>>()?;
-    let mut binds = Vec::new();
+    let mut lent = mounts.lend(site, place, work.path())?;
+    let mut env = invocation.env();
+    lent.complete(&mut env);
     if let Some((name, body)) = &invocation.script {
-        binds.push(Bind {
-            source: write_script(work.path(), name, body)?,
-            target: "/dev/pipes".into(),
-        });
+        let path = write_script(work.path(), name, body)?;
+        let source = MountSource::Host {
+            path,
+            read_only: true,
+        };
+        let target = "/dev/pipes".into();
+        lent.mounts.insert(0, Mount { target, source });
     }
     let process = Process {
         lowers,
         upper: upper.clone(),
         work: overlay,
         argv: invocation.argv.clone(),
-        env: invocation.env(),
+        env,
+        secret_env: std::mem::take(&mut lent.secret_env),
+        security: invocation.security,
         cwd: state.cwd().to_owned(),
         user: state.image.config.user.clone(),
         hostname: invocation.hostname.clone(),
@@ -222,7 +267,7 @@ fn execute(
         extra_hosts: site.scope.options.extra_hosts.clone(),
         ulimits: site.scope.options.ulimits.clone(),
         shm_size: site.scope.options.shm_size,
-        binds,
+        mounts: std::mem::take(&mut lent.mounts),
     };
     let mut output = |stream: Stream, bytes: &[u8]| {
         site.reporter.report(Event::Log {
@@ -232,6 +277,8 @@ fn execute(
         });
     };
     let code = site.executor.run(&process, &mut output, layers.cancel);
+    // caches are free for others while the layer is made
+    drop(lent);
     layers.cancel.check()?;
     let code = code.map_err(StepError::Execute)?;
     if code != 0 {
@@ -309,7 +356,10 @@ mod tests {
             env.contains(&"http_proxy=p".into()) && env.contains(&"HTTP_PROXY=p".into()),
             "{env:?}"
         );
-        let key = |options: &Options| of(options).key(&state, options, &Platform::host(), None).key;
+        let key = |options: &Options| {
+            let key = of(options).key(&state, options, &Platform::host(), None);
+            key.finish().key
+        };
         assert_eq!(key(&with), key(&Options::default()));
     }
 

@@ -35,7 +35,8 @@ pub(crate) enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    fn open(&self, layers: &Layers<'_>) -> Result<Tree, StepError> {
+    /// Its files.
+    pub(crate) fn open(&self, layers: &Layers<'_>) -> Result<Tree, StepError> {
         Ok(match self {
             Self::Context(tree) => (*tree).clone(),
             Self::Layers { layers: own, place } => Tree {
@@ -47,7 +48,7 @@ impl Origin<'_> {
     }
 
     /// Identifies all that is in it without a look at its files.
-    fn chain(&self) -> Option<ChainId> {
+    pub(crate) fn chain(&self) -> Option<ChainId> {
         match self {
             Self::Context(_) => None,
             Self::Layers { layers, .. } => Some(ChainId::of(layers)),

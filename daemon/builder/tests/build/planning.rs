@@ -291,9 +291,9 @@ RUN [\"exec\", \"form\"]
         panic!("{ran:?}")
     };
     assert_eq!(script.argv, ["/bin/sh", "-c", "/dev/pipes/S"]);
-    assert_eq!(script.binds[0].target.to_str(), Some("/dev/pipes"));
+    assert_eq!(script.mounts[0].target.to_str(), Some("/dev/pipes"));
     assert_eq!(exec.argv, ["exec", "form"]);
-    assert!(exec.binds.is_empty());
+    assert!(exec.mounts.is_empty());
     assert_eq!(
         (exec.cwd.as_str(), exec.user.as_str(), exec.hostname.as_str()),
         ("/w", "joe", "box")

@@ -234,7 +234,6 @@ fn stages_that_cannot_be() {
 fn what_cannot_be_done_yet_is_refused_before_anything_is_done() {
     let world = world();
     let table = [
-        ("RUN --mount=type=cache,target=/c x", "RUN --mount"),
         ("RUN --device=x.y/z=a x", "RUN --device"),
         ("COPY --parents dir/f /", "COPY --parents"),
         (

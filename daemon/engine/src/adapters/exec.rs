@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use mica_builder::ports::{Executor, Network, PortError, Process, Ulimit};
+use mica_builder::ports::{Executor, Network, PortError, Process, Security, Ulimit};
 use mica_sandbox::{
-    MountSpec, Resource, Rlimit, Security, Spec, render_hosts, render_resolv_conf, resolv_conf_path,
+    Hidden, MountSpec, Resource, Rlimit, Spec, render_hosts, render_resolv_conf, resolv_conf_path,
 };
 use mica_task::{Cancel, Stream};
+
+use crate::adapters::mounts;
 
 /// Size of /dev/shm unless the build says otherwise (docker's default).
 const SHM_SIZE: u64 = 64 << 20;
@@ -34,19 +36,21 @@ impl Executor for SandboxExecutor<'_> {
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
     ) -> Result<i32, PortError> {
-        let spec = spec(process)?;
+        // beside the overlay's own folders, in the step's scratch space
+        let folder = process.work.parent().unwrap_or(&process.work);
+        let mounted = mounts::prepare(&process.mounts, folder)?;
+        let spec = spec(process, folder, mounted.specs)?;
         let mut forward = |stream, bytes: &[u8]| match stream {
             mica_sandbox::Stream::Stdout => output(Stream::Stdout, bytes),
             mica_sandbox::Stream::Stderr => output(Stream::Stderr, bytes),
         };
         let outcome = mica_sandbox::run(&spec, self.helper, &mut forward, &|| cancel.is_cancelled())?;
+        drop(mounted.agents);
         Ok(outcome.exit.code())
     }
 }
 
-fn spec(process: &Process) -> Result<Spec, PortError> {
-    // beside the overlay's own folders, in the step's scratch space
-    let folder = process.work.parent().unwrap_or(&process.work);
+fn spec(process: &Process, folder: &Path, mounts: Vec<MountSpec>) -> Result<Spec, PortError> {
     let host_network = process.network == Network::Host;
     let resolv_conf = folder.join("resolv.conf");
     fs_err::write(
@@ -58,18 +62,15 @@ fn spec(process: &Process) -> Result<Spec, PortError> {
         &hosts,
         render_hosts(&process.hostname, &addresses(&process.extra_hosts)?),
     )?;
-    let binds = process.binds.iter().map(|bind| MountSpec::Bind {
-        source: bind.source.clone(),
-        target: bind.target.clone(),
-        read_only: true,
-        inert: false,
-    });
+    let hidden_env = process.secret_env.iter();
+    let hidden_env = hidden_env.map(|(name, secret)| (name.clone(), Hidden::from(secret.value.to_vec())));
     Ok(Spec {
         lowers: lowers(&process.lowers),
         upper: process.upper.clone(),
         work: process.work.clone(),
         argv: process.argv.clone(),
         env: process.env.clone(),
+        hidden_env: hidden_env.collect(),
         cwd: PathBuf::from(&process.cwd),
         user: process.user.clone(),
         hostname: process.hostname.clone(),
@@ -80,17 +81,20 @@ fn spec(process: &Process) -> Result<Spec, PortError> {
         },
         resolv_conf: Some(resolv_conf),
         hosts: Some(hosts),
-        mounts: binds.collect(),
+        mounts,
         rlimits: process.ulimits.iter().map(rlimit).collect::<Result<_, _>>()?,
         shm_size: process.shm_size.unwrap_or(SHM_SIZE),
-        security: Security::Sandbox,
+        security: match process.security {
+            Security::Sandbox => mica_sandbox::Security::Sandbox,
+            Security::Insecure => mica_sandbox::Security::Insecure,
+        },
         terminal: false,
     })
 }
 
 /// The trees from the top down, each once: overlayfs refuses a directory it has already. What an equal layer further down
 /// gives or hides, the upper one does too.
-fn lowers(trees: &[PathBuf]) -> Vec<PathBuf> {
+pub(super) fn lowers(trees: &[PathBuf]) -> Vec<PathBuf> {
     let mut seen = HashSet::new();
     trees
         .iter()

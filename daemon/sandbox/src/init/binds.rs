@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, fstat};
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
 
+use crate::init::lent::{self, Part, Taken};
 use crate::init::stubs;
 use crate::spec::{MountSpec, Security, Spec};
 use crate::sys;
@@ -25,6 +26,15 @@ enum Source {
     Tmpfs { options: CString, flags: MountFlags },
 }
 
+impl Prepared {
+    fn of(target: &Path, (mount, dir): Taken) -> Self {
+        Prepared {
+            target: target.to_owned(),
+            source: Source::Tree { mount, dir },
+        }
+    }
+}
+
 /// Takes all sources; to be called before the host's root is left.
 pub(crate) fn prepare(spec: &Spec) -> Result<Vec<Prepared>, Failure> {
     let files = [
@@ -41,7 +51,10 @@ pub(crate) fn prepare(spec: &Spec) -> Result<Vec<Prepared>, Failure> {
     };
     let mut prepared = Vec::new();
     for (target, source) in files {
-        prepared.push(take(source, target, INERT | libc::MOUNT_ATTR_RDONLY)?);
+        prepared.push(Prepared::of(
+            target,
+            take(source, INERT | libc::MOUNT_ATTR_RDONLY)?,
+        ));
     }
     for mount in &spec.mounts {
         prepared.push(match mount {
@@ -52,11 +65,32 @@ pub(crate) fn prepare(spec: &Spec) -> Result<Vec<Prepared>, Failure> {
                 inert,
             } => {
                 let read_only = if *read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
-                take(
-                    source,
-                    target,
-                    read_only | no_devices | if *inert { INERT } else { 0 },
-                )?
+                let attributes = read_only | no_devices | if *inert { INERT } else { 0 };
+                Prepared::of(target, take(source, attributes)?)
+            }
+            MountSpec::Layers {
+                lowers,
+                path,
+                target,
+                scratch,
+            } => {
+                let part = Part {
+                    lowers,
+                    path,
+                    scratch: scratch.as_ref(),
+                };
+                Prepared::of(target, lent::take_part(&part, &spec.work, no_devices)?)
+            }
+            MountSpec::File {
+                content,
+                target,
+                mode,
+                uid,
+                gid,
+            } => {
+                let owner = (*uid, *gid);
+                let taken = lent::take_file(content.expose(), *mode, owner, &spec.work)?;
+                Prepared::of(target, taken)
             }
             MountSpec::Tmpfs { target, size, mode } => {
                 let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
@@ -76,7 +110,7 @@ pub(crate) fn prepare(spec: &Spec) -> Result<Vec<Prepared>, Failure> {
 }
 
 /// Clones one mount, without those below it.
-fn take(source: &Path, target: &Path, attributes: u64) -> Result<Prepared, Failure> {
+fn take(source: &Path, attributes: u64) -> Result<Taken, Failure> {
     let step = || format!("mount source {}", source.display());
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -86,10 +120,7 @@ fn take(source: &Path, target: &Path, attributes: u64) -> Result<Prepared, Failu
         sys::set_mount_attributes(&mount, attributes).at(step)?;
     }
     let dir = FileType::from_raw_mode(fstat(&mount).at(step)?.st_mode) == FileType::Directory;
-    Ok(Prepared {
-        target: target.to_owned(),
-        source: Source::Tree { mount, dir },
-    })
+    Ok((mount, dir))
 }
 
 /// Puts them all in place, in order; the mount points that had to be made.

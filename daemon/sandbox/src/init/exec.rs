@@ -1,11 +1,12 @@
 //! Finding the program to execute, and docker's words when there is none.
 
-use std::ffi::CString;
+use std::ffi::{CString, NulError};
 use std::io;
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
 use rustix::io::Errno;
 
+use crate::hidden::Hidden;
 use crate::wire::describe;
 
 /// Docker's search path for images that name none.
@@ -63,6 +64,20 @@ pub(crate) fn complete_env(env: &[String], home: &str) -> Vec<String> {
         env.push(format!("HOME={home}"));
     }
     env
+}
+
+/// The environment as the process gets it: what is hidden takes the place of what has the same name.
+pub(crate) fn with_hidden(env: &[String], hidden: &[(String, Hidden)]) -> Result<Vec<CString>, NulError> {
+    let replaced = |entry: &&String| {
+        let name = entry.split('=').next().unwrap_or_default();
+        hidden.iter().any(|(other, _)| other == name)
+    };
+    let plain = env.iter().filter(|entry| !replaced(entry));
+    let plain = plain.map(|entry| entry.as_bytes().to_vec());
+    let hidden = hidden
+        .iter()
+        .map(|(name, value)| [name.as_bytes(), b"=", value.expose()].concat());
+    plain.chain(hidden).map(CString::new).collect()
 }
 
 /// The file that a program's name stands for, searched in `PATH` as the current user.

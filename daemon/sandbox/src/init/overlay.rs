@@ -13,6 +13,7 @@ use rustix::mount::{
 };
 use rustix::process::chdir;
 
+use crate::spec::Scratch;
 use crate::wire::{AtStep, Failure};
 
 /// The longest string `fsconfig(2)` takes, without the zero byte.
@@ -31,8 +32,7 @@ pub(crate) fn mount_root(
     devices: bool,
 ) -> Result<(), Failure> {
     let stack = Stack {
-        upper: open_dir("upper", upper)?,
-        work: open_dir("work", work)?,
+        top: Some(Top::open(upper, work)?),
         mount_point: work,
         lowers: lowers.iter().map(PathBuf::as_path).collect(),
         devices,
@@ -55,12 +55,40 @@ pub(crate) fn mount_root(
     mount_any_way(&stack)
 }
 
+/// Mounts an overlay that is not the root on `place`: one that takes writes, or else one of at least two layers.
+pub(crate) fn mount_layers(
+    lowers: &[PathBuf],
+    scratch: Option<&Scratch>,
+    place: &Path,
+) -> Result<(), Failure> {
+    let top = scratch.map(|scratch| Top::open(&scratch.upper, &scratch.work));
+    mount_any_way(&Stack {
+        lowers: lowers.iter().map(PathBuf::as_path).collect(),
+        top: top.transpose()?,
+        mount_point: place,
+        devices: true,
+    })
+}
+
+/// Where writes go. Held open because the mount point may hide one of them.
+struct Top {
+    upper: OwnedFd,
+    work: OwnedFd,
+}
+
+impl Top {
+    fn open(upper: &Path, work: &Path) -> Result<Self, Failure> {
+        Ok(Top {
+            upper: open_dir("upper", upper)?,
+            work: open_dir("work", work)?,
+        })
+    }
+}
+
 /// What is to be mounted, and where.
 struct Stack<'a> {
     lowers: Vec<&'a Path>,
-    /// Held open, with `work`, because the mount point hides one of them.
-    upper: OwnedFd,
-    work: OwnedFd,
+    top: Option<Top>,
     mount_point: &'a Path,
     devices: bool,
 }
@@ -85,7 +113,8 @@ fn mount_one_by_one(stack: &Stack<'_>) -> Result<(), Failure> {
             format!("overlay layer {}", lower.display())
         })?;
     }
-    for (name, dir) in [("upperdir", &stack.upper), ("workdir", &stack.work)] {
+    let top = stack.top.iter();
+    for (name, dir) in top.flat_map(|top| [("upperdir", &top.upper), ("workdir", &top.work)]) {
         let value = descriptor_path(dir);
         explain(&fs, fsconfig_set_string(&fs, name, value), || {
             format!("overlay {name}")
@@ -97,9 +126,11 @@ fn mount_one_by_one(stack: &Stack<'_>) -> Result<(), Failure> {
         })?;
     }
     // A build that a crash interrupts is thrown away, so nothing needs to reach the disk for it.
-    explain(&fs, fsconfig_set_flag(&fs, "volatile"), || {
-        "overlay volatile".to_owned()
-    })?;
+    if stack.top.is_some() {
+        explain(&fs, fsconfig_set_flag(&fs, "volatile"), || {
+            "overlay volatile".to_owned()
+        })?;
+    }
     explain(&fs, fsconfig_create(&fs), || {
         format!("overlay of {} layers", stack.lowers.len())
     })?;
@@ -144,13 +175,11 @@ fn mount_all_at_once(stack: &Stack<'_>) -> Result<(), Failure> {
         .map(|lower| open_dir("layer", lower))
         .collect::<Result<Vec<_>, _>>()?;
     let numbers: Vec<String> = lowers.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={},{}=off,volatile",
-        numbers.join(":"),
-        stack.upper.as_raw_fd(),
-        stack.work.as_raw_fd(),
-        OFF.join("=off,"),
-    );
+    let mut options = format!("lowerdir={},{}=off", numbers.join(":"), OFF.join("=off,"));
+    if let Some(Top { upper, work }) = &stack.top {
+        let (upper, work) = (upper.as_raw_fd(), work.as_raw_fd());
+        options.push_str(&format!(",upperdir={upper},workdir={work},volatile"));
+    }
     let options = CString::new(options).at(|| "overlay options".to_owned())?;
     chdir("/proc/self/fd").at(|| "/proc/self/fd".to_owned())?;
     let flags = if stack.devices {
@@ -223,7 +252,7 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::thread;
 
-    use super::{Stack, mount_all_at_once, mount_any_way, open_dir};
+    use super::{Stack, Top, mount_all_at_once, mount_any_way};
     use crate::sys;
     use crate::wire::Failure;
 
@@ -244,8 +273,7 @@ mod tests {
             sys::leave_mount_namespace().unwrap();
             mount(&Stack {
                 lowers: lowers.iter().map(PathBuf::as_path).collect(),
-                upper: open_dir("upper", &upper)?,
-                work: open_dir("work", &work)?,
+                top: Some(Top::open(&upper, &work)?),
                 mount_point: &work,
                 devices: true,
             })?;

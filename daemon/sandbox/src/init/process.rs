@@ -189,7 +189,7 @@ fn execute(spec: &Spec, identity: &Identity) -> Result<Infallible, exec::NotExec
             .map(|word| CString::new(word.as_str()))
             .collect::<Result<Vec<CString>, _>>()
     };
-    match (words(&spec.argv), words(&env)) {
+    match (words(&spec.argv), exec::with_hidden(&env, &spec.hidden_env)) {
         (Ok(argv), Ok(env)) => Err(exec::NotExecuted::refused(
             &program,
             &sys::execute(&program, &argv, &env),

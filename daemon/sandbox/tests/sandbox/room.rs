@@ -47,6 +47,7 @@ impl Room {
             work,
             argv: vec!["true".to_owned()],
             env: Vec::new(),
+            hidden_env: Vec::new(),
             cwd: "/".into(),
             user: String::new(),
             hostname: "buildkitsandbox".to_owned(),

@@ -1,0 +1,132 @@
+//! The rows of cache mounts: what there is, how large it is, when it was used, and what may go.
+
+use jiff::Timestamp;
+use mica_oci::CacheKey;
+use rusqlite::{Connection, Row};
+
+use crate::cache::Pruned;
+use crate::database::Durability;
+use crate::error::Error;
+use crate::locks::lock;
+use crate::mounts::{CacheMount, throw_away};
+use crate::rows;
+use crate::store::Store;
+
+/// A cache mount with what is known of its use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountEntry {
+    /// Names the directory.
+    pub id: CacheKey,
+    /// All that tells caches apart; several directories may have the same.
+    pub key: CacheKey,
+    /// What people call it.
+    pub name: String,
+    /// Bytes on disk when it was last given back.
+    pub size: u64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last taken or given back.
+    pub last_used: Timestamp,
+    /// How often it was given back.
+    pub use_count: u64,
+    /// Whether a step is using it.
+    pub in_use: bool,
+}
+
+pub(super) fn insert(db: &Connection, id: &CacheKey, mount: &CacheMount) -> Result<(), Error> {
+    let now = Timestamp::now().to_string();
+    db.prepare_cached(
+        "INSERT INTO mounts (id, key, name, size, created, last_used, use_count) VALUES (?1, ?2, ?3, 0, ?4, ?4, 0)",
+    )?
+    .execute((
+        id.digest().as_raw(),
+        mount.key.digest().as_raw(),
+        &mount.name,
+        &now,
+    ))?;
+    Ok(())
+}
+
+/// The directories of a key, the last used first.
+pub(super) fn ids(db: &Connection, key: &CacheKey) -> Result<Vec<CacheKey>, Error> {
+    let mut query = db.prepare_cached("SELECT id FROM mounts WHERE key = ?1 ORDER BY last_used DESC, id")?;
+    let ids = query.query_map([key.digest().as_raw()], |row| rows::digest(row, 0).map(CacheKey))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn all_ids(db: &Connection) -> Result<Vec<CacheKey>, Error> {
+    let mut query = db.prepare_cached("SELECT id FROM mounts")?;
+    let ids = query.query_map([], |row| rows::digest(row, 0).map(CacheKey))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Notes that a directory was given back.
+pub(super) fn used(db: &Connection, id: &CacheKey, size: u64) -> Result<(), Error> {
+    db.prepare_cached(
+        "UPDATE mounts SET size = ?2, last_used = ?3, use_count = use_count + 1 WHERE id = ?1",
+    )?
+    .execute((
+        id.digest().as_raw(),
+        rows::length(size),
+        Timestamp::now().to_string(),
+    ))?;
+    Ok(())
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<MountEntry> {
+    Ok(MountEntry {
+        id: CacheKey(rows::digest(row, 0)?),
+        key: CacheKey(rows::digest(row, 1)?),
+        name: row.get(2)?,
+        size: rows::bytes(row, 3)?,
+        created: rows::parsed(row, 4)?,
+        last_used: rows::parsed(row, 5)?,
+        use_count: rows::bytes(row, 6)?,
+        in_use: false,
+    })
+}
+
+impl Store {
+    /// All cache mounts, the longest unused first.
+    pub fn mount_entries(&self) -> Result<Vec<MountEntry>, Error> {
+        let mut entries = self.inner.database.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT id, key, name, size, created, last_used, use_count FROM mounts ORDER BY last_used, id",
+            )?;
+            let entries = query.query_map([], entry)?;
+            Ok(entries.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        for entry in &mut entries {
+            entry.in_use = self.inner.mounts.holds(&entry.id);
+        }
+        Ok(entries)
+    }
+
+    /// Removes the cache mounts `chosen` says yes to, but none that is in use. It is asked for the longest unused first.
+    pub fn prune_mounts(&self, chosen: &mut dyn FnMut(&MountEntry) -> bool) -> Result<Pruned, Error> {
+        let entries = self.mount_entries()?;
+        let entries: Vec<MountEntry> = entries.into_iter().filter(|entry| chosen(entry)).collect();
+        if entries.is_empty() {
+            return Ok(Pruned::default());
+        }
+        // nobody takes one until its row is gone
+        let state = lock(&self.inner.mounts.state);
+        let mut pruned = Pruned::default();
+        self.inner.database.write(Durability::Full, |db| {
+            let mut delete = db.prepare_cached("DELETE FROM mounts WHERE id = ?1")?;
+            for entry in entries
+                .iter()
+                .filter(|entry| !state.users.contains_key(&entry.id))
+            {
+                if delete.execute([entry.id.digest().as_raw()])? > 0 {
+                    pruned.keys.push(entry.id);
+                    pruned.bytes += entry.size;
+                }
+            }
+            Ok(())
+        })?;
+        drop(state);
+        throw_away(&self.inner, &pruned.keys)?;
+        Ok(pruned)
+    }
+}
