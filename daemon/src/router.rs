@@ -25,6 +25,8 @@ pub(crate) enum Route {
     RemoteManifest(String),
     Auth,
     Build,
+    /// Ours: a build of what a client of this machine hands over.
+    BuildHere,
     BuildPrune,
     BuildCancel,
     Containers,
@@ -70,6 +72,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("DELETE", ["images", of @ ..]) if !of.is_empty() => Route::ImageRemove(name(of)),
 
         ("POST", ["build"]) => Route::Build,
+        ("POST", ["mica", "build"]) => Route::BuildHere,
         ("POST", ["build", "prune"]) => Route::BuildPrune,
         ("POST", ["build", "cancel"]) => Route::BuildCancel,
         ("POST", ["session"]) | ("POST" | "GET", ["grpc"]) => Route::NotYet("the BuildKit protocol"),
@@ -171,6 +174,7 @@ mod tests {
             ),
             ("POST", "/auth", Route::Auth),
             ("POST", "/build", Route::Build),
+            ("POST", "/mica/build", Route::BuildHere),
             ("POST", "/build/prune", Route::BuildPrune),
             ("GET", "/containers/json", Route::Containers),
             ("GET", "/containers/x/json", Route::NoContainer("x".into())),
