@@ -10,19 +10,28 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 
+use crate::descriptors::Waiting;
+
 /// How often a client that will send no more is looked after: it may still be reading.
 const HALF_CLOSED_PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes of a connection, for the HTTP side.
-pub(crate) struct Shared(Arc<UnixStream>);
+pub(crate) struct Shared {
+    stream: Arc<UnixStream>,
+    waiting: Waiting,
+}
 
 /// The same connection, to watch its client.
 pub(crate) struct Watch(Arc<UnixStream>);
 
-/// Splits a connection into its bytes and the look at its client.
-pub(crate) fn share(stream: UnixStream) -> (Shared, Watch) {
+/// Splits a connection into its bytes and the look at its client. Descriptors that come with the bytes go to `waiting`.
+pub(crate) fn share(stream: UnixStream, waiting: Waiting) -> (Shared, Watch) {
     let stream = Arc::new(stream);
-    (Shared(stream.clone()), Watch(stream))
+    let shared = Shared {
+        stream: stream.clone(),
+        waiting,
+    };
+    (shared, Watch(stream))
 }
 
 impl Watch {
@@ -60,13 +69,21 @@ impl AsyncRead for Shared {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buf.initialize_unfilled()) {
+            ready!(self.stream.poll_read_ready(context))?;
+            let bytes = buf.initialize_unfilled();
+            let read = self
+                .stream
+                .try_io(Interest::READABLE, || self.waiting.receive(&*self.stream, bytes));
+            match read {
                 Ok(count) => {
                     buf.advance(count);
                     return Poll::Ready(Ok(()));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -76,8 +93,8 @@ impl AsyncRead for Shared {
 impl AsyncWrite for Shared {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match self.0.try_write(buf) {
+            ready!(self.stream.poll_write_ready(context))?;
+            match self.stream.try_write(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
@@ -90,8 +107,8 @@ impl AsyncWrite for Shared {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match self.0.try_write_vectored(bufs) {
+            ready!(self.stream.poll_write_ready(context))?;
+            match self.stream.try_write_vectored(bufs) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
@@ -108,7 +125,7 @@ impl AsyncWrite for Shared {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(
-            match rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Write) {
+            match rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write) {
                 // the client was faster
                 Err(rustix::io::Errno::NOTCONN) | Ok(()) => Ok(()),
                 Err(error) => Err(error.into()),
@@ -129,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_leaves_is_noticed_while_bytes_wait() {
         let (client, server) = UnixStream::pair().unwrap();
-        let (mut bytes, watch) = share(server);
+        let (mut bytes, watch) = share(server, Waiting::default());
         client.writable().await.unwrap();
         client.try_write(b"unread").unwrap();
         assert!(
@@ -146,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_only_stops_sending_is_still_there() {
         let (mut client, server) = UnixStream::pair().unwrap();
-        let (mut bytes, watch) = share(server);
+        let (mut bytes, watch) = share(server, Waiting::default());
         client.shutdown().await.unwrap();
         assert!(timeout(SOON, watch.gone()).await.is_err());
         bytes.write_all(b"answer").await.unwrap();

@@ -4,6 +4,7 @@ mod activity;
 mod config;
 mod connection;
 mod daemon;
+mod descriptors;
 mod error;
 mod listen;
 mod notify;

@@ -25,6 +25,8 @@ pub(crate) enum Route {
     RemoteManifest(String),
     Auth,
     Build,
+    /// Ours: a build of what a client of this machine hands over.
+    BuildHere,
     BuildPrune,
     BuildCancel,
     /// Ours: the logs of builds.
@@ -73,6 +75,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("DELETE", ["images", of @ ..]) if !of.is_empty() => Route::ImageRemove(name(of)),
 
         ("POST", ["build"]) => Route::Build,
+        ("POST", ["mica", "build"]) => Route::BuildHere,
         ("POST", ["build", "prune"]) => Route::BuildPrune,
         ("POST", ["build", "cancel"]) => Route::BuildCancel,
         ("POST", ["session"]) | ("POST" | "GET", ["grpc"]) => Route::NotYet("the BuildKit protocol"),
@@ -176,6 +179,7 @@ mod tests {
             ),
             ("POST", "/auth", Route::Auth),
             ("POST", "/build", Route::Build),
+            ("POST", "/mica/build", Route::BuildHere),
             ("POST", "/build/prune", Route::BuildPrune),
             ("GET", "/containers/json", Route::Containers),
             ("GET", "/containers/x/json", Route::NoContainer("x".into())),

@@ -2,6 +2,7 @@
 
 mod archive;
 mod build;
+mod build_input;
 mod build_query;
 mod containers;
 pub(crate) mod images;
@@ -18,7 +19,9 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 
 use crate::activity::Busy;
 use crate::daemon::Daemon;
+use crate::descriptors::Descriptors;
 use crate::router::{Route, route};
+use crate::serve::{Caller, Peer};
 use crate::wire::query::{Query, decode};
 use crate::wire::reply::{Failure, Reply, empty};
 use crate::wire::upload::Upload;
@@ -33,13 +36,20 @@ pub(crate) struct Call {
     query: Query,
     upload: Upload,
     busy: Busy,
+    descriptors: Descriptors,
+    peer: Peer,
 }
 
 /// Finds the door and opens it.
-pub(crate) async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> Result<Reply, Failure> {
+pub(crate) async fn dispatch(
+    daemon: Arc<Daemon>,
+    caller: Caller,
+    request: Request<Incoming>,
+) -> Result<Reply, Failure> {
     let (head, body) = request.into_parts();
     let busy = daemon.activity.begin();
     let upload = Upload::new(body, busy.clone());
+    let descriptors = caller.waiting.begin(&head.headers)?;
     let (version, path) = ApiVersion::strip(head.uri.path());
     let route = route(&head.method, &decode(path)?).ok_or_else(Failure::no_route)?;
     let call = Call {
@@ -50,6 +60,8 @@ pub(crate) async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) ->
         query: Query::parse(head.uri.query().unwrap_or_default())?,
         upload,
         busy,
+        descriptors,
+        peer: caller.peer,
     };
     open(route, call).await
 }
@@ -79,6 +91,7 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::RemoteManifest(name) => registry::manifest(call, name).await,
         Route::Auth => registry::auth(call).await,
         Route::Build => build::build(call).await,
+        Route::BuildHere => build::build_here(call).await,
         Route::BuildPrune => build::prune(call).await,
         Route::BuildCancel => build::cancel(&call),
         Route::Logs => logs::list(call).await,

@@ -13,12 +13,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mica_api::API_VERSION;
+use rustix::fs::Stat;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::connection::share;
 use crate::daemon::Daemon;
+use crate::descriptors::Waiting;
 use crate::listen::Listener;
 use crate::routes;
 use crate::wire::reply::Reply;
@@ -36,6 +38,50 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Says when to stop; clones say the same.
 pub(crate) type Stop = watch::Receiver<bool>;
+
+/// Who is at the other end of a connection, and what they sent along.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// Descriptors that wait for their request.
+    pub(crate) waiting: Waiting,
+    /// Who it is.
+    pub(crate) peer: Peer,
+}
+
+/// Who is at the other end of a connection, as they were when they connected (`SO_PEERCRED`, unix(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    user: u32,
+    group: u32,
+    /// Whether it is root or the user this program runs as: what this program may do they may do too.
+    pub(crate) is_owner: bool,
+}
+
+impl Peer {
+    /// The peer of a connection; nobody if the system does not tell.
+    fn of(stream: &UnixStream) -> Self {
+        let (user, group) = stream
+            .peer_cred()
+            .map_or((u32::MAX, u32::MAX), |peer| (peer.uid(), peer.gid()));
+        Self {
+            user,
+            group,
+            is_owner: user == 0 || user == rustix::process::geteuid().as_raw(),
+        }
+    }
+
+    /// Whether the peer may write to a file with this owner and mode; groups beside their first are not known.
+    pub(crate) fn may_write(&self, file: &Stat) -> bool {
+        let bit = if self.user == file.st_uid {
+            0o200
+        } else if self.group == file.st_gid {
+            0o020
+        } else {
+            0o002
+        };
+        self.is_owner || file.st_mode & bit != 0
+    }
+}
 
 /// Accepts connections on all sockets until told to stop. Socket files are gone when this returns; connections that were accepted
 /// go on and end by themselves.
@@ -84,8 +130,12 @@ async fn accept(daemon: &Arc<Daemon>, socket: &UnixListener, places: &Arc<Semaph
 /// Answers the requests of one connection. When the client goes away everything that is done for it is dropped, and with it told to
 /// stop.
 async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
-    let (bytes, client) = share(stream);
-    let answer = service_fn(|request| answer(daemon.clone(), request));
+    let caller = Caller {
+        waiting: Waiting::default(),
+        peer: Peer::of(&stream),
+    };
+    let (bytes, client) = share(stream, caller.waiting.clone());
+    let answer = service_fn(|request| answer(daemon.clone(), caller.clone(), request));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -111,8 +161,12 @@ async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
     }
 }
 
-async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> Result<Reply, Infallible> {
-    let mut reply = match routes::dispatch(daemon, request).await {
+async fn answer(
+    daemon: Arc<Daemon>,
+    caller: Caller,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    let mut reply = match routes::dispatch(daemon, caller, request).await {
         Ok(reply) => reply,
         Err(failure) => failure.reply(),
     };

@@ -6,6 +6,7 @@ mod cache;
 mod catalogue;
 mod commit;
 mod configs;
+mod contexts;
 mod database;
 mod disk;
 mod documents;
@@ -34,6 +35,7 @@ mod work;
 pub use blobs::Blob;
 pub use cache::{CacheEntry, CacheRecord, Pruned};
 pub use commit::Committed;
+pub use contexts::OpenFolder;
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use disk::FAILPOINTS;

@@ -118,6 +118,16 @@ impl Paths {
         self.logs().join(build.to_string())
     }
 
+    /// Fingerprints of folders that were built from.
+    pub(crate) fn contexts(&self) -> PathBuf {
+        self.own().join("contexts")
+    }
+
+    /// Those of one folder, by its file system and its number there.
+    pub(crate) fn context(&self, (device, inode): (u64, u64)) -> PathBuf {
+        self.contexts().join(format!("{device:x}-{inode:x}"))
+    }
+
     pub(crate) fn trash(&self) -> PathBuf {
         self.own().join("trash")
     }

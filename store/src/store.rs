@@ -11,6 +11,7 @@ use mica_oci::CacheKey;
 use crate::cache::Uses;
 use crate::catalogue::Catalogue;
 use crate::configs::Configs;
+use crate::contexts::Contexts;
 use crate::database::Database;
 use crate::error::Error;
 use crate::flights::Flights;
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) pins: Arc<Pins>,
     pub(crate) trash: Trash,
     pub(crate) configs: Configs,
+    pub(crate) contexts: Contexts,
     pub(crate) flights: Flights,
     /// One lock for each layer that is being compressed.
     pub(crate) compressions: Flights,
@@ -70,6 +72,7 @@ impl Store {
                 pins: Arc::default(),
                 trash: Trash::open(&paths)?,
                 configs: Configs::default(),
+                contexts: Contexts::default(),
                 flights: Flights::default(),
                 compressions: Flights::default(),
                 busy: Busy::default(),

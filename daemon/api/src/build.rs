@@ -32,6 +32,10 @@ pub struct BuildPruneReport {
 /// The header that says how many descriptors travel with a request (`SCM_RIGHTS`, unix(7)), sent with its first bytes.
 pub const DESCRIPTORS_HEADER: &str = "mica-descriptors";
 
+/// What a client is told, with status 403, whose folder is not read: it may send a tar.
+pub const FOLDER_REFUSED: &str =
+    "folders are read only for root and for the daemon's own user: send the context as a tar";
+
 /// Number of a descriptor among those of its request, from 0 in the order in which they were sent.
 pub type DescriptorIndex = usize;
 

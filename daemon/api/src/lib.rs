@@ -12,7 +12,9 @@ mod null;
 mod system;
 
 pub use auth::{AuthConfig, AuthReply};
-pub use build::{BuildInput, BuildLog, BuildPruneReport, ContextInput, DESCRIPTORS_HEADER, DescriptorIndex};
+pub use build::{
+    BuildInput, BuildLog, BuildPruneReport, ContextInput, DESCRIPTORS_HEADER, DescriptorIndex, FOLDER_REFUSED,
+};
 pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform};
 pub use error::ErrorBody;
 pub use image::{

@@ -10,7 +10,7 @@ use crate::assemble::assemble;
 use crate::context::Context;
 use crate::error::{Error, StepError};
 use crate::inline;
-use crate::input::{Input, Source};
+use crate::input::Input;
 use crate::layers::Layers;
 use crate::ops::config::Scope;
 use crate::ops::run::is_proxy;
@@ -52,12 +52,7 @@ impl Builder<'_> {
     /// Builds the image that `options` ask for from what a client hands over, and gives it `tags`.
     pub fn build(&self, options: &Options, tags: &[Reference], input: Input) -> Result<Built, Error> {
         let lease = self.store.lease();
-        let context: Box<dyn std::io::Read> = match input.context {
-            Source::Tar(tar) => tar,
-            Source::Empty => Box::new(std::io::empty()),
-            other => return Err(Error::Source(format!("{other:?}"))),
-        };
-        let context = Context::receive(context, self.store, &lease, self.cancel)?;
+        let context = Context::open(input.context, input.dockerfile, self.store, &lease, self.cancel)?;
         let (name, bytes) = context.dockerfile(&options.dockerfile)?;
         let dockerfile = parse(&name, &bytes, options)?;
         let plan = Plan::new(&dockerfile, options)?;

@@ -1,19 +1,25 @@
-//! The build context: the tar a client sends, kept in one file as it is and read through an index.
+//! The build context: a folder read where it lies, or the tar a client sends, kept in one file as it is and read through an
+//! index.
+
+mod ignored;
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use fs_err::OpenOptions;
 use mica_dockerfile::ignore::IgnorePatterns;
 use mica_layer::{
-    Content, Error as LayerError, Finding, ImagePath, IndexOptions, LayerView, Name, Stack, TarView,
-    decompress, spool,
+    Content, Error as LayerError, Finding, FolderView, ImagePath, IndexOptions, LayerView, Name, Stack,
+    TarView, decompress, spool,
 };
-use mica_store::{Lease, Store, WorkDir};
+use mica_store::{Lease, OpenFolder, Store, WorkDir};
 use mica_task::Cancel;
 
+use crate::context::ignored::Ignored;
 use crate::error::Error;
+use crate::input::Source;
 use crate::selection::Tree;
 
 /// The longest Dockerfile or ignore file that is read, in bytes.
@@ -22,15 +28,74 @@ const DEFAULT_NAME: &str = "Dockerfile";
 const FALLBACK_NAME: &str = "dockerfile";
 const IGNORE_FILE: &str = ".dockerignore";
 
-/// A build context in the store's scratch space; gone when this is dropped.
+/// A build context. What was received is in the store's scratch space and gone when this is dropped; what was learned of a
+/// folder is kept then.
 pub(crate) struct Context {
     view: Arc<dyn LayerView>,
-    _work: WorkDir,
+    /// The Dockerfile, if it is no file of the context.
+    dockerfile: Option<Vec<u8>>,
+    /// Whether it is the client's own folder, of which nothing was left out yet.
+    is_folder: bool,
+    _work: Option<WorkDir>,
+    _folder: Option<OpenFolder>,
 }
 
 impl Context {
+    /// Opens what a client handed over. `dockerfile` is the Dockerfile where it comes apart from the context.
+    pub(crate) fn open(
+        source: Source,
+        dockerfile: Option<Vec<u8>>,
+        store: &Store,
+        lease: &Lease,
+        cancel: &Cancel,
+    ) -> Result<Self, Error> {
+        let context = match source {
+            Source::Empty => Self::empty(),
+            Source::Tar(tar) => Self::receive(tar, store, lease, cancel)?,
+            Source::Folder(folder) => Self::look_into(folder, store)?,
+            other => return Err(Error::Source(format!("{other:?}"))),
+        };
+        if dockerfile
+            .as_ref()
+            .is_some_and(|bytes| bytes.len() as u64 > TEXT_LIMIT)
+        {
+            return Err(Error::LargeDockerfile {
+                name: DEFAULT_NAME.to_owned(),
+                limit: TEXT_LIMIT,
+            });
+        }
+        Ok(Self {
+            dockerfile,
+            ..context
+        })
+    }
+
+    fn of(view: Arc<dyn LayerView>) -> Self {
+        Self {
+            view,
+            dockerfile: None,
+            is_folder: false,
+            _work: None,
+            _folder: None,
+        }
+    }
+
+    fn empty() -> Self {
+        Self::of(Arc::new(ignored::Nothing))
+    }
+
+    fn look_into(folder: OwnedFd, store: &Store) -> Result<Self, Error> {
+        let open = store.open_folder(&folder)?;
+        let view = FolderView::new(folder, open.fingerprints().clone()).map_err(Error::Context)?;
+        Ok(Self {
+            is_folder: true,
+            _folder: Some(open),
+            ..Self::of(Arc::new(view))
+        })
+    }
+
     /// Receives a context: a tar in any compression. No bytes at all are an empty context.
-    pub(crate) fn receive(
+    fn receive(
         input: impl Read + 'static,
         store: &Store,
         lease: &Lease,
@@ -51,14 +116,17 @@ impl Context {
         };
         let index = spool(tar, &file, options).map_err(|e| failed(e, cancel))?;
         Ok(Self {
-            view: Arc::new(TarView::new(Arc::new(file), Arc::new(index), 0)),
-            _work: work,
+            _work: Some(work),
+            ..Self::of(Arc::new(TarView::new(Arc::new(file), Arc::new(index), 0)))
         })
     }
 
     /// Reads the Dockerfile `name`; gives its real name too.
     pub(crate) fn dockerfile(&self, name: &str) -> Result<(String, Vec<u8>), Error> {
         let name = if name.is_empty() { DEFAULT_NAME } else { name };
+        if let Some(bytes) = &self.dockerfile {
+            return Ok((name.to_owned(), bytes.clone()));
+        }
         if let Some(bytes) = self.read(name)? {
             return Ok((name.to_owned(), bytes));
         }
@@ -76,7 +144,12 @@ impl Context {
     /// Dockerfile and the ignore file itself remain to be left out: clients always send those two.
     pub(crate) fn tree(&self, dockerfile: &str, filter: bool) -> Result<Tree, Error> {
         let own = format!("{dockerfile}{IGNORE_FILE}");
-        let (file, bytes) = match self.read(&own)? {
+        // a Dockerfile that comes apart has no file beside it
+        let beside = match self.dockerfile {
+            Some(_) => None,
+            None => self.read(&own)?,
+        };
+        let (file, bytes) = match beside {
             Some(bytes) => (own, Some(bytes)),
             None => (IGNORE_FILE.to_owned(), self.read(IGNORE_FILE)?),
         };
@@ -86,17 +159,17 @@ impl Context {
                 file: file.clone(),
                 reason: e.to_string(),
             })?;
-            let hidden = if filter {
-                self.ignored(&patterns)?
+            if filter || self.is_folder {
+                view = Arc::new(Ignored::new(view, patterns));
             } else {
                 let always = [dockerfile, &file].map(|name| ImagePath::clamped(name.as_bytes()));
-                always
+                let hidden: BTreeSet<ImagePath> = always
                     .into_iter()
-                    .filter(|path| excludes(&patterns, path))
-                    .collect()
-            };
-            if !hidden.is_empty() {
-                view = Arc::new(Filtered { inner: view, hidden });
+                    .filter(|path| ignored::excludes(&patterns, path))
+                    .collect();
+                if !hidden.is_empty() {
+                    view = Arc::new(Filtered { inner: view, hidden });
+                }
             }
         }
         Ok(Tree {
@@ -104,25 +177,6 @@ impl Context {
             place: "build context or excluded by .dockerignore".into(),
             is_context: true,
         })
-    }
-
-    /// All paths that `patterns` leave out, without those below them.
-    fn ignored(&self, patterns: &IgnorePatterns) -> Result<BTreeSet<ImagePath>, Error> {
-        let mut hidden = BTreeSet::new();
-        let mut kept: BTreeSet<ImagePath> = BTreeSet::new();
-        let stack = Stack::new(vec![self.view.clone()]);
-        stack
-            .walk(&ImagePath::root(), &mut |path, _| {
-                if path.is_root() || !excludes(patterns, path) {
-                    kept.extend(path.ancestors());
-                } else {
-                    hidden.insert(path.clone());
-                }
-                Ok(mica_layer::Step::Into)
-            })
-            .map_err(Error::Context)?;
-        // a directory above something that is kept is kept
-        Ok(hidden.difference(&kept).cloned().collect())
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -150,10 +204,6 @@ impl Context {
             .map_err(Error::ContextIo)?;
         Ok(Some(bytes))
     }
-}
-
-fn excludes(patterns: &IgnorePatterns, path: &ImagePath) -> bool {
-    patterns.excludes(&String::from_utf8_lossy(path.as_bytes()))
 }
 
 fn failed(error: LayerError, cancel: &Cancel) -> Error {

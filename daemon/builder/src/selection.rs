@@ -161,6 +161,10 @@ impl Tree {
         let mut hasher = Hasher::new();
         for one in selected {
             hasher.field(&one.name);
+            self.stack.prepare(&one.path, &|directory| {
+                let relative = directory.strip_prefix(&one.path).unwrap_or_default();
+                !excludes.excludes(&relative) || excludes.may_reinclude_below(&relative)
+            })?;
             let mut links: BTreeMap<(u32, LinkKey), u64> = BTreeMap::new();
             self.visit(one, excludes, cancel, &mut |relative, path, found| {
                 self.digest_file(relative, path, found, &mut links, &mut hasher)
@@ -220,7 +224,9 @@ impl Tree {
         if let Some(digest) = found.node.content {
             return Ok(digest);
         }
-        hash_content(&self.stack.open(path)?)
+        let digest = hash_content(&self.stack.open(path)?)?;
+        self.stack.was_read(path, Some(&digest))?;
+        Ok(digest)
     }
 
     /// The attributes that are copied. A client cannot send file capabilities: owners are forced after they are set.

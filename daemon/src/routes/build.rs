@@ -5,16 +5,20 @@ use std::io;
 use bytes::Bytes;
 use hyper::StatusCode;
 use jiff::Timestamp;
-use mica_api::BuildPruneReport;
+use mica_api::{BuildInput, BuildPruneReport};
 use mica_engine::{
-    BuildOutcome, CacheSelection, CancelOnDrop, Error, Events, Input, Source, blocking, events,
+    BodyReader, BuildOutcome, BuildRequest, CacheSelection, CancelOnDrop, Error, Events, Input, Source,
+    blocking, events,
 };
-use mica_task::{Cancel, Event};
+use mica_task::{Cancel, Cancellable, Event};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::daemon::Registered;
+use crate::descriptors::Descriptors;
 use crate::routes::Call;
+use crate::routes::build_input;
 use crate::routes::build_query::{request, style};
+use crate::serve::Peer;
 use crate::wire::credential;
 use crate::wire::filter::Filters;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, json, pieces};
@@ -36,11 +40,41 @@ const PRUNE_FILTERS: [&str; 9] = [
     "private",
 ];
 
+/// The request's body; reading it fails once the build is cancelled.
+type Body = Cancellable<BodyReader>;
+
 type Ending = oneshot::Receiver<Result<BuildOutcome, Error>>;
 
 /// `POST /build`. What fails before anything was told is answered with a status; from then on the stream tells everything.
 pub(crate) async fn build(call: Call) -> Result<Reply, Failure> {
+    let request = request(&call.query)?;
+    let remote = call.query.filled("remote").map(str::to_owned);
+    start(call, request, |_, _, context| {
+        Ok(Input::of(match remote {
+            Some(address) => Source::Address(address),
+            None => Source::Tar(Box::new(context)),
+        }))
+    })
+    .await
+}
+
+/// `POST /mica/build`: the same with what the query parameter `input` names.
+pub(crate) async fn build_here(call: Call) -> Result<Reply, Failure> {
     let mut request = request(&call.query)?;
+    let mut wire: BuildInput = call.query.json("input")?;
+    build_input::adopt(&mut wire, &mut request)?;
+    start(call, request, |descriptors, peer, context| {
+        build_input::take(wire, descriptors, peer, context)
+    })
+    .await
+}
+
+/// Builds what `input` makes of the request's descriptors and body.
+async fn start(
+    mut call: Call,
+    mut request: BuildRequest,
+    input: impl FnOnce(Descriptors, Peer, Body) -> Result<Input, Failure> + Send + 'static,
+) -> Result<Reply, Failure> {
     request.credentials = credential::all(&call.headers);
     let cancel = Cancel::new();
     let registered = call.daemon.builds.begin(call.query.filled("buildid"), &cancel);
@@ -50,15 +84,13 @@ pub(crate) async fn build(call: Call) -> Result<Reply, Failure> {
     let (reporter, mut told) = events();
     let (end, mut ending) = oneshot::channel();
     let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
+    let (descriptors, peer) = (std::mem::take(&mut call.descriptors), call.peer);
     let context = cancel.guard(call.upload.into_reader());
+    // reading what was handed over may wait for a disk
+    let input = blocking(move || Ok(input(descriptors, peer, context))).await??;
     tokio::spawn(async move {
         let built = blocking(move || {
-            let built = engine.build(
-                request,
-                Input::of(Source::Tar(Box::new(context))),
-                reporter,
-                cancel,
-            );
+            let built = engine.build(request, input, reporter, cancel);
             drop(busy);
             built
         });

@@ -106,11 +106,6 @@ fn refuse_unsupported(query: &Query) -> Result<(), Failure> {
             )));
         }
     }
-    if query.filled("remote").is_some() {
-        return Err(Failure::unsupported(
-            "building from a remote context is not supported yet: send the context as a tar",
-        ));
-    }
     if query
         .all("securityopt")
         .any(|option| !matches!(option, "" | "null" | "[]"))
@@ -292,7 +287,6 @@ mod tests {
         for (text, part) in [
             ("version=2", "version=2"),
             ("version=3", "invalid version"),
-            ("remote=https%3A%2F%2Fx", "remote context"),
             ("securityopt=seccomp", "security options"),
             ("squash=1", "squash"),
             ("isolation=hyperv", "isolation"),

@@ -218,10 +218,12 @@ impl Packer<'_, '_> {
                 passing.run(&mut self.chunk).map_err(failed)?;
             }
         }
-        match known {
-            Some(digest) => Ok(digest),
-            None => self.hash.finish().map_err(Error::io(format!("hashing {path}"))),
-        }
+        let digest = match known {
+            Some(digest) => digest,
+            None => self.hash.finish().map_err(Error::io(format!("hashing {path}")))?,
+        };
+        source.was_read(known.is_none().then_some(&digest))?;
+        Ok(digest)
     }
 
     fn put_hardlink(&mut self, path: &ImagePath, told: &Meta, first: &ImagePath) -> Result<(), Error> {

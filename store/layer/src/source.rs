@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use mica_oci::Digest;
+
 use crate::error::Error;
 use crate::path::ImagePath;
 use crate::view::{Content, LayerView};
@@ -24,6 +26,14 @@ impl Source {
             Self::Empty => Ok(Content::Bytes(Arc::new([]))),
             Self::Content(content) => Ok(content.clone()),
             Self::Layer(view, path) => view.open(path),
+        }
+    }
+
+    /// Tells that all bytes were read, and what their digest is if it was taken; see [`LayerView::was_read`].
+    pub fn was_read(&self, digest: Option<&Digest>) -> Result<(), Error> {
+        match self {
+            Self::Layer(view, path) => view.was_read(path, digest),
+            _ => Ok(()),
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mica_oci::Digest;
+
 use crate::entry::{LinkKey, Meta, Mtime, Node};
 use crate::error::Error;
 use crate::path::ImagePath;
 use crate::resolve::resolve;
 use crate::source::Source;
-use crate::view::{Content, Finding, LayerView};
+use crate::view::{Content, Enters, Finding, LayerView};
 
 /// How many directories the memory of a stack holds before it starts anew.
 const REMEMBERED_DIRECTORIES: usize = 4096;
@@ -107,6 +109,12 @@ impl Stack {
         let Some(part) = self.part(path)? else {
             return Ok(Vec::new());
         };
+        if let [layer] = part[..]
+            && let Some(files) = self.layers[layer as usize].files(path)?
+        {
+            let found = |(name, node)| (name, Found { node, layer });
+            return Ok(files.into_iter().map(found).collect());
+        }
         // the part from which a name's files are to be found; whiteouts hide it from all below
         let mut names: BTreeMap<Vec<u8>, Option<usize>> = BTreeMap::new();
         for (at, layer) in part.iter().enumerate() {
@@ -136,6 +144,19 @@ impl Stack {
     pub fn source(&self, path: &ImagePath) -> Result<Source, Error> {
         let layer = self.file_layer(path)?;
         Ok(Source::Layer(self.layers[layer as usize].clone(), path.clone()))
+    }
+
+    /// Gets ready for a walk through `start` as far as `enters` wants to see what is below it.
+    pub fn prepare(&self, start: &ImagePath, enters: &Enters<'_>) -> Result<(), Error> {
+        self.layers
+            .iter()
+            .try_for_each(|layer| layer.prepare(start, enters))
+    }
+
+    /// Hears that all bytes of the file at `path` were read, and what their digest is if it was taken; see
+    /// [`LayerView::was_read`].
+    pub fn was_read(&self, path: &ImagePath, digest: Option<&Digest>) -> Result<(), Error> {
+        self.layers[self.file_layer(path)? as usize].was_read(path, digest)
     }
 
     /// Shows `visit` what is at `start` and below it, parents first and each directory's names sorted by bytes (the order

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use fs_err::File;
 use std::os::unix::fs::FileExt;
 
+use mica_oci::Digest;
+
 use crate::entry::Node;
 use crate::error::Error;
 use crate::path::ImagePath;
@@ -46,7 +48,35 @@ pub trait LayerView: Send + Sync {
 
     /// The bytes of the regular file at `path` in this layer (which must be there).
     fn open(&self, path: &ImagePath) -> Result<Content, Error>;
+
+    /// All files in the directory `path`, sorted by bytes, where the layer knows them without a look at each; a layer that
+    /// hides anything of those below answers `None`.
+    fn files(&self, path: &ImagePath) -> Result<Option<Files>, Error> {
+        let _ = path;
+        Ok(None)
+    }
+
+    /// Gets ready for a walk through `start` and all below it as far as `enters` wants to see it.
+    fn prepare(&self, start: &ImagePath, enters: &Enters<'_>) -> Result<(), Error> {
+        let _ = (start, enters);
+        Ok(())
+    }
+
+    /// Hears that all bytes of the file at `path` were read, and what their digest is if it was taken.
+    ///
+    /// # Errors
+    /// If the file is not what it was when it was found.
+    fn was_read(&self, path: &ImagePath, digest: Option<&Digest>) -> Result<(), Error> {
+        let _ = (path, digest);
+        Ok(())
+    }
 }
+
+/// Files by name.
+pub type Files = Vec<(Vec<u8>, Node)>;
+
+/// Whether a directory is to be entered.
+pub type Enters<'a> = dyn Fn(&ImagePath) -> bool + Sync + 'a;
 
 /// A stretch of data in a sparse file; all counts are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

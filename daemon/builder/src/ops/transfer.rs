@@ -295,7 +295,10 @@ fn changes(
             source: Box::new(source),
         };
         match find_archive(transfer, &sources.tree, selected, layers, &mut spools).map_err(failed)? {
-            Some(archive) => archive.unpack(&mut copier).map_err(failed)?,
+            Some(archive) => {
+                archive.unpack(&mut copier).map_err(failed)?;
+                sources.tree.stack.was_read(&selected.path, None)?;
+            }
             None => copier.copy(&sources.tree, selected, &sources.excludes)?,
         }
     }
