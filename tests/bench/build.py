@@ -54,7 +54,7 @@ class Result:
 
     def take_turn(self, engine):
         self.race.ready()
-        os.sync()
+        self.race.settle()
         before = counters(engine.process) if engine.name == 'mica' else None
         for figure, seconds in self.race.turn(engine).items():
             self.seconds[figure].setdefault(engine.name, []).append(seconds)
@@ -64,7 +64,7 @@ class Result:
 
     def measure_limits(self):
         for name, (work, _) in self.race.limits().items():
-            os.sync()
+            self.race.settle()
             self.limits.setdefault(name, []).append(work())
 
 
@@ -92,7 +92,7 @@ def hold(race, running, rounds):
             result.measure_limits()
     for engine in list(inside):
         attempt(engine, race.end)
-    shutil.rmtree(race.context)
+    race.remove()
     return result
 
 

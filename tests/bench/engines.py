@@ -154,6 +154,7 @@ class Mica(Daemon, Engine):
     def forget(self, tag):
         """leaves nothing of an image and of what was built for it"""
         self.remove(tag)
+        self.do('image', 'prune', '-f')
         self.do('builder', 'prune', '-af')
 
     def version(self):
