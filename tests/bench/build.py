@@ -167,6 +167,14 @@ def memory_rows(mica, work, builds):
     yield f'micad before and after {builds} small builds, KiB', f'{before}, {after}', verdict(after - before, GROWN_AIM, more=False).replace(':', ' KiB more:')
 
 
+def keep(report, path):
+    """what is known so far, so that a long run that is broken off was not for nothing"""
+    if path:
+        with open(path, 'w') as file:
+            json.dump(report, file, indent=1)
+            file.write('\n')
+
+
 def measure(opt, work, running, report):
     size = races.Size(opt.scale, opt.quick)
     mica, left_out = running[0], report['left_out']
@@ -191,6 +199,7 @@ def measure(opt, work, running, report):
         rows = [judged(results[-1], figure) for figure in results[-1].race.figures]
         report['measures'] += rows
         machine.show(cells(row, names, results[-1].failures) for row in rows)
+        keep(report, opt.json)
     for result in results:
         for name, why in result.failures.items():
             left_out[f'{name}, {result.race.name}'] = why
@@ -205,6 +214,7 @@ def measure(opt, work, running, report):
     facts.append(('micad: the most memory over all measures, MiB', str(mica.peak_memory()), verdict(mica.peak_memory(), MEMORY_AIM, more=False)))
     facts += [(f'{peer.name}: the same', str(peer.peak_memory()), '') for peer in peers]
     report['facts'] = facts
+    keep(report, opt.json)
     print('\n| what mica needs | | aim |\n|---|---:|---|')
     machine.show(facts)
 
@@ -227,10 +237,6 @@ def main():
                   'engines': {}, 'left_out': {}, 'measures': [], 'limits': [], 'facts': []}
         print(f'{report["hardware"]}; {opt.rounds} rounds, scale {report["scale"]:g}' + ('; the figures of --quick mean nothing' if opt.quick else '') + '\n')
         measure(opt, work, running, report)
-        if opt.json:
-            with open(opt.json, 'w') as file:
-                json.dump(report, file, indent=1)
-                file.write('\n')
     finally:
         for engine in reversed(running):
             engine.stop()
