@@ -56,15 +56,16 @@ def aim_of(measure):
 def group(measure, scale, y):
     """the bars of one measure; gives what to draw and where it ends"""
     end = y + len(measure['ratios']) * (BAR + GAP) - GAP
-    middle = (y + end) / 2
+    middle, aim = (y + end) / 2, aim_of(measure)
     yield text(LABELS - 12, middle - 3, measure['title'].replace('`', ''), anchor='end', weight='bold', size=12)
     yield text(LABELS - 12, middle + 12, f'mica {short(measure["medians"]["mica"])}', anchor='end', size=11, colour='#555')
     for peer, ratio in sorted(measure['ratios'].items(), key=lambda item: list(COLOURS).index(item[0])):
         left, right = sorted((scale.x(1), scale.x(ratio)))
         yield f'<rect x="{left:.1f}" y="{y}" width="{max(1, right - left):.1f}" height="{BAR}" fill="{COLOURS[peer]}"/>'
-        yield text(right + 5, y + BAR - 3.5, number(ratio), size=11)
+        # a number is not crossed by the mark of the aim
+        place = scale.x(aim) if aim and right - 2 < scale.x(aim) < right + 30 else right
+        yield text(place + 5, y + BAR - 3.5, number(ratio), size=11)
         y += BAR + GAP
-    aim = aim_of(measure)
     if aim:
         x = scale.x(aim)
         yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{end - len(measure["ratios"]) * (BAR + GAP) - 1}" y2="{end + 4}" stroke="{AIM}" stroke-width="2.5"/>'
