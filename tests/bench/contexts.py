@@ -23,10 +23,20 @@ def folder(work, name, dockerfile):
     return path
 
 
-def base(work):
-    """a shell out of Debian's busybox: nothing comes from a registry"""
-    path = folder(work, 'base', 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n')
-    shutil.copy(BUSYBOX, os.path.join(path, 'busybox'))
+def base(work, *programs):
+    """a shell out of Debian's busybox, and static programs: nothing comes from a registry"""
+    names = ' '.join(os.path.basename(program) for program in programs)
+    path = folder(work, 'base', f'FROM scratch\nCOPY busybox {names} /bin/\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n')
+    for program in (BUSYBOX, *programs):
+        shutil.copy(program, path)
+    return path
+
+
+def bench_program(work):
+    """files.c, compiled to a program that needs nothing"""
+    path = os.path.join(work, 'bench')
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'files.c')
+    subprocess.run(['cc', '-O2', '-static', '-o', path, source], check=True)
     return path
 
 
@@ -52,13 +62,13 @@ def runs(work, name, base, steps, command):
     return folder(work, name, f'FROM {base}\n' + ''.join(f'RUN {command.format(i)}\n' for i in range(steps)))
 
 
-def thirty_steps(work):
+def thirty_steps(work, times=10):
     """ten times what most Dockerfiles are made of"""
     text = f'FROM {BASE}\n'
-    for i in range(10):
+    for i in range(times):
         text += f'ENV STEP=s{i}\nCOPY file{i} /srv/file{i}\nRUN echo $STEP > /srv/out{i}\n'
     path = folder(work, 'thirty', text)
-    for i in range(10):
+    for i in range(times):
         write(path, f'file{i}', f'file {i}\n' * 100)
     return path
 
@@ -76,10 +86,26 @@ def one_file(work, name, size, dockerfile):
     return path
 
 
+def read_whole(path):
+    """leaves a file or the files of a folder in the memory of the kernel"""
+    files = [path] if os.path.isfile(path) else (os.path.join(top, name) for top, _, names in os.walk(path) for name in names)
+    for name in files:
+        with open(name, 'rb', buffering=0) as file:
+            while file.read(CHUNK):
+                pass
+
+
 def touch_first_bytes(path):
     """makes a big file one that was never seen, at little cost"""
     with open(path, 'r+b') as file:
         file.write(os.urandom(64))
+
+
+def sleepers(work, stages, seconds):
+    """stages that need nothing of each other, and one that needs all"""
+    text = ''.join(f'FROM {BASE} AS s{i}\nRUN sleep {seconds} && echo {i} > /out{i}\n' for i in range(stages))
+    text += 'FROM scratch\n' + ''.join(f'COPY --from=s{i} /out{i} /\n' for i in range(stages))
+    return folder(work, 'sleepers', text)
 
 
 def many_files(work, files):

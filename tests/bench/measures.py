@@ -14,7 +14,6 @@ class Scale:
         self.repeats = 3 if quick else 15
         self.fast_repeats = 5 if quick else 60
         self.slow_repeats = 1 if quick else 5
-        self.peer_repeats = 5
         self.steps = 5 if quick else 20
         self.base_layers = (1, 10) if quick else (1, 10, 50)
         self.debian_files = 300 if quick else contexts.DEBIAN_FILES
@@ -44,12 +43,12 @@ def sampled(count, work):
 NOTHING, A_FILE = 'true {}', 'echo {} > /out'
 
 
-def step_cost(engine, work, scale, name, base, command, repeats=None):
+def step_cost(engine, work, scale, name, base, command):
     """what one RUN of next to nothing costs: the difference of a long and a short build, taken turn by turn"""
     short = contexts.runs(work, f'{engine.name}-{name}-1', base, 1, command)
     long = contexts.runs(work, f'{engine.name}-{name}-n', base, 1 + scale.steps, command)
     differences, shorts = [], []
-    for _ in range((repeats or scale.repeats) + 1):
+    for _ in range(scale.repeats + 1):
         one = engine.build(short, contexts.PREFIX + 'short', cached=False)
         many = engine.build(long, contexts.PREFIX + 'long', cached=False)
         shorts.append(one)
@@ -90,8 +89,8 @@ def cached(mica, work, scale):
     tag = contexts.PREFIX + 'thirty'
     whole = sampled(scale.fast_repeats, lambda: mica.build(folder, tag))
     spawn = sampled(scale.fast_repeats, lambda: run(['/bin/true']))
-    start = sampled(scale.fast_repeats, lambda: mica.mica('--version'))
-    version = sampled(scale.fast_repeats, lambda: mica.mica('version'))
+    start = sampled(scale.fast_repeats, lambda: mica.do('--version'))
+    version = sampled(scale.fast_repeats, lambda: mica.do('version'))
     connection = mica.connection()
 
     def request(method, path, body=None):
@@ -115,32 +114,6 @@ def cached(mica, work, scale):
         ('b: `mica --version`, no daemon, ms', *milliseconds(start)),
         ('b: `/bin/true`: what starting any process costs here, ms', *milliseconds(spawn)),
         ('b: one empty request over a socket kept open, ms', *milliseconds(ping)),
-    ]
-
-
-def copy(mica, work, scale):
-    """(c) COPY of a big file against cp"""
-    folder = contexts.one_file(work, 'copy', scale.big, 'FROM scratch\nCOPY big /big\n')
-    source, target, tag = os.path.join(folder, 'big'), os.path.join(work, 'copied'), contexts.PREFIX + 'copy'
-    built, copied, synced = [], [], []
-    for _ in range(scale.slow_repeats):
-        contexts.touch_first_bytes(source)
-        os.sync()
-        built.append(mica.build(folder, tag, cached=False))
-        mica.remove(tag)
-        os.sync()
-        copied.append(run(['cp', source, target]))
-        synced.append(copied[-1] + run(['sync', target]))
-        os.remove(target)
-    shutil.rmtree(folder)
-    ratio = statistics.median(b / c for b, c in zip(built, copied))
-    safe = statistics.median(b / c for b, c in zip(built, synced))
-    size = f'{scale.big // MIB} MB'
-    return [
-        (f'c: build with COPY of {size}', *seconds(built, scale.big)),
-        (f'c: `cp` of the same', *seconds(copied, scale.big)),
-        (f'c: `cp` and `sync` of the same', *seconds(synced, scale.big)),
-        ('c: build : cp', f'{ratio:.2f}', f'{safe:.2f} against cp and sync'),
     ]
 
 
@@ -170,11 +143,11 @@ def archives(mica, work, scale):
         contexts.touch_first_bytes(os.path.join(folder, 'big'))
         mica.build(folder, tag)
         os.sync()
-        saved.append(mica.mica('save', '-o', archive, tag))
+        saved.append(mica.do('save', '-o', archive, tag))
         mica.remove(tag)
-        mica.mica('builder', 'prune', '-f')
+        mica.do('builder', 'prune', '-f')
         os.sync()
-        loaded.append(mica.mica('load', '-q', '-i', archive))
+        loaded.append(mica.do('load', '-q', '-i', archive))
         mica.remove(tag)
         os.remove(archive)
     shutil.rmtree(folder)
@@ -197,41 +170,12 @@ def many(mica, work, scale):
     ]
 
 
-def compared(engines, work, scale):
-    """(a) and (b) again, turn by turn with each peer"""
-    rows = []
-    for peer in engines[1:]:
-        try:
-            peer.build(os.path.join(work, 'base'), contexts.BASE)
-        except SystemExit as failure:
-            rows.append((f'a, b: {peer.name}', 'left out', str(failure).splitlines()[-1][:120]))
-            continue
-        for command, text in ((NOTHING, 'true'), (A_FILE, 'echo 1 > /out')):
-            name = text.split()[0]
-            ours, _ = step_cost(engines[0], work, scale, f'{name}-beside-{peer.name}', contexts.BASE, command, scale.peer_repeats)
-            theirs, _ = step_cost(peer, work, scale, f'{name}-beside-mica', contexts.BASE, command, scale.peer_repeats)
-            rows.append(ratio(f'a: one `RUN {text}`', peer, ours, theirs))
-        folder, tag = os.path.join(work, 'thirty'), contexts.PREFIX + 'thirty'
-        peer.build(folder, tag)
-        ours, theirs = [], []
-        for _ in range(scale.peer_repeats):
-            ours.append(engines[0].build(folder, tag))
-            theirs.append(peer.build(folder, tag))
-        rows.append(ratio('b: cached rebuild of 30 steps', peer, ours, theirs))
-    return rows
-
-
-def ratio(name, peer, ours, theirs):
-    mine, other = statistics.median(ours) * 1e3, statistics.median(theirs) * 1e3
-    return f'{name}, {peer.name} : mica', f'{other / mine:.1f}', f'{other:.2f} ms : {mine:.2f} ms; {peer.version()}'
-
-
 def syscalls(mica, work, scale):
     """(b) counted: what the daemon asks of the kernel during one cached rebuild"""
     if not shutil.which('strace'):
         return [('b: system calls', 'left out', 'no strace')]
     folder, tag, table = os.path.join(work, 'thirty'), contexts.PREFIX + 'thirty', os.path.join(work, 'strace')
-    tracer = subprocess.Popen(['strace', '-c', '-f', '-U', 'calls,name', '-o', table, '-p', str(mica.daemon.pid)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    tracer = subprocess.Popen(['strace', '-c', '-f', '-U', 'calls,name', '-o', table, '-p', str(mica.process.pid)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     # it says so when it has attached
     line = tracer.stderr.readline()
     if 'attached' not in line:

@@ -4,25 +4,15 @@
 usage: tests/bench/sync.py [--quick] [--rounds N] [--size MIB]
 Needs root, Debian's docker-registry, skopeo, buildah, docker.io and busybox-static; what is missing is left out and said.
 The binaries are those in the folder MICA_BIN, or a release build made first."""
-import argparse, importlib.machinery, importlib.util, json, os, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+import argparse, json, os, shutil, signal, socket, statistics, subprocess, sys, tempfile
 
 sys.dont_write_bytecode = True
-import engines
-from engines import run
+import engines, machine
+from engines import run, wait_for
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 MIB = 1 << 20
-START_SECONDS = 30
 # files that a system image holds too: programs, libraries, texts
 REAL_FILES = ('/usr/bin', '/usr/lib', '/usr/share')
-
-
-def bench():
-    """the script beside this one, for what it knows of binaries and machines"""
-    loader = importlib.machinery.SourceFileLoader('bench_run', os.path.join(HERE, 'run'))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader('bench_run', loader))
-    loader.exec_module(module)
-    return module
 
 
 def real_file(path, size):
@@ -50,14 +40,6 @@ def free_port():
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         return s.getsockname()[1]
-
-
-def wait_for(what, ready, process):
-    limit = time.monotonic() + START_SECONDS
-    while not ready():
-        if time.monotonic() > limit or process.poll() is not None:
-            sys.exit(f'{what} does not answer')
-        time.sleep(0.02)
 
 
 def answers(port):
@@ -96,116 +78,6 @@ class Registry:
         self.process.wait()
 
 
-def timed(command, environment=None):
-    """seconds and the most memory, in MiB, of a command and its children"""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    took = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f'{" ".join(command)} failed with {process.returncode}:\n{output.decode("utf-8", "replace")}')
-    return took, usage.ru_maxrss // 1024
-
-
-class Mica(engines.Mica):
-    name = 'mica'
-
-    def command(self, *arguments):
-        return timed([os.path.join(self.binaries, 'mica'), *arguments], self.environment)
-
-    def build_image(self, context, tag):
-        return self.command('build', '-q', '--no-cache', '-t', tag, context)[0]
-
-    def push(self, tag):
-        return self.command('push', '-q', tag)[0]
-
-    def pull(self, tag):
-        return self.command('pull', '-q', tag)[0]
-
-    def forget(self, tag):
-        self.command('rmi', '-f', tag)
-        self.command('builder', 'prune', '-af')
-
-    def peak(self):
-        return self.peak_memory()
-
-
-class Dockerd:
-    """Debian's dockerd with its classic builder, on folders of its own"""
-    name = 'dockerd'
-
-    def __init__(self, work):
-        self.socket = os.path.join(work, 'docker.sock')
-        self.environment = {**os.environ, 'DOCKER_HOST': 'unix://' + self.socket, 'DOCKER_BUILDKIT': '0', 'DOCKER_CONFIG': os.path.join(work, 'docker-config')}
-        with open(os.path.join(work, 'dockerd.log'), 'ab') as log:
-            self.process = subprocess.Popen(
-                ['dockerd', '--data-root', os.path.join(work, 'dockerd'), '--exec-root', os.path.join(work, 'dockerd-run'), '-H', 'unix://' + self.socket,
-                 '--bridge=none', '--iptables=false', '--pidfile', os.path.join(work, 'dockerd.pid')], stdout=log, stderr=log, start_new_session=True)
-        wait_for('dockerd', lambda: os.path.exists(self.socket) and not subprocess.run(['docker', 'version'], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode, self.process)
-
-    def command(self, *arguments):
-        return timed(['docker', *arguments], self.environment)[0]
-
-    def build_image(self, context, tag):
-        return self.command('build', '-q', '--no-cache', '-t', tag, context)
-
-    def push(self, tag):
-        return self.command('push', '-q', tag)
-
-    def pull(self, tag):
-        return self.command('pull', '-q', tag)
-
-    def forget(self, tag):
-        self.command('rmi', '-f', tag)
-        self.command('system', 'prune', '-af')
-
-    def peak(self):
-        return next(int(line.split()[1]) // 1024 for line in open(f'/proc/{self.process.pid}/status') if line.startswith('VmHWM:'))
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-
-class Buildah:
-    name = 'buildah'
-
-    def __init__(self, work):
-        folder = os.path.join(work, 'buildah')
-        self.folder, self.most = folder, 0
-        self.storage = ['--root', folder + '/root', '--runroot', folder + '/run', '--storage-driver', 'overlay']
-
-    def command(self, *arguments):
-        took, memory = timed(['buildah', *self.storage, *arguments])
-        self.most = max(self.most, memory)
-        return took
-
-    def build_image(self, context, tag):
-        return self.command('bud', '-q', '--layers', '--no-cache', '--isolation', 'chroot', '-t', tag, context)
-
-    def push(self, tag):
-        return self.command('push', '-q', '--tls-verify=false', tag, 'docker://' + tag)
-
-    def pull(self, tag):
-        return self.command('pull', '-q', '--tls-verify=false', 'docker://' + tag)
-
-    def forget(self, tag):
-        self.command('rmi', '-af')
-
-    def peak(self):
-        return self.most
-
-    def stop(self):
-        subprocess.run(['buildah', *self.storage, 'rm', '--all'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        subprocess.run(['umount', self.folder + '/root/overlay'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 def median(samples):
     return statistics.median(samples)
 
@@ -230,7 +102,7 @@ def copy_and_push(mica, peers, registry, work, size, rounds):
         for engine in [mica, *peers]:
             registry.clear()
             tag = registry.name(f'bench/{engine.name}:1')
-            built = engine.build_image(context, tag)
+            built = engine.build(context, tag, cached=False)
             pushed = engine.push(tag)
             all_of.setdefault(engine.name, []).append(built + pushed)
             push_of.setdefault(engine.name, []).append(pushed)
@@ -251,10 +123,10 @@ def push_alone(mica, registry, work, rounds):
     times = {}
     for _ in range(rounds):
         registry.clear()
-        mica.build_image(context, tag)
+        mica.build(context, tag, cached=False)
         if not os.path.exists(layout):
             archive = os.path.join(work, 'alone.tar')
-            mica.command('save', '-o', archive, tag)
+            mica.do('save', '-o', archive, tag)
             os.makedirs(layout)
             run(['tar', '-xf', archive, '-C', layout])
             os.remove(archive)
@@ -263,7 +135,7 @@ def push_alone(mica, registry, work, rounds):
         if shutil.which('skopeo'):
             registry.clear()
             source = f'oci:{layout}'
-            times.setdefault('skopeo', []).append(timed(['skopeo', 'copy', '-q', '--dest-compress', '--dest-tls-verify=false', source, 'docker://' + registry.name('bench/skopeo:1')])[0])
+            times.setdefault('skopeo', []).append(run(['skopeo', 'copy', '-q', '--dest-compress', '--dest-tls-verify=false', source, 'docker://' + registry.name('bench/skopeo:1')]))
     yield from compared('h: push alone of uncompressed layers', times)
 
 
@@ -271,7 +143,7 @@ def pull(mica, peers, registry, work, rounds):
     """(j) the pull into an empty store"""
     registry.clear()
     context, tag = os.path.join(work, 'big'), registry.name('bench/pull:1')
-    mica.build_image(context, tag)
+    mica.build(context, tag, cached=False)
     mica.push(tag)
     mica.forget(tag)
     times = {}
@@ -282,7 +154,7 @@ def pull(mica, peers, registry, work, rounds):
         if shutil.which('skopeo'):
             target = os.path.join(work, 'skopeo-dir')
             shutil.rmtree(target, ignore_errors=True)
-            times.setdefault('skopeo copy to a folder', []).append(timed(['skopeo', 'copy', '-q', '--src-tls-verify=false', 'docker://' + tag, 'dir:' + target])[0])
+            times.setdefault('skopeo copy to a folder', []).append(run(['skopeo', 'copy', '-q', '--src-tls-verify=false', 'docker://' + tag, 'dir:' + target]))
             shutil.rmtree(target, ignore_errors=True)
     yield from compared('j: pull into an empty store', times)
 
@@ -298,31 +170,24 @@ def main():
     if not shutil.which('docker-registry'):
         sys.exit('needs docker-registry')
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    script = bench()
-    folder = script.binaries()
+    folder = machine.binaries()
     size, rounds = (16 * MIB, 1) if opt.quick else (opt.size * MIB, opt.rounds)
     work = tempfile.mkdtemp(prefix='mica-sync-')
     running = []
     try:
         registry = Registry(work)
         running.append(registry)
-        mica = Mica(folder, work)
+        mica = engines.Mica(folder, work)
         running.append(mica)
-        peers = []
-        for program, peer in (('dockerd', Dockerd), ('buildah', Buildah)):
-            if opt.quick:
-                continue
-            if shutil.which(program):
-                peers.append(peer(work))
-                running.append(peers[-1])
-            else:
-                print(f'{program} is not installed and is left out')
-        print(f'{mica.version()}, {script.hardware(work)}\n')
+        peers, left_out = ([], {}) if opt.quick else engines.peers(work, running, buildkit=False)
+        for name, why in left_out.items():
+            print(f'{name} is left out: {why}')
+        print(f'{mica.version()}, {machine.hardware(work)}\n')
         print('| what | median | |\n|---|---:|---|')
-        script.show(copy_and_push(mica, peers, registry, work, size, rounds))
-        script.show(push_alone(mica, registry, work, rounds))
-        script.show(pull(mica, peers, registry, work, rounds))
-        script.show((f'most memory, {engine.name}', f'{engine.peak()} MiB', '') for engine in [mica, *peers])
+        machine.show(copy_and_push(mica, peers, registry, work, size, rounds))
+        machine.show(push_alone(mica, registry, work, rounds))
+        machine.show(pull(mica, peers, registry, work, rounds))
+        machine.show((f'most memory, {engine.name}', f'{engine.peak_memory()} MiB', '') for engine in [mica, *peers])
     finally:
         for engine in reversed(running):
             engine.stop()
