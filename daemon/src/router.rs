@@ -32,6 +32,8 @@ pub(crate) enum Route {
     /// Ours: the logs of builds.
     Logs,
     Log(String),
+    /// Ours: a shell where a build failed.
+    Debug(String),
     Containers,
     NoContainer(String),
     ContainerCreate,
@@ -82,6 +84,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("POST", ["auth"]) => Route::Auth,
         ("GET", ["distribution", of @ .., "json"]) if !of.is_empty() => Route::Distribution(name(of)),
         ("GET", ["mica", "manifest", of @ ..]) if !of.is_empty() => Route::RemoteManifest(name(of)),
+        ("POST", ["mica", "debug", build]) => Route::Debug(build.to_string()),
         ("GET", ["mica", "logs"]) => Route::Logs,
         ("GET", ["mica", "logs", build]) => Route::Log(build.to_string()),
         ("GET", ["system", "df"]) => Route::NotYet("showing disk usage"),

@@ -5,6 +5,7 @@ mod build;
 mod build_input;
 mod build_query;
 mod containers;
+mod debug;
 pub(crate) mod images;
 mod import;
 mod inspect;
@@ -94,6 +95,7 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::BuildHere => build::build_here(call).await,
         Route::BuildPrune => build::prune(call).await,
         Route::BuildCancel => build::cancel(&call),
+        Route::Debug(build) => debug::enter(call, build).await,
         Route::Logs => logs::list(call).await,
         Route::Log(build) => logs::show(call, build).await,
         Route::NotYet(what) => Err(Failure::unsupported(format!(

@@ -18,6 +18,14 @@ pub struct BuildLog {
     pub size: u64,
 }
 
+/// How the command of `POST /mica/debug/{build}` ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DebugReport {
+    /// Its exit code, 128 + N for signal N.
+    pub exit_code: i32,
+}
+
 /// What a prune of the build cache removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -13,7 +13,8 @@ mod system;
 
 pub use auth::{AuthConfig, AuthReply};
 pub use build::{
-    BuildInput, BuildLog, BuildPruneReport, ContextInput, DESCRIPTORS_HEADER, DescriptorIndex, FOLDER_REFUSED,
+    BuildInput, BuildLog, BuildPruneReport, ContextInput, DESCRIPTORS_HEADER, DebugReport, DescriptorIndex,
+    FOLDER_REFUSED,
 };
 pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform};
 pub use error::ErrorBody;

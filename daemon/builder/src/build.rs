@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mica_dockerfile::{Checks, Dockerfile, Instruction, ParseError, Warning, is_builtin_frontend};
-use mica_oci::{ImageId, Raw, Reference};
+use mica_oci::{BuildId, ImageId, Raw, Reference};
 use mica_store::Store;
 use mica_task::{Cancel, Event, Reporter};
 
@@ -35,6 +35,8 @@ pub struct Builder<'a> {
     pub reporter: &'a Reporter,
     /// When to stop.
     pub cancel: &'a Cancel,
+    /// The build's name.
+    pub build: BuildId,
     /// What it shares with the other builds of this process.
     pub workshop: &'a Workshop,
 }
@@ -87,6 +89,7 @@ impl Builder<'_> {
                 executor: self.executor,
                 reporter: self.reporter,
                 workshop: self.workshop,
+                build: self.build,
                 secrets: &input.secrets,
                 agents: &input.agents,
             };

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mica_layer::Mtime;
-use mica_oci::{CacheKey, ContentDigest, DiffId, Digest};
+use mica_oci::{BuildId, CacheKey, ContentDigest, DiffId, Digest};
 use mica_store::CacheRecord;
 use mica_task::{Event, Reporter, StepId};
 
@@ -31,6 +31,8 @@ pub(crate) struct Site<'a> {
     pub reporter: &'a Reporter,
     /// What it shares with other builds.
     pub workshop: &'a Workshop,
+    /// The build's name.
+    pub build: BuildId,
     /// Secrets the client hands to RUN.
     pub secrets: &'a [Secret],
     /// Agents the client hands to RUN.

@@ -1,12 +1,13 @@
 //! What all builds of one process share: places to work at, the steps that are under way, what builds went through before.
 
 use std::collections::HashSet;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mica_oci::CacheKey;
+use mica_oci::{BuildId, CacheKey};
 use mica_task::{Cancel, Cancelled};
 
+use crate::failed::{FailedStep, FailedSteps};
 use crate::seen::Seen;
 
 /// How often a waiting thread looks whether it is still wanted.
@@ -20,6 +21,8 @@ const FEWEST_PLACES: usize = 4;
 pub struct Workshop {
     /// What builds went through before.
     pub(crate) seen: Seen,
+    /// Steps that failed.
+    pub(crate) failed: FailedSteps,
     busy: Mutex<Busy>,
     freed: Condvar,
     places: usize,
@@ -54,10 +57,21 @@ impl Workshop {
     fn with_places(places: usize) -> Self {
         Self {
             seen: Seen::default(),
+            failed: FailedSteps::default(),
             busy: Mutex::default(),
             freed: Condvar::new(),
             places,
         }
+    }
+
+    /// The RUN that failed in this build, if it is still kept.
+    pub fn failed_step(&self, build: &BuildId) -> Option<Arc<FailedStep>> {
+        self.failed.find(build)
+    }
+
+    /// Forgets all steps that failed.
+    pub fn forget_failed_steps(&self) {
+        self.failed.clear();
     }
 
     /// Waits for a place to work at.

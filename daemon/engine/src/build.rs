@@ -2,7 +2,7 @@
 
 pub use mica_builder::{Agent, Input, Secret, Source};
 use mica_builder::{Builder, Options};
-use mica_oci::{ImageId, Platform, Reference};
+use mica_oci::{BuildId, ImageId, Platform, Reference};
 use mica_registry::Credentials;
 use mica_task::{Cancel, Event, Reporter};
 
@@ -89,12 +89,12 @@ impl Engine {
         cancel: Cancel,
     ) -> Result<BuildOutcome, Error> {
         let log = BuildLog::new(self.store());
-        let built = self.build_logged(request, input, &log.tee(&reporter), &cancel);
+        let built = self.build_logged(request, input, log.build(), &log.tee(&reporter), &cancel);
         let last = built.as_ref().err().map(Error::describe);
         if log.finish(last.as_deref()) && last.is_some() {
             reporter.report(Event::Kept {
                 build: log.build(),
-                enterable: false,
+                enterable: self.workshop().failed_step(&log.build()).is_some(),
             });
         }
         built
@@ -104,6 +104,7 @@ impl Engine {
         &self,
         request: BuildRequest,
         input: Input,
+        build: BuildId,
         reporter: &Reporter,
         cancel: &Cancel,
     ) -> Result<BuildOutcome, Error> {
@@ -146,6 +147,7 @@ impl Engine {
             },
             reporter,
             cancel,
+            build,
             workshop: self.workshop(),
         };
         let built = builder.build(&options, &request.tags, input)?;

@@ -45,6 +45,30 @@ pub enum Error {
         /// The build.
         build: mica_oci::BuildId,
     },
+    /// The failed step of this build is not kept.
+    #[error(
+        "there is no failed RUN of the build {build} to enter: only the last few are kept, for an hour, while micad runs; build it again"
+    )]
+    NoFailedStep {
+        /// The build.
+        build: mica_oci::BuildId,
+    },
+    /// Somebody else is in the failed step.
+    #[error("somebody else is in the failed RUN of the build {build}: wait until they have left")]
+    StepOccupied {
+        /// The build.
+        build: mica_oci::BuildId,
+    },
+    /// What was handed over is no terminal.
+    #[error("the descriptor that came with the request is no terminal")]
+    NoTerminal,
+    /// The command could not be run in the failed step.
+    #[error("cannot enter the failed RUN")]
+    Enter {
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The name is empty.
     #[error("image name cannot be blank")]
     BlankName,
@@ -267,6 +291,7 @@ impl Error {
         match self {
             Self::NoSuchImage { .. }
             | Self::NoSuchLog { .. }
+            | Self::NoFailedStep { .. }
             | Self::OtherPlatform { .. }
             | Self::PullDenied { .. }
             | Self::NoSuchManifest { .. }
@@ -293,13 +318,17 @@ impl Error {
             | Self::Platform(_)
             | Self::TagWithDigest
             | Self::AmbiguousTag
+            | Self::NoTerminal
             | Self::Pattern { .. } => Kind::Invalid,
-            Self::ManyNames { .. } | Self::HasChildren { .. } | Self::PruneRunning => Kind::Conflict,
+            Self::ManyNames { .. }
+            | Self::HasChildren { .. }
+            | Self::PruneRunning
+            | Self::StepOccupied { .. } => Kind::Conflict,
             Self::Unsupported { .. } => Kind::Unsupported,
             Self::Build(error) => build_kind(error),
             Self::Store(error) => store_kind(error),
             Self::Io { source, .. } if caused_by_cancel(source) => Kind::Cancelled,
-            Self::Io { .. } | Self::Worker => Kind::Internal,
+            Self::Io { .. } | Self::Enter { .. } | Self::Worker => Kind::Internal,
             Self::Cancelled => Kind::Cancelled,
         }
     }

@@ -44,6 +44,8 @@ pub struct PrunedCache {
 impl Engine {
     /// Removes records of the build cache, the least recently used first. Images keep their layers.
     pub fn prune_cache(&self, selection: &CacheSelection) -> Result<PrunedCache, Error> {
+        // their layers are in use as long as they are kept
+        self.workshop().forget_failed_steps();
         let images = self.store().images()?;
         let in_images: HashSet<DiffId> = images
             .iter()

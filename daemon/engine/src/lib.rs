@@ -4,6 +4,7 @@
 mod adapters;
 mod bridge;
 mod build;
+mod debug;
 mod engine;
 mod error;
 #[cfg(test)]

@@ -30,6 +30,7 @@ const INSECURE: &str = "security.insecure";
 pub(crate) fn adopt(wire: &mut BuildInput, request: &mut BuildRequest) -> Result<(), Failure> {
     request.no_cache_filter = std::mem::take(&mut wire.no_cache_filter);
     request.explain = wire.explain;
+    request.verify = wire.verify;
     for right in &wire.allow {
         match right.as_str() {
             // without a network of the build's own the default is the host's

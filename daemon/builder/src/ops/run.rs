@@ -282,6 +282,10 @@ fn execute(
     layers.cancel.check()?;
     let code = code.map_err(StepError::Execute)?;
     if code != 0 {
+        let shell = state.shell().swap_remove(0);
+        site.workshop
+            .failed
+            .keep(site.build, process, shell, work, layers.lease);
         return Err(StepError::Exit {
             command: invocation.argv.join(" "),
             code,

@@ -8,6 +8,7 @@ mod config;
 mod copying;
 mod edits;
 mod explaining;
+mod failing;
 mod files;
 mod inline;
 mod model;

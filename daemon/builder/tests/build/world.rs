@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use mica_builder::ports::{BaseImage, Executor, Images, PortError, Process};
 use mica_builder::{Builder, Built, Error, Input, Options, Source};
 use mica_layer::{Kind, Policy, Stack, Step, pack};
-use mica_oci::{DiffId, Digest, History, ImageConfig, ImageId, Platform, Raw};
+use mica_oci::{BuildId, DiffId, Digest, History, ImageConfig, ImageId, Platform, Raw};
 use mica_store::{Lease, Store};
 use mica_task::{Cancel, Event, Reporter, Stream};
 use tempfile::TempDir;
@@ -33,7 +33,9 @@ pub(crate) struct World {
     pub(crate) cancel: Cancel,
     /// How many processes came to a meeting.
     pub(crate) meeting: AtomicUsize,
-    workshop: mica_builder::Workshop,
+    pub(crate) workshop: mica_builder::Workshop,
+    /// The name of the last build.
+    pub(crate) build_id: Mutex<BuildId>,
     watcher: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Keeps base images.
     lease: Lease,
@@ -84,6 +86,7 @@ impl World {
             cancel: Cancel::new(),
             meeting: AtomicUsize::new(0),
             workshop: mica_builder::Workshop::default(),
+            build_id: Mutex::new(BuildId::fresh()),
             watcher: Arc::new(|_| {}),
         }
     }
@@ -146,12 +149,15 @@ impl World {
             watcher(&event);
             events.lock().unwrap().push(event);
         });
+        let build = BuildId::fresh();
+        *self.build_id.lock().unwrap() = build;
         let builder = Builder {
             store: &self.store,
             images: self,
             executor: self,
             reporter: &reporter,
             cancel: &self.cancel,
+            build,
             workshop: &self.workshop,
         };
         builder.build(options, &[], Input::of(Source::Tar(Box::new(context))))

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use mica_builder::ports::{Executor, Network, PortError, Process, Security, Ulimit};
@@ -45,6 +46,23 @@ impl Executor for SandboxExecutor<'_> {
             mica_sandbox::Stream::Stderr => output(Stream::Stderr, bytes),
         };
         let outcome = mica_sandbox::run(&spec, self.helper, &mut forward, &|| cancel.is_cancelled())?;
+        drop(mounted.agents);
+        Ok(outcome.exit.code())
+    }
+}
+
+impl SandboxExecutor<'_> {
+    /// Runs a process on a terminal to its end, or kills all of it once `cancel` says so. Gives the exit code.
+    pub(crate) fn run_on(
+        &self,
+        process: &Process,
+        terminal: OwnedFd,
+        cancel: &Cancel,
+    ) -> Result<i32, PortError> {
+        let folder = process.work.parent().unwrap_or(&process.work);
+        let mounted = mounts::prepare(&process.mounts, folder)?;
+        let spec = spec(process, folder, mounted.specs)?;
+        let outcome = mica_sandbox::run_on(&spec, self.helper, terminal, &|| cancel.is_cancelled())?;
         drop(mounted.agents);
         Ok(outcome.exit.code())
     }
