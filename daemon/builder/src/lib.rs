@@ -7,6 +7,7 @@ mod context;
 mod draft;
 mod environment;
 mod error;
+mod findings;
 mod inline;
 mod input;
 mod inputs;
