@@ -23,6 +23,7 @@ mod line;
 pub mod lint;
 mod modifier;
 mod mount;
+pub mod outline;
 mod run;
 mod signal;
 mod statement;

@@ -30,11 +30,11 @@ pub use reach::needed_stages;
 pub use report::{excerpt, render, summary};
 pub use rule::Rule;
 
-use crate::{
-    file::Dockerfile,
-    instruction::Span,
-    lint::{findings::Findings, globals::Globals},
-};
+pub(crate) use comment::description;
+pub(crate) use globals::Globals;
+pub(crate) use scope::Scope;
+
+use crate::{file::Dockerfile, instruction::Span, lint::findings::Findings};
 
 /// What the checks find in `file`, in the order of lines; a thousand findings at most.
 #[must_use]

@@ -142,45 +142,59 @@ impl Judge<'_, '_> {
     }
 
     fn instruction(&mut self, located: &Located, state: &mut State) {
-        let mut unset = Unset::default();
+        let mut told = HashSet::new();
         for word in words::of(&located.instruction) {
-            unset.note(state.scope.expand(word, self.globals.escape));
+            let expanded = state.scope.expand(word, self.globals.escape);
+            self.undefined(located, &state.scope, expanded, &mut told);
         }
         for body in words::bodies(&located.instruction) {
-            unset.note(state.scope.expand_body(body));
+            let expanded = state.scope.expand_body(body);
+            self.undefined(located, &state.scope, expanded, &mut told);
         }
         instruction::judge(self, located, state);
         if let Instruction::Arg(args) = &located.instruction {
             for arg in args {
-                self.arg(located, arg, &mut state.scope, &mut unset);
+                self.arg(located, arg, &mut state.scope, &mut told);
             }
-        }
-        self.undefined(located, &state.scope, &unset);
-        if !matches!(located.instruction, Instruction::Arg(_)) {
+        } else {
             self.effect(&located.instruction, state);
         }
     }
 
-    /// UndefinedVar, where all variables there are are known.
-    fn undefined(&mut self, located: &Located, scope: &Scope, unset: &Unset) {
-        for name in &unset.names {
+    /// UndefinedVar, where all variables there are are known; each variable is `told` once.
+    fn undefined(
+        &mut self,
+        located: &Located,
+        scope: &Scope,
+        expanded: Option<Expanded>,
+        told: &mut HashSet<String>,
+    ) {
+        let Some(expanded) = expanded.filter(|expanded| expanded.certain) else {
+            return;
+        };
+        for name in expanded.unset {
+            if told.contains(&name) {
+                continue;
+            }
             self.add(located, Rule::UndefinedVar, || {
-                let near = scope.nearest_set(name);
+                let near = scope.nearest_set(&name);
                 let hint = near.map_or_else(String::new, |near| format!(" (did you mean ${near}?)"));
-                format!("Usage of undefined variable '${}'{hint}", of_word(name))
+                format!("Usage of undefined variable '${}'{hint}", of_word(&name))
             });
+            told.insert(name);
         }
     }
 
     /// Judges one name of ARG and puts it into the scope; the next one may use it.
-    fn arg(&mut self, located: &Located, arg: &ArgDecl, scope: &mut Scope, unset: &mut Unset) {
+    fn arg(&mut self, located: &Located, arg: &ArgDecl, scope: &mut Scope, told: &mut HashSet<String>) {
         if is_secret(&arg.name) {
             self.add(located, Rule::SecretsUsedInArgOrEnv, || {
                 instruction::secret_text("ARG", &arg.name)
             });
         }
         if let (None, Some(default)) = (self.facts.build_arg(&arg.name), &arg.default) {
-            unset.note(scope.expand(default, self.globals.escape));
+            let expanded = scope.expand(default, self.globals.escape);
+            self.undefined(located, scope, expanded, told);
         }
         self.declare(arg, scope);
     }
@@ -224,27 +238,6 @@ impl Judge<'_, '_> {
             Instruction::Onbuild(_) if state.triggers.len() >= MAX_TRIGGERS => {}
             Instruction::Onbuild(onbuild) => state.triggers.push(onbuild.clone()),
             _ => {}
-        }
-    }
-}
-
-/// Variables that an instruction uses although they are not set, each once.
-#[derive(Default)]
-struct Unset {
-    names: Vec<String>,
-    seen: HashSet<String>,
-}
-
-impl Unset {
-    /// Notes what a word used, where it is certain that it is not set.
-    fn note(&mut self, expanded: Option<Expanded>) {
-        let Some(expanded) = expanded.filter(|expanded| expanded.certain) else {
-            return;
-        };
-        for name in expanded.unset {
-            if self.seen.insert(name.clone()) {
-                self.names.push(name);
-            }
         }
     }
 }
