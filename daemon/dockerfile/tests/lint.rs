@@ -1,5 +1,7 @@
 //! Every rule of the checks, with what it finds and what it leaves alone.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use mica_dockerfile::Dockerfile;
 use mica_dockerfile::ignore::IgnorePatterns;
 use mica_dockerfile::lint::{Base, Checks, Facts, Warning, check};
@@ -292,6 +294,13 @@ fn what_is_not_known_is_not_judged() {
         [(2, "UndefinedVar")]
     );
     assert_eq!(rules("FROM onarm\n", &blind), []);
+    assert_eq!(rules("FROM a\nENV D=$BASE\nWORKDIR $D\n", &blind), []);
+    let long = format!("FROM scratch\nENV D=/{}\nWORKDIR $D\n", "x".repeat(1000));
+    assert_eq!(rules(&long, &blind), []);
+    assert_eq!(
+        rules(&format!("{long}COPY $D $x .\n"), &blind),
+        [(4, "UndefinedVar")]
+    );
 }
 
 #[test]

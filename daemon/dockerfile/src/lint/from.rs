@@ -114,9 +114,6 @@ pub(crate) fn judge_values(file: &Dockerfile, globals: &Globals, findings: &mut 
 }
 
 fn judge_unset(stage: &Stage, expanded: &Expanded, globals: &Globals, findings: &mut Findings<'_>) {
-    if !expanded.certain {
-        return;
-    }
     for name in &expanded.unset {
         findings.add(stage.span, Rule::UndefinedArgInFrom, || {
             let near = globals.scope.nearest(name);

@@ -30,7 +30,7 @@ impl Globals {
             match (given, &arg.default) {
                 (Some(value), _) => globals.scope.set(&arg.name, value),
                 (None, Some(default)) => match globals.scope.expand(default, escape) {
-                    Some(expanded) => globals.scope.set(&arg.name, &expanded.value),
+                    Some(expanded) => globals.scope.assign(&arg.name, &expanded),
                     None => globals.sound = false,
                 },
                 (None, None) => {}

@@ -11,13 +11,14 @@ use crate::{
 
 /// Most variables that are followed. With more, which only a hostile file has, it is no longer known what is set.
 const MAX_VARIABLES: usize = 500;
-/// Most bytes of a value that are kept, so that values that double with each line stay cheap.
-const MAX_VALUE: usize = 512;
+/// Most bytes of a value that is followed, so that values that double with each line stay cheap.
+const MAX_VALUE: usize = 256;
 
 /// Variables with their values. Texts are shared between the scopes of stages that build on one another.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
-    values: BTreeMap<Rc<str>, Rc<str>>,
+    /// `None` for a value that is not known or too long to be followed.
+    values: BTreeMap<Rc<str>, Option<Rc<str>>>,
     /// ARGs that have no value: using them is no mistake.
     declared: BTreeSet<Rc<str>>,
     /// Whether others may be set that are not known here.
@@ -33,8 +34,8 @@ pub(crate) struct Expanded {
     pub(crate) words: Vec<String>,
     /// The variables that were asked for and are set.
     pub(crate) used: BTreeSet<String>,
-    /// The variables asked for that are neither set nor declared, each once; a default for the case, as in
-    /// `${name:-word}`, is no excuse to BuildKit.
+    /// The variables asked for that are neither set nor declared, each once, where it is known what is set; a
+    /// default for the case, as in `${name:-word}`, is no excuse to BuildKit.
     pub(crate) unset: Vec<String>,
     /// Whether any variable was asked for.
     pub(crate) varies: bool,
@@ -42,32 +43,57 @@ pub(crate) struct Expanded {
     pub(crate) certain: bool,
 }
 
-/// Names without a value, each once, in order.
+/// What an expansion asked for.
 #[derive(Default)]
-struct Lacking {
-    names: Vec<String>,
+struct Asked {
+    used: BTreeSet<String>,
+    /// Names without a value, each once, in order.
+    lacking: Vec<String>,
     seen: HashSet<String>,
+    /// Whether a value is not followed.
+    vague: bool,
 }
 
-impl Lacking {
-    fn note(&mut self, name: &str) {
-        if self.seen.insert(name.to_owned()) {
-            self.names.push(name.to_owned());
+impl Asked {
+    /// Notes a name: not set, or set with a value that is followed or not.
+    fn note(&mut self, name: &str, followed: Option<bool>) {
+        match followed {
+            Some(followed) => {
+                self.vague |= !followed;
+                if !self.used.contains(name) {
+                    self.used.insert(name.to_owned());
+                }
+            }
+            None => {
+                if !self.seen.contains(name) {
+                    self.seen.insert(name.to_owned());
+                    self.lacking.push(name.to_owned());
+                }
+            }
         }
     }
 }
 
 impl Scope {
     pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.keep(name, (value.len() <= MAX_VALUE).then_some(value));
+    }
+
+    /// Sets a variable to what a word was expanded to, which may not be known.
+    pub(crate) fn assign(&mut self, name: &str, expanded: &Expanded) {
+        if expanded.certain {
+            self.set(name, &expanded.value);
+        } else {
+            self.keep(name, None);
+        }
+    }
+
+    fn keep(&mut self, name: &str, value: Option<&str>) {
         if self.values.len() >= MAX_VARIABLES && !self.values.contains_key(name) {
             self.open = true;
-            return;
+        } else {
+            self.values.insert(name.into(), value.map(Rc::from));
         }
-        let mut cut = value.len().min(MAX_VALUE);
-        while !value.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        self.values.insert(name.into(), value[..cut].into());
     }
 
     /// Notes an ARG, with a value or without.
@@ -79,8 +105,9 @@ impl Scope {
         }
     }
 
+    /// The value of a variable; `None` if it has none, or one that is not followed.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(AsRef::as_ref)
+        self.values.get(name)?.as_deref()
     }
 
     /// Expands a word as a build would; `None` if a build would fail here.
@@ -97,27 +124,24 @@ impl Scope {
         &self,
         expand: impl FnOnce(&dyn Fn(&str) -> Option<String>) -> Option<Expansion>,
     ) -> Option<Expanded> {
-        let used = RefCell::new(BTreeSet::new());
-        let lacking = RefCell::new(Lacking::default());
+        let asked = RefCell::new(Asked::default());
         let expansion = expand(&|name| {
-            let value = self.get(name);
-            if value.is_some() {
-                used.borrow_mut().insert(name.to_owned());
-            } else {
-                lacking.borrow_mut().note(name);
-            }
-            value.map(str::to_owned)
+            let value = self.values.get(name);
+            asked.borrow_mut().note(name, value.map(Option::is_some));
+            value.map(|value| value.as_deref().unwrap_or_default().to_owned())
         })?;
-        let (used, lacking) = (used.into_inner(), lacking.into_inner().names);
+        let Asked {
+            used, lacking, vague, ..
+        } = asked.into_inner();
         Some(Expanded {
             value: expansion.value,
             words: expansion.words,
-            certain: !self.open || lacking.is_empty(),
+            certain: !vague && (!self.open || lacking.is_empty()),
             varies: !used.is_empty() || !lacking.is_empty(),
             used,
             unset: lacking
                 .into_iter()
-                .filter(|name| !self.declared.contains(name.as_str()))
+                .filter(|name| !self.open && !self.declared.contains(name.as_str()))
                 .collect(),
         })
     }

@@ -169,10 +169,7 @@ impl Judge<'_, '_> {
         expanded: Option<Expanded>,
         told: &mut HashSet<String>,
     ) {
-        let Some(expanded) = expanded.filter(|expanded| expanded.certain) else {
-            return;
-        };
-        for name in expanded.unset {
+        for name in expanded.map(|expanded| expanded.unset).unwrap_or_default() {
             if told.contains(&name) {
                 continue;
             }
@@ -200,16 +197,14 @@ impl Judge<'_, '_> {
     }
 
     fn declare(&self, arg: &ArgDecl, scope: &mut Scope) {
-        let own = || {
-            let expanded = scope.expand(arg.default.as_deref()?, self.globals.escape)?;
-            Some(expanded.value)
-        };
-        let given = self.facts.build_arg(&arg.name).map(str::to_owned);
-        let global = || self.globals.scope.get(&arg.name).map(str::to_owned);
-        let value = given.or_else(own).or_else(global);
         scope.declare(&arg.name);
-        if let Some(value) = value {
-            scope.set(&arg.name, &value);
+        let default = arg.default.as_deref();
+        if let Some(given) = self.facts.build_arg(&arg.name) {
+            scope.set(&arg.name, given);
+        } else if let Some(expanded) = default.and_then(|word| scope.expand(word, self.globals.escape)) {
+            scope.assign(&arg.name, &expanded);
+        } else if let Some(global) = self.globals.scope.get(&arg.name) {
+            scope.set(&arg.name, global);
         }
     }
 
@@ -220,16 +215,17 @@ impl Judge<'_, '_> {
             Instruction::Arg(args) => args.iter().for_each(|arg| self.declare(arg, &mut state.scope)),
             Instruction::Env(pairs) => {
                 let scope = &state.scope;
-                let expand = |word: &String| scope.expand(word, escape).map(|expanded| expanded.value);
+                let expand = |word: &String| scope.expand(word, escape);
                 // every pair sees the variables as they were before the instruction
                 let expanded: Option<Vec<_>> = pairs
                     .iter()
                     .map(|(name, value)| Some((expand(name)?, expand(value)?)))
                     .collect();
-                match expanded {
+                let known = |(name, _): &(Expanded, Expanded)| name.certain;
+                match expanded.filter(|pairs| pairs.iter().all(known)) {
                     Some(pairs) => pairs
                         .iter()
-                        .for_each(|(name, value)| state.scope.set(name, value)),
+                        .for_each(|(name, value)| state.scope.assign(&name.value, value)),
                     None => state.scope.open = true,
                 }
             }
