@@ -1,6 +1,8 @@
 //! The table of commands: what each is called and where it is done.
 
 mod build;
+mod build_call;
+mod build_check;
 mod build_options;
 mod builder_prune;
 mod completion;

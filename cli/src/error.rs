@@ -101,6 +101,9 @@ pub(crate) enum Error {
     /// A signal ended the command.
     #[error("interrupted")]
     Interrupted { signal: u8 },
+    /// The checks of a Dockerfile found something; everything has been said already.
+    #[error("the checks found something")]
+    Found,
     /// Several things failed; everything has been said already.
     #[error("{message}")]
     Several { message: String },
@@ -134,7 +137,7 @@ impl Error {
     /// Whether the user is to be told: not of a reader that went away, nor of what they did themselves.
     pub(crate) fn is_quiet(&self) -> bool {
         match self {
-            Self::Declined | Self::Interrupted { .. } => true,
+            Self::Declined | Self::Interrupted { .. } | Self::Found => true,
             Self::Output { source } => source.kind() == io::ErrorKind::BrokenPipe,
             _ => false,
         }
@@ -203,6 +206,7 @@ mod tests {
             (output(io::ErrorKind::BrokenPipe), 141),
             (output(io::ErrorKind::StorageFull), 1),
             (Error::Declined, 0),
+            (Error::Found, 1),
         ] {
             assert_eq!(error.exit_code(), code, "{error:?}");
         }

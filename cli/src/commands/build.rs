@@ -8,6 +8,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use crate::client::{Body, Client, Query};
+use crate::commands::build_check;
 use crate::commands::build_options::{Options, build_args, extra_host, labels, ulimits};
 use crate::context::{self, Source};
 use crate::credentials::{Credentials, config_header};
@@ -27,6 +28,9 @@ pub(super) async fn run(
     credentials: &Credentials,
 ) -> Result<(), Error> {
     options.check()?;
+    if let Some(call) = options.call()? {
+        return build_check::run(&options, call);
+    }
     for name in options.idle() {
         ui::warn(format!("{name} has no effect"));
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::commands::build_call::Call;
 use crate::error::Error;
 use crate::size;
 use crate::truth::go_bool;
@@ -59,6 +60,12 @@ pub(super) struct Options {
     /// Set type of progress output: auto, plain or quiet
     #[arg(long, value_name = "TYPE")]
     pub(super) progress: Option<String>,
+    /// Shorthand for "--call=check"
+    #[arg(long)]
+    check: bool,
+    /// Set method for evaluating build: build, check, outline or targets, and format=json
+    #[arg(long, value_name = "METHOD")]
+    call: Option<String>,
     #[command(flatten)]
     idle: Idle,
     #[command(flatten)]
@@ -112,10 +119,6 @@ struct Later {
     #[arg(long, hide = true, value_name = "FILE")]
     metadata_file: Vec<String>,
     #[arg(long, hide = true)]
-    check: bool,
-    #[arg(long, hide = true, value_name = "METHOD")]
-    call: Vec<String>,
-    #[arg(long, hide = true)]
     squash: bool,
     #[arg(long, hide = true, value_name = "NAME")]
     builder: Vec<String>,
@@ -157,8 +160,6 @@ impl Options {
             ("--attest", !later.attest.is_empty()),
             ("--allow", !later.allow.is_empty()),
             ("--metadata-file", !later.metadata_file.is_empty()),
-            ("--check", later.check),
-            ("--call", !later.call.is_empty()),
             ("--squash", later.squash),
             ("--cgroup-parent", !later.cgroup_parent.is_empty()),
             ("--security-opt", !later.security_opt.is_empty()),
@@ -211,6 +212,11 @@ impl Options {
             });
         }
         Ok(())
+    }
+
+    /// What is asked of the Dockerfile instead of a build.
+    pub(super) fn call(&self) -> Result<Option<Call>, Error> {
+        Call::parse(self.check, self.call.as_deref())
     }
 
     /// The names of given flags that mean nothing here.

@@ -109,6 +109,20 @@ impl Source {
         &self.dockerfile
     }
 
+    /// What the Dockerfile holds.
+    pub(crate) fn dockerfile_bytes(&self) -> Result<Vec<u8>, Error> {
+        if let Some(extra) = self.extras.iter().find(|extra| extra.path == self.dockerfile) {
+            return Ok(extra.bytes.clone());
+        }
+        let path = self.folder.join(&self.dockerfile);
+        read(&path)?.ok_or_else(|| prepare(format!("{} is gone", path.display())))
+    }
+
+    /// What is left out of the context.
+    pub(crate) fn ignored(&self) -> &IgnorePatterns {
+        &self.patterns
+    }
+
     /// Decides where the Dockerfile is in the archive. `has_own` says that the ignore file is one the daemon does
     /// not know, `common` is the one it knows.
     fn place_dockerfile(

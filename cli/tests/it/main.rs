@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod build;
+mod check;
 mod context;
 mod credentials;
 mod fake;

@@ -1,7 +1,8 @@
 //! The whole of a build, read in one sitting.
 
 use jiff::Timestamp;
-use mica_dockerfile::{Checks, Dockerfile, Instruction, ParseError, Warning, is_builtin_frontend};
+use mica_dockerfile::lint::Checks;
+use mica_dockerfile::{Dockerfile, Instruction, ParseError, is_builtin_frontend};
 use mica_oci::{BuildId, ImageId, Raw, Reference};
 use mica_store::Store;
 use mica_task::{Cancel, Event, Reporter};
@@ -9,6 +10,7 @@ use mica_task::{Cancel, Event, Reporter};
 use crate::assemble::assemble;
 use crate::context::Context;
 use crate::error::{Error, StepError};
+use crate::findings::{Known, violation};
 use crate::inline;
 use crate::input::Input;
 use crate::layers::Layers;
@@ -72,7 +74,16 @@ impl Builder<'_> {
             epoch: epoch.map(Timestamp::as_second),
             begun: Timestamp::now(),
         };
-        self.tell_findings(&dockerfile)?;
+        let ignore = context.ignore_file(&name)?;
+        self.tell_findings(
+            &dockerfile,
+            &Known {
+                store: self.store,
+                plan: &plan,
+                options,
+                ignore: ignore.as_ref().map(|(_, patterns)| patterns),
+            },
+        )?;
         for name in &options.cache_from {
             self.take_cache(name, options, &layers);
         }
@@ -175,25 +186,21 @@ impl Builder<'_> {
         });
     }
 
-    /// Tells what the checks of the Dockerfile found, as far as `# check=` lets them.
-    fn tell_findings(&self, dockerfile: &Dockerfile) -> Result<(), Error> {
-        let checks = match &dockerfile.directives.check {
-            Some(text) => Checks::parse(text).map_err(|e| Error::Check(e.to_string()))?,
-            None => Checks::default(),
-        };
-        for warning in dockerfile
-            .warnings
-            .iter()
-            .filter(|warning| !checks.skips(warning.rule))
-        {
-            if checks.error {
-                let Warning { span, rule, text } = warning;
-                return Err(Error::Check(format!("line {}: {rule}: {text}", span.start)));
-            }
+    /// Tells what the checks of the Dockerfile found, as far as it and the build arguments let them.
+    fn tell_findings(&self, dockerfile: &Dockerfile, known: &Known<'_>) -> Result<(), Error> {
+        let checks = Checks::of(&dockerfile.directives, &known.options.build_args)
+            .map_err(|e| Error::Check(e.to_string()))?;
+        let fails = checks.error;
+        let found = known.find(dockerfile, checks);
+        for warning in &found {
+            let line = warning.span.start;
             self.reporter.report(Event::Warning {
-                text: warning.text.clone(),
-                line: Some(warning.span.start),
+                text: format!("{}: {} (line {line})", warning.rule, warning.text),
+                line: Some(line),
             });
+        }
+        if fails && !found.is_empty() {
+            return Err(Error::Check(violation(&found)));
         }
         Ok(())
     }

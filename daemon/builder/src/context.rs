@@ -143,22 +143,8 @@ impl Context {
     /// The files that COPY and ADD may take. Where the client already left out what its ignore file names, only the
     /// Dockerfile and the ignore file itself remain to be left out: clients always send those two.
     pub(crate) fn tree(&self, dockerfile: &str, filter: bool) -> Result<Tree, Error> {
-        let own = format!("{dockerfile}{IGNORE_FILE}");
-        // a Dockerfile that comes apart has no file beside it
-        let beside = match self.dockerfile {
-            Some(_) => None,
-            None => self.read(&own)?,
-        };
-        let (file, bytes) = match beside {
-            Some(bytes) => (own, Some(bytes)),
-            None => (IGNORE_FILE.to_owned(), self.read(IGNORE_FILE)?),
-        };
         let mut view = self.view.clone();
-        if let Some(bytes) = bytes {
-            let patterns = IgnorePatterns::parse(&bytes).map_err(|e| Error::IgnoreFile {
-                file: file.clone(),
-                reason: e.to_string(),
-            })?;
+        if let Some((file, patterns)) = self.ignore_file(dockerfile)? {
             if filter || self.is_folder {
                 view = Arc::new(Ignored::new(view, patterns));
             } else {
@@ -177,6 +163,27 @@ impl Context {
             place: "build context or excluded by .dockerignore".into(),
             is_context: true,
         })
+    }
+
+    /// What its ignore file leaves out, and that file's name; `None` if there is no such file.
+    pub(crate) fn ignore_file(&self, dockerfile: &str) -> Result<Option<(String, IgnorePatterns)>, Error> {
+        let own = format!("{dockerfile}{IGNORE_FILE}");
+        // a Dockerfile that comes apart has no file beside it
+        let beside = match self.dockerfile {
+            Some(_) => None,
+            None => self.read(&own)?,
+        };
+        let (file, bytes) = match beside {
+            Some(bytes) => (own, Some(bytes)),
+            None => (IGNORE_FILE.to_owned(), self.read(IGNORE_FILE)?),
+        };
+        match bytes.map(|bytes| IgnorePatterns::parse(&bytes)).transpose() {
+            Ok(patterns) => Ok(patterns.map(|patterns| (file, patterns))),
+            Err(e) => Err(Error::IgnoreFile {
+                file,
+                reason: e.to_string(),
+            }),
+        }
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {

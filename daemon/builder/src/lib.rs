@@ -8,6 +8,7 @@ mod draft;
 mod environment;
 mod error;
 mod failed;
+mod findings;
 mod inline;
 mod input;
 mod inputs;

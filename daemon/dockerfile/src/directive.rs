@@ -37,7 +37,13 @@ impl Directives {
     /// # Errors
     /// A repeated directive, an escape that is neither `\` nor a backtick, a line over the limit.
     pub fn read(bytes: &[u8]) -> Result<Self, ParseError> {
+        Self::read_block(bytes).map(|(directives, _)| directives)
+    }
+
+    /// The same, with the number of the last line of their block; 0 if there are none.
+    pub(crate) fn read_block(bytes: &[u8]) -> Result<(Self, u32), ParseError> {
         let bytes = without_mark(bytes);
+        let mut last = 0;
         let mut directives = Self::default();
         let mut has_escape = false;
         let mut lines = Lines::of_file(bytes);
@@ -78,11 +84,12 @@ impl Directives {
                 }
                 _ => break,
             }
+            last = number;
         }
         if directives.syntax.is_none() {
             directives.syntax = foreign_syntax(bytes);
         }
-        Ok(directives)
+        Ok((directives, last))
     }
 }
 
@@ -119,7 +126,7 @@ fn foreign_syntax(bytes: &[u8]) -> Option<String> {
 }
 
 /// `name = value`, both trimmed and not empty.
-fn pair(text: &str) -> Option<(&str, &str)> {
+pub(crate) fn pair(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once('=')?;
     // Blanks may stand before the name and around the sign.
     let (name, value) = (name.trim(), value.trim());

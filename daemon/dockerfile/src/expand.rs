@@ -117,7 +117,15 @@ pub fn expand_words(
 /// # Errors
 /// See [`ExpandError`].
 pub fn expand_heredoc(body: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, ExpandError> {
-    run(body, '\\', false, MAX_HEREDOC, env).map(|expansion| expansion.value)
+    expand_heredoc_noting(body, env).map(|expansion| expansion.value)
+}
+
+/// The same with what was noted on the way.
+pub(crate) fn expand_heredoc_noting(
+    body: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Expansion, ExpandError> {
+    run(body, '\\', false, MAX_HEREDOC, env)
 }
 
 fn run(

@@ -1,5 +1,7 @@
 //! The whole file: directives, global arguments and stages.
 
+use std::collections::BTreeMap;
+
 use crate::{
     directive::Directives,
     error::{Fault, ParseError},
@@ -7,7 +9,6 @@ use crate::{
     heredoc::{self, RawHeredoc},
     instruction::{ArgDecl, From, Instruction, Located, Span},
     line::{self, Joined, Lines},
-    lint,
     statement::Statement,
 };
 
@@ -20,8 +21,11 @@ pub struct Dockerfile {
     pub globals: Vec<ArgLine>,
     /// The stages in order; at least one.
     pub stages: Vec<Stage>,
-    /// What is not wrong but probably not meant, in the order of lines; [`crate::Checks`] says which to show.
-    pub warnings: Vec<Warning>,
+    /// The comments directly above instructions, by the instruction's first line: without `#` and outer blanks,
+    /// none empty.
+    pub comments: BTreeMap<u32, Vec<String>>,
+    /// The last lines of instructions that have blank lines inside a continuation.
+    pub empty_continuations: Vec<u32>,
 }
 
 /// An ARG line before the first FROM.
@@ -48,17 +52,6 @@ pub struct Stage {
     pub instructions: Vec<Located>,
 }
 
-/// A finding of the checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// The lines it is about.
-    pub span: Span,
-    /// The name of the rule, as BuildKit calls it.
-    pub rule: &'static str,
-    /// What was found.
-    pub text: String,
-}
-
 impl Dockerfile {
     /// Parses a file.
     ///
@@ -74,13 +67,14 @@ impl Dockerfile {
         if bytes.is_empty() {
             return Err(ParseError::Empty);
         }
-        let directives = Directives::read(bytes)?;
+        let (directives, last_directive) = Directives::read_block(bytes)?;
         let mut lines = Lines::of_file(bytes);
         let mut file = Self {
             directives,
             globals: Vec::new(),
             stages: Vec::new(),
-            warnings: Vec::new(),
+            comments: BTreeMap::new(),
+            empty_continuations: Vec::new(),
         };
         let mut last_global = None;
         while let Some(entry) = Entry::next(&mut lines, file.directives.escape)? {
@@ -93,14 +87,7 @@ impl Dockerfile {
                 .instruction(file.directives.escape)
                 .map_err(|fault| lines.fault(start, fault))?;
             let source = entry.joined.text.trim().to_owned();
-            if entry.joined.blank_inside {
-                let text = "Empty continuation line".to_owned();
-                file.warnings.push(Warning {
-                    span,
-                    rule: "NoEmptyContinuation",
-                    text,
-                });
-            }
+            file.note(&entry.joined, last_directive);
             match (instruction, file.stages.last_mut()) {
                 (Parsed::From(from), _) => {
                     file.stages.push(Stage {
@@ -132,10 +119,7 @@ impl Dockerfile {
             }
         }
         match (file.stages.is_empty(), last_global) {
-            (false, _) => {
-                lint::add_warnings(&mut file);
-                Ok(file)
-            }
+            (false, _) => Ok(file),
             (true, None) => Err(ParseError::NoInstructions),
             (true, Some(start)) => Err(lines.fault(
                 start,
@@ -143,6 +127,18 @@ impl Dockerfile {
                     found: "the end of the file",
                 },
             )),
+        }
+    }
+
+    /// Keeps what stands around an instruction and is no part of it. Directives are no comments.
+    fn note(&mut self, joined: &Joined, last_directive: u32) {
+        let comments = joined.comments.iter().filter(|(line, _)| *line > last_directive);
+        let comments: Vec<String> = comments.map(|(_, text)| text.clone()).collect();
+        if !comments.is_empty() {
+            self.comments.insert(joined.start, comments);
+        }
+        if joined.blank_inside {
+            self.empty_continuations.push(joined.end);
         }
     }
 }

@@ -111,6 +111,21 @@ impl IgnorePatterns {
         self.patterns.is_empty()
     }
 
+    /// Whether there are `!` patterns.
+    #[must_use]
+    pub fn has_reincludes(&self) -> bool {
+        self.reincludes
+    }
+
+    /// Whether a pattern leaves out all there is: `*`, `**` or the like.
+    #[must_use]
+    pub fn excludes_everything(&self) -> bool {
+        let is_all =
+            |shape: &Shape| matches!(shape, Shape::Ends(end) | Shape::TopEnds(end) if end.is_empty());
+        let mut patterns = self.patterns.iter();
+        patterns.any(|pattern| !pattern.reincludes && is_all(&pattern.shape))
+    }
+
     /// Whether `path` is left out.
     #[must_use]
     pub fn excludes(&self, path: &str) -> bool {
@@ -264,7 +279,7 @@ impl Shape {
 }
 
 /// The shortest path that means the same, as Go's `path.Clean` finds it by looking at the text alone.
-fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

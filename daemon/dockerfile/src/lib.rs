@@ -20,9 +20,10 @@ mod instruction;
 mod json;
 mod keyvalue;
 mod line;
-mod lint;
+pub mod lint;
 mod modifier;
 mod mount;
+pub mod outline;
 mod run;
 mod signal;
 mod statement;
@@ -35,13 +36,12 @@ pub use duration::{DurationError, parse_duration};
 pub use error::{Fault, ParseError};
 pub use expand::{ExpandError, Expansion, expand_heredoc, expand_word, expand_words};
 pub use expose::{ExposeError, parse_expose};
-pub use file::{ArgLine, Dockerfile, Stage, Warning, parse_trigger};
+pub use file::{ArgLine, Dockerfile, Stage, parse_trigger};
 pub use glob::{BadPattern, glob_match};
 pub use heredoc::Heredoc;
 pub use instruction::{
     Add, ArgDecl, Command, Copy, From, Healthcheck, Instruction, Located, NetworkMode, Onbuild, Run,
     RunScript, SecurityMode, Span,
 };
-pub use lint::{Checks, ChecksError};
 pub use mount::{CacheSharing, Mount, MountError, MountKind, MountOptions};
 pub use signal::{SignalError, parse_signal};

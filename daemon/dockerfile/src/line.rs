@@ -100,19 +100,28 @@ pub(crate) struct Joined {
     pub(crate) text: String,
     /// Number of its first line.
     pub(crate) start: u32,
+    /// Number of its last line; here-documents come after it.
+    pub(crate) end: u32,
     /// Whether all of it was UTF-8; what was not is replaced in `text`.
     pub(crate) utf8: bool,
     /// Whether blank lines stood inside a continuation.
     pub(crate) blank_inside: bool,
+    /// The comments directly above it, with their line numbers; an empty one begins anew.
+    pub(crate) comments: Vec<(u32, String)>,
 }
 
 /// The next instruction's text, or `None` at the end of the file.
 pub(crate) fn next_joined(lines: &mut Lines<'_>, escape: char) -> Result<Option<Joined>, ParseError> {
+    let mut comments = Vec::new();
     while let Some(first) = lines.next()? {
         let start = lines.number();
         let decoded = String::from_utf8_lossy(without_end(first));
         let text = decoded.trim_start();
         if is_comment(text) {
+            match text[1..].trim() {
+                "" => comments.clear(),
+                comment => comments.push((start, comment.to_owned())),
+            }
             continue;
         }
         let (text, mut goes_on) = split_continuation(text, escape);
@@ -122,8 +131,10 @@ pub(crate) fn next_joined(lines: &mut Lines<'_>, escape: char) -> Result<Option<
         let mut joined = Joined {
             text: text.to_owned(),
             start,
+            end: start,
             utf8: matches!(decoded, Cow::Borrowed(_)),
             blank_inside: false,
+            comments: std::mem::take(&mut comments),
         };
         while goes_on {
             let Some(line) = lines.next()? else { break };
@@ -141,6 +152,7 @@ pub(crate) fn next_joined(lines: &mut Lines<'_>, escape: char) -> Result<Option<
             joined.utf8 &= matches!(decoded, Cow::Borrowed(_));
             goes_on = more;
         }
+        joined.end = lines.number();
         if !joined.text.trim().is_empty() {
             return Ok(Some(joined));
         }

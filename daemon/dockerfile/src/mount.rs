@@ -206,6 +206,11 @@ impl Key {
 }
 
 impl Mount {
+    /// The values that are expanded, as written.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter_map(|(_, value)| value.as_deref())
+    }
+
     /// Reads the value of a `--mount` flag. If no value holds a variable, what it means is checked as well.
     pub(crate) fn parse(text: &str) -> Result<Self, MountError> {
         let mut mount = Self {

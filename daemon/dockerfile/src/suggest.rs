@@ -20,6 +20,21 @@ pub(crate) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
         .map_or_else(String::new, |(_, k)| format!(" (did you mean {k}?)"))
 }
 
+/// The nearest of `known`, letter case counting; the first in their order where several are equally near.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > MAX_WORD {
+        return None;
+    }
+    let letters: Vec<char> = word.chars().collect();
+    known
+        .into_iter()
+        .filter(|k| k.len().abs_diff(word.len()) <= MAX_EDITS * 4 && k.len() <= MAX_WORD * 2)
+        .map(|k| (edits(&letters, &k.chars().collect::<Vec<_>>()), k))
+        .filter(|(n, _)| (1..=MAX_EDITS).contains(n))
+        .min_by_key(|(n, _)| *n)
+        .map(|(_, k)| k)
+}
+
 /// How many letters must be changed, added, dropped or swapped with a neighbour.
 fn edits(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
@@ -41,7 +56,15 @@ fn edits(a: &[char], b: &[char]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::hint;
+    use super::{hint, nearest};
+
+    #[test]
+    fn near_names_are_found_with_regard_to_case() {
+        assert_eq!(nearest("PAHT", ["PATH", "HOME"]), Some("PATH"));
+        assert_eq!(nearest("path", ["PATH"]), None);
+        assert_eq!(nearest("versions", ["version", "versio"]), Some("version"));
+        assert_eq!(nearest(&"a".repeat(100), ["a"]), None);
+    }
 
     #[test]
     fn near_words_are_suggested_and_far_ones_not() {

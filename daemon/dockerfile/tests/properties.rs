@@ -1,8 +1,10 @@
 //! What holds for any input.
 
 use mica_dockerfile::{
-    Dockerfile, Instruction, expand_heredoc, expand_word, expand_words, glob_match, ignore::IgnorePatterns,
-    parse_duration, parse_expose, parse_signal, parse_trigger,
+    Dockerfile, Instruction, expand_heredoc, expand_word, expand_words, glob_match,
+    ignore::IgnorePatterns,
+    lint::{self, Checks, Facts, Rule},
+    outline, parse_duration, parse_expose, parse_signal, parse_trigger,
 };
 use proptest::prelude::*;
 
@@ -47,7 +49,13 @@ fn dockerfile_like() -> impl Strategy<Value = String> {
         "\"",
         "'",
         "$a",
+        "$b",
         "${a",
+        "# check=skip=all;error=true\n",
+        "# check=experimental=all\n",
+        "FROM x AS ",
+        "WORKDIR ",
+        "--platform=$TARGETPLATFORM ",
         ":-",
         "}",
         "=",
@@ -115,6 +123,52 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn checking_anything_that_parses_ends_with_findings_in_its_lines(
+        text in dockerfile_like(),
+        known in any::<bool>(),
+        only in any::<bool>(),
+        ignored in prop::collection::vec(pattern(), 0..3),
+    ) {
+        let start = if text.contains("FROM") { "" } else { "FROM a AS b\n" };
+        let text = format!("{start}{text}");
+        let Ok(file) = Dockerfile::parse(text.as_bytes()) else { return Ok(()) };
+        let args = [("a".to_owned(), known.then(|| "value".to_owned()))];
+        let ignore = IgnorePatterns::parse(ignored.join("\n").as_bytes()).ok();
+        let bases = (0..file.stages.len()).filter(|_| known).map(|stage| (stage, lint::Base::default()));
+        let facts = Facts {
+            checks: Checks::of(&file.directives, &args).unwrap_or_default(),
+            build_args: &args,
+            target_platform: "linux/amd64",
+            build_platform: "linux/amd64",
+            stages: only.then_some(&[0]),
+            bases: bases.collect(),
+            ignore: ignore.as_ref(),
+            ..Facts::default()
+        };
+        let lines = u32::try_from(text.split('\n').count()).unwrap();
+        let found = lint::check(&file, &facts);
+        let mut last = 1;
+        for warning in &found {
+            let span = warning.span;
+            prop_assert!(last <= span.start && span.start <= span.end && span.end <= lines, "{warning:?}");
+            prop_assert!(Rule::named(warning.rule.name()) == Some(warning.rule) && !warning.text.is_empty());
+            let shown = lint::render(warning, "f", text.as_bytes());
+            let place = format!("f:{}\n", span.start);
+            prop_assert!(shown.contains(&place) && shown.contains(">>>"), "{}", shown);
+            last = span.start;
+        }
+        let all_skipped = Facts { checks: Checks::parse("skip=all").unwrap(), ..facts.clone() };
+        prop_assert!(lint::check(&file, &all_skipped).is_empty());
+        prop_assert_eq!(outline::targets(&file).len(), file.stages.len());
+        prop_assert!(outline::outline(&file, &facts).is_some());
+    }
+
+    #[test]
+    fn reading_checks_never_panics(text in "\\PC{0,40}") {
+        let _ = Checks::parse(&text);
     }
 
     #[test]

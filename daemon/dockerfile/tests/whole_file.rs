@@ -1,5 +1,6 @@
 //! A file with everything in it, and the whole of what it parses to.
 
+use mica_dockerfile::lint::{Facts, check};
 use mica_dockerfile::{Dockerfile, Instruction, Located, Run};
 
 const TEXT: &str = r##"# syntax=docker/dockerfile:1.7
@@ -84,7 +85,8 @@ const WANT: &str = r##"syntax=docker/dockerfile:1.7 check=skip=StageNameCasing
  50-50 Maintainer("Some One")
 8 StageNameCasing: Stage name 'Build' should be lowercase
 26 ConsistentInstructionCasing: Command 'from' should match the case of the command majority (uppercase)
-34 NoEmptyContinuation: Empty continuation line
+28 UndefinedVar: Usage of undefined variable '$PORT'
+36 NoEmptyContinuation: Empty continuation line
 50 MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label
 "##;
 
@@ -135,7 +137,7 @@ fn a_file_with_everything_in_it() {
             .iter()
             .for_each(|located| show(located, &mut out));
     }
-    for warning in &file.warnings {
+    for warning in check(&file, &Facts::default()) {
         out.push_str(&format!(
             "{} {}: {}\n",
             warning.span.start, warning.rule, warning.text

@@ -4,6 +4,7 @@
 
 mod archives;
 mod cancelling;
+mod checks;
 mod config;
 mod copying;
 mod edits;
