@@ -2,6 +2,7 @@
 
 mod build;
 mod build_options;
+mod builder_du;
 mod builder_prune;
 mod completion;
 mod history;
@@ -153,6 +154,8 @@ enum ManifestCommand {
 enum BuilderCommand {
     /// Build an image from a Dockerfile
     Build(Box<build_options::Options>),
+    /// Show what the build cache holds
+    Du(builder_du::Options),
     /// Remove build cache
     Prune(builder_prune::Options),
 }
@@ -162,6 +165,8 @@ enum BuildxCommand {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<build_options::Options>),
+    /// Show what the build cache holds
+    Du(builder_du::Options),
     /// Remove build cache
     Prune(builder_prune::Options),
 }
@@ -240,6 +245,9 @@ impl Command {
                 command: Some(BuildxCommand::Build(options)),
             } => BuilderCommand::Build(options).run(session).await,
             Self::Buildx {
+                command: Some(BuildxCommand::Du(options)),
+            } => BuilderCommand::Du(options).run(session).await,
+            Self::Buildx {
                 command: Some(BuildxCommand::Prune(options)),
             } => BuilderCommand::Prune(options).run(session).await,
             Self::Version(options) => version::run(options, session.client()).await,
@@ -281,6 +289,7 @@ impl BuilderCommand {
     async fn run(self, session: &Session) -> Result<(), Error> {
         match self {
             Self::Build(options) => build::run(*options, || session.client(), &session.credentials()).await,
+            Self::Du(options) => builder_du::run(options, &session.client()?).await,
             Self::Prune(options) => builder_prune::run(options, &session.client()?).await,
         }
     }

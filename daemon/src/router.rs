@@ -23,6 +23,8 @@ pub(crate) enum Route {
     Distribution(String),
     /// Ours: the manifest as the registry has it.
     RemoteManifest(String),
+    /// Ours: what the build cache holds.
+    Cache,
     Auth,
     Build,
     /// Ours: a build of what a client of this machine hands over.
@@ -84,6 +86,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("GET", ["mica", "manifest", of @ ..]) if !of.is_empty() => Route::RemoteManifest(name(of)),
         ("GET", ["mica", "logs"]) => Route::Logs,
         ("GET", ["mica", "logs", build]) => Route::Log(build.to_string()),
+        ("GET", ["mica", "cache"]) => Route::Cache,
         ("GET", ["system", "df"]) => Route::NotYet("showing disk usage"),
         ("GET", ["events"]) => Route::NotYet("the stream of events"),
 
@@ -177,6 +180,7 @@ mod tests {
                 "/mica/manifest/a/b:c",
                 Route::RemoteManifest("a/b:c".into()),
             ),
+            ("GET", "/mica/cache", Route::Cache),
             ("POST", "/auth", Route::Auth),
             ("POST", "/build", Route::Build),
             ("POST", "/mica/build", Route::BuildHere),

@@ -4,6 +4,7 @@ mod archive;
 mod build;
 mod build_input;
 mod build_query;
+mod cache;
 mod containers;
 pub(crate) mod images;
 mod import;
@@ -93,6 +94,7 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::Build => build::build(call).await,
         Route::BuildHere => build::build_here(call).await,
         Route::BuildPrune => build::prune(call).await,
+        Route::Cache => cache::list(call).await,
         Route::BuildCancel => build::cancel(&call),
         Route::Logs => logs::list(call).await,
         Route::Log(build) => logs::show(call, build).await,

@@ -4,6 +4,7 @@
 
 mod auth;
 mod build;
+mod cache;
 mod distribution;
 mod error;
 mod image;
@@ -15,6 +16,7 @@ pub use auth::{AuthConfig, AuthReply};
 pub use build::{
     BuildInput, BuildLog, BuildPruneReport, ContextInput, DESCRIPTORS_HEADER, DescriptorIndex, FOLDER_REFUSED,
 };
+pub use cache::CacheRecord;
 pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform};
 pub use error::ErrorBody;
 pub use image::{

@@ -11,6 +11,7 @@ mod explaining;
 mod files;
 mod inline;
 mod model;
+mod mounting;
 mod parallel;
 mod planning;
 mod refusals;
