@@ -4,6 +4,7 @@ mod build;
 mod build_call;
 mod build_check;
 mod build_options;
+mod builder_du;
 mod builder_prune;
 mod completion;
 mod history;
@@ -155,6 +156,8 @@ enum ManifestCommand {
 enum BuilderCommand {
     /// Build an image from a Dockerfile
     Build(Box<build_options::Options>),
+    /// Show what the build cache holds
+    Du(builder_du::Options),
     /// Remove build cache
     Prune(builder_prune::Options),
 }
@@ -164,6 +167,8 @@ enum BuildxCommand {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<build_options::Options>),
+    /// Show what the build cache holds
+    Du(builder_du::Options),
     /// Remove build cache
     Prune(builder_prune::Options),
 }
@@ -242,6 +247,9 @@ impl Command {
                 command: Some(BuildxCommand::Build(options)),
             } => BuilderCommand::Build(options).run(session).await,
             Self::Buildx {
+                command: Some(BuildxCommand::Du(options)),
+            } => BuilderCommand::Du(options).run(session).await,
+            Self::Buildx {
                 command: Some(BuildxCommand::Prune(options)),
             } => BuilderCommand::Prune(options).run(session).await,
             Self::Version(options) => version::run(options, session.client()).await,
@@ -283,6 +291,7 @@ impl BuilderCommand {
     async fn run(self, session: &Session) -> Result<(), Error> {
         match self {
             Self::Build(options) => build::run(*options, || session.client(), &session.credentials()).await,
+            Self::Du(options) => builder_du::run(options, &session.client()?).await,
             Self::Prune(options) => builder_prune::run(options, &session.client()?).await,
         }
     }

@@ -23,6 +23,8 @@ pub(crate) enum Route {
     Distribution(String),
     /// Ours: the manifest as the registry has it.
     RemoteManifest(String),
+    /// Ours: what the build cache holds.
+    Cache,
     Auth,
     Build,
     /// Ours: a build of what a client of this machine hands over.
@@ -87,6 +89,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("POST", ["mica", "debug", build]) => Route::Debug(build.to_string()),
         ("GET", ["mica", "logs"]) => Route::Logs,
         ("GET", ["mica", "logs", build]) => Route::Log(build.to_string()),
+        ("GET", ["mica", "cache"]) => Route::Cache,
         ("GET", ["system", "df"]) => Route::NotYet("showing disk usage"),
         ("GET", ["events"]) => Route::NotYet("the stream of events"),
 
@@ -180,6 +183,7 @@ mod tests {
                 "/mica/manifest/a/b:c",
                 Route::RemoteManifest("a/b:c".into()),
             ),
+            ("GET", "/mica/cache", Route::Cache),
             ("POST", "/auth", Route::Auth),
             ("POST", "/build", Route::Build),
             ("POST", "/mica/build", Route::BuildHere),

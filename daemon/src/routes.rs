@@ -4,6 +4,7 @@ mod archive;
 mod build;
 mod build_input;
 mod build_query;
+mod cache;
 mod containers;
 mod debug;
 pub(crate) mod images;
@@ -94,6 +95,7 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::Build => build::build(call).await,
         Route::BuildHere => build::build_here(call).await,
         Route::BuildPrune => build::prune(call).await,
+        Route::Cache => cache::list(call).await,
         Route::BuildCancel => build::cancel(&call),
         Route::Debug(build) => debug::enter(call, build).await,
         Route::Logs => logs::list(call).await,

@@ -18,7 +18,7 @@ use mica_oci::{
     CacheKey, ChainId, Compression, ContentDigest, Descriptor, DiffId, Digest, ImageId, Index, Manifest, Raw,
     Reference,
 };
-use mica_store::{CacheRecord, Error, FAILPOINTS, Growth, Lease, Store};
+use mica_store::{CacheMount, CacheRecord, Error, FAILPOINTS, Growth, Lease, Seed, Sharing, Store};
 use support::{
     Entry, blob_files, config, fast_folder, gzip, layer, manifest, name, names, noise, scratch_files, tar,
 };
@@ -110,6 +110,53 @@ fn live(store: &Store, log: &mut Log) {
     log.say("lacks", "e", &e.image.id);
     store.prune_cache(&mut |_| true).unwrap();
     store.collect().unwrap();
+    mounts(store);
+}
+
+/// A cache mount that begins with something, one that does not, and their end.
+fn mounts(store: &Store) {
+    let mut fill = |place: &Path| {
+        std::fs::write(place.join("half"), "half").unwrap();
+        std::fs::write(place.join("whole"), "whole").unwrap();
+        Ok(())
+    };
+    for (name, fill) in [
+        ("seeded", Some(&mut fill as &mut Seed<'_, Error>)),
+        ("empty", None),
+    ] {
+        let mount = CacheMount {
+            key: CacheKey(Digest::of(name.as_bytes())),
+            name: name.to_owned(),
+            mode: None,
+            owner: None,
+        };
+        store
+            .cache_mount(&mount, Sharing::Locked, fill, &mut || Ok(()))
+            .unwrap();
+    }
+    store.prune_mounts(&mut |mount| mount.name == "empty").unwrap();
+}
+
+/// Every cache mount is whole, and nothing else lies beside them.
+fn check_mounts(root: &Path, store: &Store) -> Result<(), String> {
+    let entries = store.mount_entries().unwrap();
+    let known: BTreeSet<String> = entries.iter().map(|entry| entry.id.digest().hex()).collect();
+    let folder = root.join("mica/mounts");
+    let there = if folder.is_dir() {
+        names(&folder)
+    } else {
+        BTreeSet::new()
+    };
+    if there != known {
+        return Err(format!("cache mounts {there:?}, known are {known:?}"));
+    }
+    for entry in entries.iter().filter(|entry| entry.name == "seeded") {
+        let inside = names(&folder.join(entry.id.digest().hex()).join("fs"));
+        if inside.len() != 2 {
+            return Err(format!("a cache mount holds {inside:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// A layer's tar, and what its download gives: so long that half of it is kept.
@@ -297,6 +344,7 @@ fn check(root: &Path, promised: &str) -> Result<(), String> {
             _ => named.insert(name(words[1]), None),
         };
     }
+    check_mounts(root, &store)?;
     for (name, id) in &named {
         let found = store.resolve(name).unwrap();
         if found != *id {

@@ -158,6 +158,10 @@ fn a_wrong_dockerfile_is_told_with_its_line() {
             &["line 2", "RUN --device", "not supported yet"],
         ),
         (
+            "FROM scratch\nRUN --mount=type=tmpfs,target=/x,ro true\n",
+            &["line 2", "read-only tmpfs mount", "not supported yet"],
+        ),
+        (
             "FROM scratch\nADD https://example.com/x /x\n",
             &["line 2", "ADD of https://example.com/x", "not supported yet"],
         ),

@@ -4,6 +4,7 @@
 
 mod auth;
 mod build;
+mod cache;
 mod distribution;
 mod error;
 mod image;
@@ -16,6 +17,7 @@ pub use build::{
     BuildInput, BuildLog, BuildPruneReport, ContextInput, DESCRIPTORS_HEADER, DebugReport, DescriptorIndex,
     FOLDER_REFUSED,
 };
+pub use cache::CacheRecord;
 pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform};
 pub use error::ErrorBody;
 pub use image::{

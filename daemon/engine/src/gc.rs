@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use mica_oci::{CacheKey, DiffId};
-use mica_store::CacheEntry;
+use mica_oci::CacheKey;
 
+use crate::cache_list::{CacheItem, CacheKind};
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -20,7 +20,7 @@ pub struct CacheSelection {
     pub ids: Vec<String>,
     /// Pieces of the description; one must be in it.
     pub descriptions: Vec<String>,
-    /// Kinds of records; there is only one, `regular`, so that any other selects nothing.
+    /// Kinds of records, `regular` or `exec.cachemount`; any other selects nothing.
     pub types: Vec<String>,
     /// Whether a build is using it now.
     pub in_use: Option<bool>,
@@ -42,43 +42,40 @@ pub struct PrunedCache {
 }
 
 impl Engine {
-    /// Removes records of the build cache, the least recently used first. Images keep their layers.
+    /// Removes records of the build cache, the least recently used first. Images keep their layers; a cache mount in use
+    /// stays whatever is asked.
     pub fn prune_cache(&self, selection: &CacheSelection) -> Result<PrunedCache, Error> {
         // their layers are in use as long as they are kept
         self.workshop().forget_failed_steps();
-        let images = self.store().images()?;
-        let in_images: HashSet<DiffId> = images
-            .iter()
-            .flat_map(|image| image.config.rootfs.diff_ids.iter().copied())
-            .collect();
-        let mut entries = self.store().cache_entries()?;
-        entries.sort_by_key(|entry| entry.last_used);
-        let mut excess = self.excess(selection, &entries)?;
+        let items = self.cache()?;
+        let mut excess = self.excess(selection, &items)?;
         let mut doomed = HashSet::new();
-        for entry in &entries {
+        for item in &items {
             if excess == Some(0) {
                 break;
             }
-            let shared = in_images.contains(&entry.record.layer);
-            if selection.admits(entry, shared) {
-                doomed.insert(entry.key);
-                excess = excess.map(|bytes| bytes.saturating_sub(entry.size));
+            if selection.admits(item) {
+                doomed.insert((item.kind, item.id));
+                excess = excess.map(|bytes| bytes.saturating_sub(item.size));
             }
         }
-        let pruned = self
+        let steps = self
             .store()
-            .prune_cache(&mut |entry| doomed.contains(&entry.key))?;
+            .prune_cache(&mut |entry| doomed.contains(&(CacheKind::Regular, entry.key)))?;
+        let mounts = self
+            .store()
+            .prune_mounts(&mut |entry| doomed.contains(&(CacheKind::Mount, entry.id)))?;
         Ok(PrunedCache {
-            keys: pruned.keys,
-            bytes: pruned.bytes,
+            keys: [steps.keys, mounts.keys].concat(),
+            bytes: steps.bytes + mounts.bytes,
         })
     }
 
     /// How many bytes have to go at least; `None` if there is no limit to what may go.
-    fn excess(&self, selection: &CacheSelection, entries: &[CacheEntry]) -> Result<Option<u64>, Error> {
+    fn excess(&self, selection: &CacheSelection, items: &[CacheItem]) -> Result<Option<u64>, Error> {
         let mut excess = None;
         if let Some(keep) = selection.keep_bytes {
-            let total: u64 = entries.iter().map(|entry| entry.size).sum();
+            let total: u64 = items.iter().map(|item| item.size).sum();
             excess = Some(total.saturating_sub(keep));
         }
         if let Some(wanted) = selection.free_bytes {
@@ -94,21 +91,17 @@ impl Engine {
 }
 
 impl CacheSelection {
-    fn admits(&self, entry: &CacheEntry, shared: bool) -> bool {
-        let hex = entry.key.digest().hex();
+    fn admits(&self, item: &CacheItem) -> bool {
+        let hex = item.id.digest().hex();
         let any = |wanted: &[String], holds: &dyn Fn(&str) -> bool| {
             wanted.is_empty() || wanted.iter().any(|one| holds(one))
         };
-        // the store calls a layer of an image in use too; here that is "shared", and only a build uses a record
-        let building = entry.in_use && !shared;
-        self.in_use.unwrap_or(false) == building
-            && (self.all || self.shared == Some(true) || !shared)
-            && self.shared.is_none_or(|wanted| wanted == shared)
-            && self.unused_since.is_none_or(|limit| entry.last_used < limit)
+        self.in_use.unwrap_or(false) == item.in_use
+            && (self.all || self.shared == Some(true) || !item.shared)
+            && self.shared.is_none_or(|wanted| wanted == item.shared)
+            && self.unused_since.is_none_or(|limit| item.last_used < limit)
             && any(&self.ids, &|id| hex.starts_with(id.trim_start_matches("sha256:")))
-            && any(&self.types, &|kind| kind == "regular")
-            && any(&self.descriptions, &|part| {
-                entry.record.description.contains(part)
-            })
+            && any(&self.types, &|kind| kind == item.kind.as_str())
+            && any(&self.descriptions, &|part| item.description.contains(part))
     }
 }

@@ -4,6 +4,7 @@
 mod adapters;
 mod bridge;
 mod build;
+mod cache_list;
 mod debug;
 mod engine;
 mod error;
@@ -26,6 +27,7 @@ pub use bridge::{
     events,
 };
 pub use build::{Agent, BuildOutcome, BuildRequest, Input, NetworkMode, Secret, Source, Ulimit};
+pub use cache_list::{CacheItem, CacheKind};
 pub use engine::{Config, Engine};
 pub use error::{Error, Kind};
 pub use gc::{CacheSelection, PrunedCache};

@@ -13,6 +13,7 @@ mod failing;
 mod files;
 mod inline;
 mod model;
+mod mounting;
 mod parallel;
 mod planning;
 mod refusals;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mica_builder::ports::{BaseImage, Executor, Images, PortError, Process};
-use mica_builder::{Builder, Built, Error, Input, Options, Source};
+use mica_builder::ports::{BaseImage, Executor, Images, MountSource, PortError, Process};
+use mica_builder::{Agent, Builder, Built, Error, Input, Options, Secret, Source};
 use mica_layer::{Kind, Policy, Stack, Step, pack};
 use mica_oci::{BuildId, DiffId, Digest, History, ImageConfig, ImageId, Platform, Raw};
 use mica_store::{Lease, Store};
@@ -31,6 +31,9 @@ pub(crate) struct World {
     pub(crate) ran: Mutex<Vec<Process>>,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
     pub(crate) cancel: Cancel,
+    /// What clients hand over.
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) agents: Vec<Agent>,
     /// How many processes came to a meeting.
     pub(crate) meeting: AtomicUsize,
     pub(crate) workshop: mica_builder::Workshop,
@@ -84,6 +87,8 @@ impl World {
             ran: Mutex::default(),
             events: Arc::default(),
             cancel: Cancel::new(),
+            secrets: Vec::new(),
+            agents: Vec::new(),
             meeting: AtomicUsize::new(0),
             workshop: mica_builder::Workshop::default(),
             build_id: Mutex::new(BuildId::fresh()),
@@ -160,7 +165,12 @@ impl World {
             build,
             workshop: &self.workshop,
         };
-        builder.build(options, &[], Input::of(Source::Tar(Box::new(context))))
+        let input = Input {
+            secrets: self.secrets.clone(),
+            agents: self.agents.clone(),
+            ..Input::of(Source::Tar(Box::new(context)))
+        };
+        builder.build(options, &[], input)
     }
 
     /// Builds `dockerfile` with `files` beside it.
@@ -250,6 +260,16 @@ impl World {
         ran.iter().map(|process| process.argv.join(" ")).collect()
     }
 
+    /// What processes wrote to their standard output or error.
+    pub(crate) fn logged(&self) -> String {
+        let events = self.events.lock().unwrap();
+        let bytes = events.iter().filter_map(|event| match event {
+            Event::Log { bytes, .. } => Some(bytes.as_slice()),
+            _ => None,
+        });
+        String::from_utf8(bytes.collect::<Vec<_>>().concat()).unwrap()
+    }
+
     /// What is in a folder of the store.
     pub(crate) fn in_folder(&self, name: &str) -> Vec<String> {
         let mut names: Vec<_> = fs_err::read_dir(self.folder.path().join(name))
@@ -290,6 +310,7 @@ impl Images for World {
 }
 
 /// What a fake process does is written in its last argument, a line each: `write PATH TEXT` (relative to the root),
+/// `keep PATH TEXT` (in a mount), `read PATH` (in a mount; says what is there),
 /// `count PATH` (write how often that was done before), `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`,
 /// `meet COUNT` (wait until as many have begun to wait), `hang` (until it is stopped).
 impl Executor for World {
@@ -312,6 +333,12 @@ impl Executor for World {
             let words: Vec<_> = line.splitn(3, ' ').collect();
             match words.as_slice() {
                 ["write", path, text] => write(&process.upper, path, text),
+                ["keep", path, text] => fs_err::write(host_path(process, path).unwrap(), text).unwrap(),
+                ["read", path] => {
+                    let found = host_path(process, path);
+                    let text = found.map_or("nothing".into(), |path| show(&path));
+                    output(Stream::Stdout, format!("{path}: {text}\n").as_bytes());
+                }
                 ["say", ..] => output(Stream::Stdout, &line.as_bytes()[4..]),
                 ["exit", code] => return Ok(code.parse().unwrap()),
                 ["die"] => return Err("no such device".into()),
@@ -345,6 +372,43 @@ impl Executor for World {
         }
         Ok(0)
     }
+}
+
+/// Where on the host a path is that lies in a mount of a process; the directory it is in has to be there.
+fn host_path(process: &Process, path: &str) -> Option<PathBuf> {
+    let path = Path::new(path);
+    let mount = process
+        .mounts
+        .iter()
+        .rev()
+        .find(|mount| path.starts_with(&mount.target))?;
+    let rest = path.strip_prefix(&mount.target).unwrap();
+    let inside = |start: &Path| match rest.as_os_str().is_empty() {
+        true => start.to_owned(),
+        false => start.join(rest),
+    };
+    match &mount.source {
+        MountSource::Host { path, .. } => Some(inside(path)),
+        MountSource::Layers { lowers, path, .. } => {
+            let path = path.strip_prefix("/").unwrap();
+            let trees = lowers.iter().rev().map(|lower| inside(&lower.join(path)));
+            trees.into_iter().find(|path| path.exists())
+        }
+        _ => None,
+    }
+}
+
+/// What a file holds, or a directory's names.
+fn show(path: &Path) -> String {
+    if !path.is_dir() {
+        return fs_err::read_to_string(path).unwrap_or("nothing".into());
+    }
+    let names = fs_err::read_dir(path).unwrap();
+    let mut names: Vec<_> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names.join(" ")
 }
 
 fn write(upper: &Path, path: &str, text: &str) {

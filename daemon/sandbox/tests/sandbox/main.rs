@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
 
 mod identity;
+mod lending;
 mod lifetime;
 mod mounts;
 mod process;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         process::TESTS,
         identity::TESTS,
         mounts::TESTS,
+        lending::TESTS,
         lifetime::TESTS,
         terminal::TESTS,
     ];
