@@ -35,15 +35,7 @@ pub(super) fn run(options: &Options, call: Call) -> Result<(), Error> {
     };
     let args = build_args(&options.build_arg, |name| std::env::var(name).ok())?;
     let args = arguments(args);
-    let syntax = args.iter().rev().find(|(name, _)| name == "BUILDKIT_SYNTAX");
-    let syntax = syntax
-        .and_then(|(_, value)| value.as_deref())
-        .or(dockerfile.directives.syntax.as_deref());
-    if let Some(name) = syntax.filter(|name| !is_builtin_frontend(name)) {
-        return Err(refused(format!(
-            "syntax \"{name}\" is not built in: only docker/dockerfile frontends are"
-        )));
-    }
+    refuse_foreign(&dockerfile, &args)?;
     let checks = Checks::of(&dockerfile.directives, &args).map_err(|error| refused(error.to_string()))?;
     let host = Platform::host().to_string();
     let target_platform = wanted_platform(options)?.unwrap_or_else(|| host.clone());
@@ -82,6 +74,20 @@ pub(super) fn run(options: &Options, call: Call) -> Result<(), Error> {
             ui::result(ui::printable(&targets_text(&targets)))
         }
     }
+}
+
+/// Fails for a file that is written for another frontend.
+fn refuse_foreign(dockerfile: &Dockerfile, args: &[(String, Option<String>)]) -> Result<(), Error> {
+    let syntax = args.iter().rev().find(|(name, _)| name == "BUILDKIT_SYNTAX");
+    let syntax = syntax
+        .and_then(|(_, value)| value.as_deref())
+        .or(dockerfile.directives.syntax.as_deref());
+    if let Some(name) = syntax.filter(|name| !is_builtin_frontend(name)) {
+        return Err(refused(format!(
+            "syntax \"{name}\" is not built in: only docker/dockerfile frontends are"
+        )));
+    }
+    Ok(())
 }
 
 fn refused(message: String) -> Error {

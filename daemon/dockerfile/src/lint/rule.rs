@@ -114,131 +114,127 @@ impl Rule {
 
     /// Name, the same in an address, description.
     fn texts(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::StageNameCasing => (
-                "StageNameCasing",
-                "stage-name-casing",
-                "Stage names should be lowercase",
-            ),
-            Self::FromAsCasing => (
-                "FromAsCasing",
-                "from-as-casing",
-                "The 'as' keyword should match the case of the 'from' keyword",
-            ),
-            Self::NoEmptyContinuation => (
-                "NoEmptyContinuation",
-                "no-empty-continuation",
-                "Empty continuation lines will become errors in a future release",
-            ),
-            Self::ConsistentInstructionCasing => (
-                "ConsistentInstructionCasing",
-                "consistent-instruction-casing",
-                "All commands within the Dockerfile should use the same casing (either upper or lower)",
-            ),
-            Self::DuplicateStageName => (
-                "DuplicateStageName",
-                "duplicate-stage-name",
-                "Stage names should be unique",
-            ),
-            Self::ReservedStageName => (
-                "ReservedStageName",
-                "reserved-stage-name",
-                "Reserved words should not be used as stage names",
-            ),
-            Self::JsonArgsRecommended => (
-                "JSONArgsRecommended",
-                "json-args-recommended",
-                "JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals",
-            ),
-            Self::MaintainerDeprecated => (
-                "MaintainerDeprecated",
-                "maintainer-deprecated",
-                "The MAINTAINER instruction is deprecated, use a label instead to define an image author",
-            ),
-            Self::UndefinedArgInFrom => (
-                "UndefinedArgInFrom",
-                "undefined-arg-in-from",
-                "FROM command must use declared ARGs",
-            ),
-            Self::WorkdirRelativePath => (
-                "WorkdirRelativePath",
-                "workdir-relative-path",
-                "Relative workdir without an absolute workdir declared within the build can have unexpected results if \
-                 the base image changes",
-            ),
-            Self::UndefinedVar => (
-                "UndefinedVar",
-                "undefined-var",
-                "Variables should be defined before their use",
-            ),
-            _ => self.more_texts(),
-        }
-    }
-
-    /// The second half of the table.
-    fn more_texts(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::MultipleInstructionsDisallowed => (
-                "MultipleInstructionsDisallowed",
-                "multiple-instructions-disallowed",
-                "Multiple instructions of the same type should not be used in the same stage",
-            ),
-            Self::LegacyKeyValueFormat => (
-                "LegacyKeyValueFormat",
-                "legacy-key-value-format",
-                "Legacy key/value format with whitespace separator should not be used",
-            ),
-            Self::InvalidBaseImagePlatform => (
-                "InvalidBaseImagePlatform",
-                "invalid-base-image-platform",
-                "Base image platform does not match expected target platform",
-            ),
-            Self::RedundantTargetPlatform => (
-                "RedundantTargetPlatform",
-                "redundant-target-platform",
-                "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior",
-            ),
-            Self::SecretsUsedInArgOrEnv => (
-                "SecretsUsedInArgOrEnv",
-                "secrets-used-in-arg-or-env",
-                "Sensitive data should not be used in the ARG or ENV commands",
-            ),
-            Self::InvalidDefaultArgInFrom => (
-                "InvalidDefaultArgInFrom",
-                "invalid-default-arg-in-from",
-                "Default value for global ARG results in an empty or invalid base image name",
-            ),
-            Self::FromPlatformFlagConstDisallowed => (
-                "FromPlatformFlagConstDisallowed",
-                "from-platform-flag-const-disallowed",
-                "FROM --platform flag should not use a constant value",
-            ),
-            Self::CopyIgnoredFile => (
-                "CopyIgnoredFile",
-                "copy-ignored-file",
-                "Attempting to Copy file that is excluded by .dockerignore",
-            ),
-            Self::InvalidDefinitionDescription => (
-                "InvalidDefinitionDescription",
-                "invalid-definition-description",
-                "Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`. If \
-                 this is not intended to be a description comment, add an empty line or comment between the \
-                 instruction and the comment.",
-            ),
-            Self::ExposeProtoCasing => (
-                "ExposeProtoCasing",
-                "expose-proto-casing",
-                "Protocol in EXPOSE instruction should be lowercase",
-            ),
-            _ => (
-                "ExposeInvalidFormat",
-                "expose-invalid-format",
-                "IP address and host-port mapping should not be used in EXPOSE instruction. This will become an error \
-                 in a future release",
-            ),
-        }
+        TEXTS[self as usize]
     }
 }
+
+/// Name, the same in an address, and description of every rule, in their order.
+const TEXTS: [(&str, &str, &str); Rule::ALL.len()] = [
+    (
+        "StageNameCasing",
+        "stage-name-casing",
+        "Stage names should be lowercase",
+    ),
+    (
+        "FromAsCasing",
+        "from-as-casing",
+        "The 'as' keyword should match the case of the 'from' keyword",
+    ),
+    (
+        "NoEmptyContinuation",
+        "no-empty-continuation",
+        "Empty continuation lines will become errors in a future release",
+    ),
+    (
+        "ConsistentInstructionCasing",
+        "consistent-instruction-casing",
+        "All commands within the Dockerfile should use the same casing (either upper or lower)",
+    ),
+    (
+        "DuplicateStageName",
+        "duplicate-stage-name",
+        "Stage names should be unique",
+    ),
+    (
+        "ReservedStageName",
+        "reserved-stage-name",
+        "Reserved words should not be used as stage names",
+    ),
+    (
+        "JSONArgsRecommended",
+        "json-args-recommended",
+        "JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals",
+    ),
+    (
+        "MaintainerDeprecated",
+        "maintainer-deprecated",
+        "The MAINTAINER instruction is deprecated, use a label instead to define an image author",
+    ),
+    (
+        "UndefinedArgInFrom",
+        "undefined-arg-in-from",
+        "FROM command must use declared ARGs",
+    ),
+    (
+        "WorkdirRelativePath",
+        "workdir-relative-path",
+        "Relative workdir without an absolute workdir declared within the build can have unexpected results if \
+                 the base image changes",
+    ),
+    (
+        "UndefinedVar",
+        "undefined-var",
+        "Variables should be defined before their use",
+    ),
+    (
+        "MultipleInstructionsDisallowed",
+        "multiple-instructions-disallowed",
+        "Multiple instructions of the same type should not be used in the same stage",
+    ),
+    (
+        "LegacyKeyValueFormat",
+        "legacy-key-value-format",
+        "Legacy key/value format with whitespace separator should not be used",
+    ),
+    (
+        "InvalidBaseImagePlatform",
+        "invalid-base-image-platform",
+        "Base image platform does not match expected target platform",
+    ),
+    (
+        "RedundantTargetPlatform",
+        "redundant-target-platform",
+        "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior",
+    ),
+    (
+        "SecretsUsedInArgOrEnv",
+        "secrets-used-in-arg-or-env",
+        "Sensitive data should not be used in the ARG or ENV commands",
+    ),
+    (
+        "InvalidDefaultArgInFrom",
+        "invalid-default-arg-in-from",
+        "Default value for global ARG results in an empty or invalid base image name",
+    ),
+    (
+        "FromPlatformFlagConstDisallowed",
+        "from-platform-flag-const-disallowed",
+        "FROM --platform flag should not use a constant value",
+    ),
+    (
+        "CopyIgnoredFile",
+        "copy-ignored-file",
+        "Attempting to Copy file that is excluded by .dockerignore",
+    ),
+    (
+        "InvalidDefinitionDescription",
+        "invalid-definition-description",
+        "Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`. If \
+                 this is not intended to be a description comment, add an empty line or comment between the \
+                 instruction and the comment.",
+    ),
+    (
+        "ExposeProtoCasing",
+        "expose-proto-casing",
+        "Protocol in EXPOSE instruction should be lowercase",
+    ),
+    (
+        "ExposeInvalidFormat",
+        "expose-invalid-format",
+        "IP address and host-port mapping should not be used in EXPOSE instruction. This will become an error \
+                 in a future release",
+    ),
+];
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -260,6 +256,10 @@ mod tests {
                 .unwrap();
             assert_eq!(slug.replace('-', ""), rule.name().to_ascii_lowercase());
             assert!(slug.contains('-') && !rule.description().is_empty());
+            assert_eq!(
+                format!("{rule:?}").to_ascii_lowercase(),
+                rule.name().to_ascii_lowercase()
+            );
         }
         let mut names: Vec<_> = Rule::ALL.iter().map(|rule| rule.name()).collect();
         names.sort_unstable();
