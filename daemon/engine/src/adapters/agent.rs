@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -25,6 +25,7 @@ const CHUNK: usize = 16 << 10;
 
 /// A socket at which an agent answers. Dropping it ends all connections.
 pub(super) struct Forwarding {
+    path: PathBuf,
     /// Readable once it is over, for ever.
     end: Arc<OwnedFd>,
     listener: Option<JoinHandle<()>>,
@@ -46,6 +47,7 @@ impl Forwarding {
             .name("agent".to_owned())
             .spawn(move || listen(&socket, &told, &agent))?;
         Ok(Self {
+            path,
             end,
             listener: Some(listener),
         })
@@ -60,6 +62,8 @@ impl Drop for Forwarding {
             // a panic there was reported by the thread itself
             let _ = listener.join();
         }
+        // the step may run once more, and its folder goes in any case
+        let _ = fs_err::remove_file(&self.path);
     }
 }
 
@@ -218,7 +222,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("d".repeat(150));
         fs_err::create_dir(&deep).unwrap();
-        let forwarding = Forwarding::start(&agent(folder.path()), access(), &deep, "agent-0").unwrap();
+        let real = agent(folder.path());
+        let forwarding = Forwarding::start(&real, access(), &deep, "agent-0").unwrap();
         let mode = fs_err::metadata(deep.join("agent-0"))
             .unwrap()
             .permissions()
@@ -250,6 +255,8 @@ mod tests {
             assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
         }
         assert!(UnixStream::connect(&path).is_err());
+        // a step that failed can be entered, with the same place for its socket
+        Forwarding::start(&real, access(), &deep, "agent-0").unwrap();
     }
 
     #[test]
