@@ -1,14 +1,17 @@
 //! Addresses that sources and contexts may be: files on the web and git repositories (dockerfile contract 7.15, 8.1).
 
+mod name;
+
 use std::fmt;
 use std::str::FromStr;
 
 use mica_layer::ImagePath;
 
+use crate::address::name::decode;
 use crate::error::BadAddress;
 
-/// What a file at an address is called that has no name of its own (BuildKit's word).
-const UNNAMED: &str = "__unnamed__";
+pub(crate) use crate::address::name::file_name;
+
 /// The longest address that is taken, in bytes: no server takes a longer one.
 const LONGEST: usize = 8 << 10;
 /// The short form of an address that only contexts may have.
@@ -137,23 +140,6 @@ pub fn shown(address: &str) -> String {
         None => address.to_owned(),
     };
     public.chars().filter(|c| !c.is_control()).take(MOST).collect()
-}
-
-/// What a file at an address is called: the last part of the path, decoded.
-pub(crate) fn file_name(url: &str) -> Vec<u8> {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let path = rest.split_once('/').map_or("", |(_, path)| path);
-    let decoded = decode(path, false).unwrap_or_default();
-    let name = decoded
-        .split(|b| *b == b'/')
-        .rfind(|name| !name.is_empty())
-        .unwrap_or_default();
-    match name {
-        b"" | b"." | b".." => UNNAMED.into(),
-        name if name.contains(&0) => UNNAMED.into(),
-        name => name.to_vec(),
-    }
 }
 
 /// A repository if the path ends in `.git`, else a file.
@@ -333,24 +319,6 @@ fn text(part: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| format!("{part:?} is no text"))
 }
 
-/// Undoes percent-encoding (RFC 3986 section 2.1); in queries a plus is a blank.
-fn decode(text: &str, query: bool) -> Option<Vec<u8>> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let (high, low) = (digit()?, digit()?);
-                u8::try_from(high << 4 | low).ok()?
-            }
-            b'+' if query => b' ',
-            byte => byte,
-        });
-    }
-    Some(decoded)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -463,23 +431,6 @@ mod tests {
     }
 
     #[test]
-    fn files_are_named_by_their_paths() {
-        for (url, name) in [
-            ("http://h/a/b.txt?x=/y", "b.txt"),
-            ("http://h/a/", "a"),
-            ("http://h/", UNNAMED),
-            ("http://h", UNNAMED),
-            ("http://h/a%20b", "a b"),
-            ("http://h/a%2Fb", "b"),
-            ("http://h/..", UNNAMED),
-            ("http://h/x%00", UNNAMED),
-            ("http://h/x%", UNNAMED),
-        ] {
-            assert_eq!(String::from_utf8(file_name(url)).unwrap(), name, "{url}");
-        }
-    }
-
-    #[test]
     fn no_password_is_shown() {
         assert_eq!(shown("https://u:p@h/x@y"), "https://h/x@y");
         assert_eq!(shown("https://h/x@y"), "https://h/x@y");
@@ -496,13 +447,6 @@ mod tests {
                     prop_assert!(git.reference.is_none_or(|name| !name.starts_with('-')));
                 }
             }
-        }
-
-        #[test]
-        fn names_of_files_are_plain(text in ".{0,40}") {
-            let name = file_name(&format!("http://{text}"));
-            prop_assert!(!name.is_empty() && !name.contains(&b'/') && !name.contains(&0));
-            prop_assert!(name != b"." && name != b"..");
         }
 
         #[test]

@@ -174,7 +174,7 @@ fn a_repository_is_fetched_only_if_its_commit_is_another() {
         [ask.clone(), format!("checkout {GIT} a")]
     );
     world.make(&add, &Files::new());
-    assert_eq!(world.remotes.fetches(), [ask.clone()]);
+    assert_eq!(world.remotes.fetches(), std::slice::from_ref(&ask));
     world
         .remotes
         .commit(GIT, "main", &commit('b'), Files::new().file("new", ""));

@@ -11,12 +11,17 @@ use mica_store::{Lease, Store};
 
 use crate::files::{Files, path};
 
+/// A file's bytes, and when they changed.
+type Dated = (Vec<u8>, Option<i64>);
+/// A branch's name, its commit, and the files of that.
+type Branch = (String, String, Files);
+
 /// Fetches what a test put where.
 pub(crate) struct Remotes {
     store: Store,
-    files: Mutex<BTreeMap<String, (Vec<u8>, Option<i64>)>>,
+    files: Mutex<BTreeMap<String, Dated>>,
     /// By address: branches with their commits, and the files of each commit.
-    repositories: Mutex<BTreeMap<String, Vec<(String, String, Files)>>>,
+    repositories: Mutex<BTreeMap<String, Vec<Branch>>>,
     pub(crate) layout: Mutex<Option<BaseImage>>,
     /// What was fetched, in order: `file URL`, `ask REMOTE`, `checkout REMOTE COMMIT`.
     pub(crate) fetched: Mutex<Vec<String>>,
