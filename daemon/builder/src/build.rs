@@ -8,17 +8,18 @@ use mica_store::Store;
 use mica_task::{Cancel, Event, Reporter};
 
 use crate::assemble::assemble;
-use crate::context::Context;
 use crate::error::{Error, StepError};
 use crate::findings::{Known, violation};
 use crate::inline;
 use crate::input::Input;
 use crate::layers::Layers;
+use crate::named::{Named, Opener};
 use crate::ops::config::Scope;
+use crate::ops::remote::Remotes;
 use crate::ops::run::is_proxy;
 use crate::options::Options;
 use crate::plan::{Plan, is_automatic};
-use crate::ports::{Executor, Images};
+use crate::ports::{Executor, Fetch, Images};
 use crate::refuse::refuse_unsupported;
 use crate::site::Site;
 use crate::verify;
@@ -33,6 +34,8 @@ pub struct Builder<'a> {
     pub images: &'a dyn Images,
     /// Who runs processes.
     pub executor: &'a dyn Executor,
+    /// Who fetches what lies at addresses.
+    pub fetch: &'a dyn Fetch,
     /// Who wants to know.
     pub reporter: &'a Reporter,
     /// When to stop.
@@ -56,10 +59,19 @@ impl Builder<'_> {
     /// Builds the image that `options` ask for from what a client hands over, and gives it `tags`.
     pub fn build(&self, options: &Options, tags: &[Reference], input: Input) -> Result<Built, Error> {
         let lease = self.store.lease();
-        let context = Context::open(input.context, input.dockerfile, self.store, &lease, self.cancel)?;
+        let remotes = Remotes {
+            fetch: self.fetch,
+            store: self.store,
+            lease: &lease,
+            cancel: self.cancel,
+            reporter: self.reporter,
+            step: None,
+        };
+        let named = Named::new(input.named)?;
+        let context = Opener::new(remotes, self.images, options).main(input.context, input.dockerfile)?;
         let (name, bytes) = context.dockerfile(&options.dockerfile)?;
         let dockerfile = parse(&name, &bytes, options)?;
-        let plan = Plan::new(&dockerfile, options)?;
+        let plan = Plan::new(&dockerfile, options, &named.names)?;
         refuse_unsupported(&dockerfile, &plan)?;
         self.refuse_run(&dockerfile, &plan)?;
         let tree = context.tree(&name, options.filter_context)?;
@@ -87,6 +99,14 @@ impl Builder<'_> {
         for name in &options.cache_from {
             self.take_cache(name, options, &layers);
         }
+        let opener = Opener::new(
+            Remotes {
+                cancel: &cancel,
+                ..remotes
+            },
+            self.images,
+            options,
+        );
         let carry_out = |options: &Options, layers: &Layers<'_>| {
             let scope = Scope {
                 globals: &plan.globals,
@@ -98,13 +118,14 @@ impl Builder<'_> {
                 scope,
                 layers,
                 executor: self.executor,
+                fetch: self.fetch,
                 reporter: self.reporter,
                 workshop: self.workshop,
                 build: self.build,
                 secrets: &input.secrets,
                 agents: &input.agents,
             };
-            let state = Walk::new(&dockerfile, &tree, self.images, site).run()?;
+            let state = Walk::new(&dockerfile, &tree, (&named, &opener), self.images, site).run()?;
             self.cancel.check()?;
             let mut config = assemble(&state, &options.labels, epoch);
             if options
@@ -153,11 +174,11 @@ impl Builder<'_> {
 
 impl Builder<'_> {
     /// Fails at the first RUN where no process can be run, before anything else is done.
-    fn refuse_run(&self, dockerfile: &Dockerfile, plan: &Plan) -> Result<(), Error> {
+    fn refuse_run(&self, dockerfile: &Dockerfile, plan: &Plan<'_>) -> Result<(), Error> {
         let instructions = plan
             .order
             .iter()
-            .flat_map(|stage| &dockerfile.stages[*stage].instructions);
+            .flat_map(|stage| plan.instructions(dockerfile, *stage));
         let mut runs = instructions.filter(|located| matches!(located.instruction, Instruction::Run(_)));
         match runs.next().map(|located| (located, self.executor.ready())) {
             Some((located, Err(reason))) => {

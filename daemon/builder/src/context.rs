@@ -36,6 +36,8 @@ pub(crate) struct Context {
     dockerfile: Option<Vec<u8>>,
     /// Whether it is the client's own folder, of which nothing was left out yet.
     is_folder: bool,
+    /// Whether its ignore file means anything.
+    ignores: bool,
     _work: Option<WorkDir>,
     _folder: Option<OpenFolder>,
 }
@@ -55,6 +57,11 @@ impl Context {
             Source::Folder(folder) => Self::look_into(folder, store)?,
             other => return Err(Error::Source(format!("{other:?}"))),
         };
+        context.with_dockerfile(dockerfile)
+    }
+
+    /// The same context with a Dockerfile that comes apart from it, if there is one.
+    pub(crate) fn with_dockerfile(self, dockerfile: Option<Vec<u8>>) -> Result<Self, Error> {
         if dockerfile
             .as_ref()
             .is_some_and(|bytes| bytes.len() as u64 > TEXT_LIMIT)
@@ -65,8 +72,8 @@ impl Context {
             });
         }
         Ok(Self {
-            dockerfile,
-            ..context
+            dockerfile: dockerfile.or(self.dockerfile),
+            ..self
         })
     }
 
@@ -75,6 +82,7 @@ impl Context {
             view,
             dockerfile: None,
             is_folder: false,
+            ignores: true,
             _work: None,
             _folder: None,
         }
@@ -95,7 +103,7 @@ impl Context {
     }
 
     /// Receives a context: a tar in any compression. No bytes at all are an empty context.
-    fn receive(
+    pub(crate) fn receive(
         input: impl Read + 'static,
         store: &Store,
         lease: &Lease,
@@ -119,6 +127,36 @@ impl Context {
             _work: Some(work),
             ..Self::of(Arc::new(TarView::new(Arc::new(file), Arc::new(index), 0)))
         })
+    }
+
+    /// A context that lies in the store, of which nothing is left out.
+    pub(crate) fn of_view(view: Arc<dyn LayerView>) -> Self {
+        Self {
+            ignores: false,
+            ..Self::of(view)
+        }
+    }
+
+    /// What lies at an address and is no archive: a Dockerfile without files beside it.
+    pub(crate) fn of_dockerfile(bytes: Vec<u8>) -> Self {
+        Self {
+            dockerfile: Some(bytes),
+            ..Self::empty()
+        }
+    }
+
+    /// Whether there are no files in it, but a Dockerfile.
+    pub(crate) fn is_dockerfile(&self) -> bool {
+        self.dockerfile.is_some()
+    }
+
+    /// The same context, whatever its ignore file says.
+    #[must_use]
+    pub(crate) fn without_ignore_file(self) -> Self {
+        Self {
+            ignores: false,
+            ..self
+        }
     }
 
     /// Reads the Dockerfile `name`; gives its real name too.
@@ -167,6 +205,9 @@ impl Context {
 
     /// What its ignore file leaves out, and that file's name; `None` if there is no such file.
     pub(crate) fn ignore_file(&self, dockerfile: &str) -> Result<Option<(String, IgnorePatterns)>, Error> {
+        if !self.ignores {
+            return Ok(None);
+        }
         let own = format!("{dockerfile}{IGNORE_FILE}");
         // a Dockerfile that comes apart has no file beside it
         let beside = match self.dockerfile {

@@ -3,6 +3,16 @@
 use mica_dockerfile::{BadPattern, ExpandError, MountError, ParseError};
 use thiserror::Error;
 
+/// A text that should have been an address.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("cannot fetch from {address:?}: {reason}")]
+pub struct BadAddress {
+    /// The text, without what may be a password.
+    pub address: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 /// Why an image could not be built.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -79,9 +89,30 @@ pub enum Error {
     /// The uploaded context broke off, or is in no known compression.
     #[error("cannot read the build context")]
     ContextIo(#[source] std::io::Error),
-    /// A context of a kind that nobody can read yet.
-    #[error("a context of this kind is not supported yet: {0}")]
+    /// A context of a kind that cannot be used in this place.
+    #[error("a context of this kind cannot be the build context: {0}")]
     Source(String),
+    /// The address of a context is none.
+    #[error(transparent)]
+    Address(#[from] BadAddress),
+    /// What a context's address leads to could not be fetched or used.
+    #[error("cannot use the context at {address}")]
+    RemoteContext {
+        /// The address, without what may be a password.
+        address: String,
+        /// What is wrong.
+        #[source]
+        problem: StepError,
+    },
+    /// A named context is called something that no stage or image can be called, or is of no use.
+    #[error("--build-context {name}")]
+    NamedContext {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        #[source]
+        problem: StepError,
+    },
     /// The store failed.
     #[error("cannot use the store")]
     Store(#[from] mica_store::Error),
@@ -176,6 +207,12 @@ pub enum StepError {
     /// The base image, or the one of `--from`, is not there.
     #[error(transparent)]
     Image(Box<dyn std::error::Error + Send + Sync>),
+    /// A source that should have been an address is none.
+    #[error(transparent)]
+    Address(#[from] BadAddress),
+    /// What lies at an address could not be fetched.
+    #[error(transparent)]
+    Fetch(Box<dyn std::error::Error + Send + Sync>),
     /// The process could not be started.
     #[error(transparent)]
     Execute(Box<dyn std::error::Error + Send + Sync>),

@@ -14,7 +14,7 @@ use crate::plan::{Base, Plan};
 /// What is known of a build when its Dockerfile is checked.
 pub(crate) struct Known<'a> {
     pub(crate) store: &'a Store,
-    pub(crate) plan: &'a Plan,
+    pub(crate) plan: &'a Plan<'a>,
     pub(crate) options: &'a Options,
     pub(crate) ignore: Option<&'a IgnorePatterns>,
 }

@@ -1,5 +1,6 @@
 //! Dockerfile to image: plan, cache keys, steps. Blocking; knows no HTTP, no registry, no sandbox.
 
+mod address;
 mod assemble;
 mod build;
 mod changes;
@@ -15,6 +16,7 @@ mod inputs;
 mod key;
 mod layers;
 mod mode;
+mod named;
 mod once;
 mod ops;
 mod options;
@@ -33,7 +35,7 @@ mod workshop;
 
 pub use build::{Builder, Built};
 pub use changes::apply_changes;
-pub use error::{Error, StepError};
+pub use error::{BadAddress, Error, StepError};
 pub use failed::{Entry, FailedStep, Occupied};
 pub use input::{Agent, Input, Secret, Source};
 pub use options::Options;

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mica_dockerfile::{ArgDecl, Dockerfile, Instruction, Stage, expand_word};
+use mica_dockerfile::{ArgDecl, Dockerfile, Instruction, Located, Stage, expand_word};
 use mica_oci::Platform;
 
 use crate::environment::Environment;
 use crate::error::{Error, StepError};
+use crate::named::Names;
 use crate::options::Options;
 
 /// What a stage starts from.
@@ -16,6 +17,13 @@ pub(crate) enum Base {
     Scratch,
     /// An earlier stage, by number.
     Stage(usize),
+    /// A named context, by number.
+    Named {
+        /// Which.
+        context: usize,
+        /// What it is used for.
+        platform: Platform,
+    },
     /// An image.
     Image {
         /// Its name, expanded.
@@ -30,13 +38,15 @@ pub(crate) enum Base {
 pub(crate) enum From {
     /// An earlier stage, by number.
     Stage(usize),
+    /// A named context, by number.
+    Named(usize),
     /// An image.
     Image(String),
 }
 
 /// The stages of a build that are needed, in an order in which each comes after what it needs.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Plan<'a> {
     /// The stages' numbers in the Dockerfile, ascending; the last is the target.
     pub order: Vec<usize>,
     /// What every stage is based on, by number; stages that are not needed have what could be found out.
@@ -52,11 +62,16 @@ pub(crate) struct Plan {
     /// The platform the image is for.
     pub platform: Platform,
     names: Vec<Option<String>>,
+    contexts: &'a Names,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// Plans the build of `dockerfile`. Fails on what can never work, such as a stage copying from itself.
-    pub(crate) fn new(dockerfile: &Dockerfile, options: &Options) -> Result<Self, Error> {
+    pub(crate) fn new(
+        dockerfile: &Dockerfile,
+        options: &Options,
+        contexts: &'a Names,
+    ) -> Result<Self, Error> {
         let platform = options.platform.clone().unwrap_or_else(Platform::host);
         let names: Vec<_> = dockerfile
             .stages
@@ -74,6 +89,7 @@ impl Plan {
             first_steps: BTreeMap::new(),
             platform,
             names,
+            contexts,
         };
         // a stage that is not needed may have a base that cannot be expanded
         let mut failures = BTreeMap::new();
@@ -95,7 +111,7 @@ impl Plan {
         plan.steps = count(dockerfile.globals.len());
         for number in &plan.order {
             plan.first_steps.insert(*number, plan.steps);
-            plan.steps += count(dockerfile.stages[*number].instructions.len() + 1);
+            plan.steps += count(plan.instructions(dockerfile, *number).len() + 1);
         }
         plan.steps += u32::from(!options.labels.is_empty());
         Ok(plan)
@@ -104,6 +120,23 @@ impl Plan {
     /// The number of the stage that is built.
     pub(crate) fn target(&self) -> usize {
         self.order.last().copied().unwrap_or_default()
+    }
+
+    /// What is carried out in a stage: nothing in one whose place a named context takes.
+    pub(crate) fn instructions<'d>(&self, dockerfile: &'d Dockerfile, stage: usize) -> &'d [Located] {
+        match self.is_replaced(stage) {
+            true => &[],
+            false => &dockerfile.stages[stage].instructions,
+        }
+    }
+
+    fn is_replaced(&self, stage: usize) -> bool {
+        let name = self.names[stage].as_deref();
+        let platform = match &self.bases[stage] {
+            Base::Named { platform, .. } => platform,
+            _ => return false,
+        };
+        name.is_some_and(|name| self.contexts.find(name, platform).is_some())
     }
 
     /// The number of a stage's FROM among the steps, from 0; `None` for a stage that is not among those needed.
@@ -125,6 +158,9 @@ impl Plan {
 
     /// What `--from=name` means in stage `here`.
     pub(crate) fn from(&self, name: &str, here: usize) -> Result<From, StepError> {
+        if let Some(context) = self.contexts.find(name, &self.platform) {
+            return Ok(From::Named(context));
+        }
         let lower = name.to_ascii_lowercase();
         let named = |number: &usize| self.names[*number].as_deref() == Some(&lower);
         if let Some(stage) = (0..here).rev().find(named) {
@@ -188,6 +224,18 @@ impl Plan {
             }
             None => None,
         };
+        // a stage that a context takes the place of is that context
+        let used = platform.as_ref().unwrap_or(&self.platform);
+        let own = self.names[number].as_deref();
+        let context = own
+            .and_then(|own| self.contexts.find(own, used))
+            .or_else(|| self.contexts.find(&name, used));
+        if let Some(context) = context {
+            return Ok(Base::Named {
+                context,
+                platform: used.clone(),
+            });
+        }
         if let Some(stage) = (0..number)
             .rev()
             .find(|n| self.names[*n].as_deref() == Some(name.as_str()))
@@ -220,13 +268,13 @@ impl Plan {
             if let Base::Stage(base) = self.bases[number] {
                 open.push(base);
             }
-            for located in &stage.instructions {
+            for located in self.instructions(dockerfile, number) {
                 let origins = self
                     .origins(&located.instruction, number)
                     .map_err(|e| e.at(located.span.start, &located.source))?;
                 open.extend(origins.iter().filter_map(|origin| match origin {
                     From::Stage(from) => Some(*from),
-                    From::Image(_) => None,
+                    From::Named(_) | From::Image(_) => None,
                 }));
             }
         }
@@ -236,7 +284,7 @@ impl Plan {
     /// The stages that a RUN of the plan mounts, whose layers are then wanted as trees.
     fn mounted(&self, dockerfile: &Dockerfile) -> BTreeSet<usize> {
         let instructions = self.order.iter().flat_map(|stage| {
-            let instructions = dockerfile.stages[*stage].instructions.iter();
+            let instructions = self.instructions(dockerfile, *stage).iter();
             instructions.map(move |located| (*stage, &located.instruction))
         });
         instructions
@@ -245,7 +293,7 @@ impl Plan {
             .flat_map(|(stage, instruction)| self.origins(instruction, stage).unwrap_or_default())
             .filter_map(|origin| match origin {
                 From::Stage(stage) => Some(stage),
-                From::Image(_) => None,
+                From::Named(_) | From::Image(_) => None,
             })
             .collect()
     }
@@ -254,7 +302,7 @@ impl Plan {
     fn note_runs(&mut self, dockerfile: &Dockerfile) {
         let mounted = self.mounted(dockerfile);
         for number in self.order.iter().rev() {
-            let instructions = &dockerfile.stages[*number].instructions;
+            let instructions = self.instructions(dockerfile, *number);
             let own = instructions
                 .iter()
                 .rposition(|located| matches!(located.instruction, Instruction::Run(_)));

@@ -1,12 +1,16 @@
-//! What the builder needs of others: base images, and someone to run a process.
+//! What the builder needs of others: base images, what lies at addresses, and someone to run a process.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use mica_oci::{DiffId, ImageConfig, ImageId, Platform};
+use mica_layer::ImagePath;
+use mica_oci::{DiffId, Digest, ImageConfig, ImageId, Platform};
 use mica_store::Lease;
 use mica_task::{Cancel, Stream};
 
 use crate::input::{Agent, Secret};
+
+pub use crate::address::{Commit, GitAddress, shown as shown_address};
 
 /// The error of a port, to be shown as it is.
 pub type PortError = Box<dyn std::error::Error + Send + Sync>;
@@ -31,6 +35,52 @@ pub trait Images: Send + Sync {
         platform: Option<&Platform>,
         lease: &Lease,
         cancel: &Cancel,
+    ) -> Result<BaseImage, PortError>;
+}
+
+/// What every fetch is told.
+pub struct Errand<'a> {
+    /// Holds what comes of it.
+    pub lease: &'a Lease,
+    /// When to stop.
+    pub cancel: &'a Cancel,
+    /// Hears now and then how many bytes came, and of how many where that is known.
+    pub tell: &'a (dyn Fn(u64, Option<u64>) + Sync),
+}
+
+/// A file that was fetched, in a layer of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// The layer.
+    pub layer: DiffId,
+    /// Where it is in the layer.
+    pub path: ImagePath,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// When the server says that it changed last, in seconds since 1970.
+    pub modified: Option<i64>,
+}
+
+/// Fetches what is not in the context. Nothing of it is unpacked or carried out.
+pub trait Fetch: Send + Sync {
+    /// The file at an http or https address, asked for again only as far as the server says that it changed, and not at
+    /// all where a file with the digest `expected` came from there before. A file with another digest is an error.
+    fn file(&self, url: &str, expected: Option<Digest>, errand: &Errand<'_>)
+    -> Result<RemoteFile, PortError>;
+
+    /// The commit that an address means now. One that does not begin with the address's checksum is an error.
+    fn commit(&self, git: &GitAddress, errand: &Errand<'_>) -> Result<Commit, PortError>;
+
+    /// All files of a commit as a layer, those of its submodules included if the address asks for them.
+    fn checkout(&self, git: &GitAddress, commit: &Commit, errand: &Errand<'_>) -> Result<DiffId, PortError>;
+
+    /// An image of an OCI layout, taken into the store without a name: `image` is its tag or digest, the only one if `None`.
+    fn layout(
+        &self,
+        folder: &OwnedFd,
+        image: Option<&str>,
+        platform: &Platform,
+        errand: &Errand<'_>,
     ) -> Result<BaseImage, PortError>;
 }
 

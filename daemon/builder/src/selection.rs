@@ -174,7 +174,8 @@ impl Tree {
         Ok(hasher.finish())
     }
 
-    fn digest_file(
+    /// Adds one file to a digest.
+    pub(crate) fn digest_file(
         &self,
         relative: &ImagePath,
         path: &ImagePath,
@@ -271,13 +272,15 @@ impl Excludes {
             .map_err(|_| StepError::Invalid(format!("--exclude={}: not a valid pattern", named())))
     }
 
-    fn excludes(&self, path: &ImagePath) -> bool {
+    /// Whether a path is left out.
+    pub(crate) fn excludes(&self, path: &ImagePath) -> bool {
         self.0
             .as_ref()
             .is_some_and(|patterns| patterns.excludes(&String::from_utf8_lossy(path.as_bytes())))
     }
 
-    fn may_reinclude_below(&self, path: &ImagePath) -> bool {
+    /// Whether something below a directory that is left out may be wanted again.
+    pub(crate) fn may_reinclude_below(&self, path: &ImagePath) -> bool {
         self.0
             .as_ref()
             .is_some_and(|patterns| patterns.may_reinclude_below(&String::from_utf8_lossy(path.as_bytes())))
@@ -285,7 +288,7 @@ impl Excludes {
 }
 
 /// Whether a text is a pattern rather than a path; an escaped character is not one (BuildKit's rule).
-fn has_wildcard(text: &str) -> bool {
+pub(crate) fn has_wildcard(text: &str) -> bool {
     let mut escaped = false;
     text.bytes().any(|b| {
         let wild = !escaped && matches!(b, b'*' | b'?' | b'[');

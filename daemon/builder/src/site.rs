@@ -12,21 +12,24 @@ use crate::inputs::Inputs;
 use crate::key::StepKey;
 use crate::layers::{Form, Layers, Order};
 use crate::ops::config::Scope;
+use crate::ops::remote::Remotes;
 use crate::plan::Plan;
-use crate::ports::Executor;
+use crate::ports::{Executor, Fetch};
 use crate::state::State;
 use crate::workshop::Workshop;
 
 /// Where a step is carried out.
 pub(crate) struct Site<'a> {
     /// What the build needs.
-    pub plan: &'a Plan,
+    pub plan: &'a Plan<'a>,
     /// What words can refer to.
     pub scope: Scope<'a>,
     /// Where layers go.
     pub layers: &'a Layers<'a>,
     /// Who runs processes.
     pub executor: &'a dyn Executor,
+    /// Who fetches what is not in the context.
+    pub fetch: &'a dyn Fetch,
     /// Who wants to know.
     pub reporter: &'a Reporter,
     /// What it shares with other builds.
@@ -208,6 +211,18 @@ impl Site<'_> {
     pub(crate) fn note(&self, place: Place, text: String) {
         let step = Some(place.step);
         self.reporter.report(Event::Note { step, text });
+    }
+
+    /// Fetches for a step.
+    pub(crate) fn remotes(&self, place: Place) -> Remotes<'_> {
+        Remotes {
+            fetch: self.fetch,
+            store: self.layers.store,
+            lease: self.layers.lease,
+            cancel: self.layers.cancel,
+            reporter: self.reporter,
+            step: Some(place.step),
+        }
     }
 
     /// Whether a step is done again whatever was done before: `--no-cache`, or `--no-cache-filter` with its stage.

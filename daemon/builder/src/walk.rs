@@ -12,6 +12,7 @@ use mica_task::{Event, StepId};
 
 use crate::assemble::assemble;
 use crate::error::{Error, StepError};
+use crate::named::{Named, Opened, Opener};
 use crate::once::Once;
 use crate::ops::transfer::{Origin, Transfer};
 use crate::ops::{config, run, transfer, workdir};
@@ -29,6 +30,7 @@ const STAGES_AT_ONCE: usize = 64;
 pub(crate) struct Walk<'a> {
     dockerfile: &'a Dockerfile,
     context: &'a Tree,
+    named: (&'a Named, &'a Opener<'a>),
     images: &'a dyn Images,
     site: Site<'a>,
     /// Steps so far that have no number of their own.
@@ -47,12 +49,14 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(
         dockerfile: &'a Dockerfile,
         context: &'a Tree,
+        named: (&'a Named, &'a Opener<'a>),
         images: &'a dyn Images,
         site: Site<'a>,
     ) -> Self {
         Self {
             dockerfile,
             context,
+            named,
             images,
             site,
             surplus: AtomicU32::new(0),
@@ -119,11 +123,12 @@ impl<'a> Walk<'a> {
         let first = self.site.plan.first_step(number);
         let step = self.start(&stage.source, first);
         let (mut state, shown) = self
-            .base(number)
+            .base(number, step)
             .map_err(|problem| self.fail(step, problem, stage.span.start, &stage.source))?;
         self.done(step, false, shown);
         self.triggers(number, stage, &mut state)?;
-        for ((instruction, located), offset) in stage.instructions.iter().enumerate().zip(1..) {
+        let instructions = self.site.plan.instructions(self.dockerfile, number);
+        for ((instruction, located), offset) in instructions.iter().enumerate().zip(1..) {
             let step = self.start(&located.source, first.map(|first| first + offset));
             let place = Place {
                 stage: number,
@@ -162,11 +167,22 @@ impl<'a> Walk<'a> {
     }
 
     /// What a stage starts from, and the twelve digits that name it.
-    fn base(&self, stage: usize) -> Result<(State, String), StepError> {
+    fn base(&self, stage: usize, step: StepId) -> Result<(State, String), StepError> {
         Ok(match &self.site.plan.bases[stage] {
             Base::Scratch => (State::scratch(&self.site.plan.platform), String::new()),
             Base::Stage(below) => {
                 let state = State::on(&*self.finished(*below)?);
+                let shown = self.digest(&state).short();
+                (state, shown)
+            }
+            Base::Named { context, platform } => {
+                let place = Place {
+                    stage,
+                    instruction: 0,
+                    step,
+                    alike: Digest::of(self.dockerfile.stages[stage].source.as_bytes()),
+                };
+                let state = self.on_context(*context, platform, place)?;
                 let shown = self.digest(&state).short();
                 (state, shown)
             }
@@ -176,6 +192,23 @@ impl<'a> Walk<'a> {
                 (State::of(image), shown)
             }
         })
+    }
+
+    /// A stage that starts from a named context: an image with all that it says, or files as the only layer of an image
+    /// that says nothing.
+    fn on_context(&self, context: usize, platform: &Platform, place: Place) -> Result<State, StepError> {
+        let (named, opener) = self.named;
+        let opened = named.get(context, opener, platform)?;
+        let tree = match &*opened {
+            Opened::Image(image) => return Ok(State::of(BaseImage::clone(image))),
+            Opened::Files { tree, .. } => tree.clone(),
+        };
+        let mut state = State::scratch(platform);
+        let all = ["/".to_owned()];
+        let what = Transfer::of_all(&all);
+        let (outcome, created_by) = transfer::step(&what, &Origin::Files(tree), &state, &self.site, place)?;
+        state.note_layer(created_by, &outcome);
+        Ok(state)
     }
 
     /// An earlier stage, once it is there. One that only a trigger names is carried out now.
@@ -280,6 +313,13 @@ impl<'a> Walk<'a> {
     fn origin_of(&self, from: From, name: &str) -> Result<Origin<'a>, StepError> {
         let (layers, place) = match from {
             From::Stage(number) => (self.finished(number)?.layers.clone(), format!("stage {name:?}")),
+            From::Named(context) => {
+                let (named, opener) = self.named;
+                match &*named.get(context, opener, &self.site.plan.platform)? {
+                    Opened::Files { tree, .. } => return Ok(Origin::Files(tree.clone())),
+                    Opened::Image(image) => (image.layers.clone(), format!("build context {name:?}")),
+                }
+            }
             From::Image(image) => (self.image(&image, None)?.layers, format!("image {image}")),
         };
         Ok(Origin::Layers { layers, place })

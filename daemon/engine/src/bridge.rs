@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use mica_task::{Cancel, Event, Reporter};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::error::Error;
 
@@ -206,20 +207,69 @@ pub(crate) fn pieces(
 /// How often a thread that waits for a socket looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Waits, on a thread that [`blocking`] started, for something that awaits sockets; gives up once the work is cancelled.
-pub(crate) fn wait<T>(cancel: &Cancel, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = Handle::try_current().map_err(|_| Error::Worker)?;
-    runtime.block_on(async {
-        let given_up = async {
-            while !cancel.is_cancelled() {
-                tokio::time::sleep(LOOK).await;
+/// What drives sockets, for threads that are none of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Runtime(Option<Handle>);
+
+/// Work that goes on beside the thread that started it, and stops when this is dropped.
+pub(crate) struct Beside<T>(JoinHandle<T>);
+
+impl<T> Drop for Beside<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Runtime {
+    /// The one of this thread, which [`blocking`] started.
+    pub(crate) fn current() -> Self {
+        Self(Handle::try_current().ok())
+    }
+
+    fn handle(&self) -> Result<&Handle, Error> {
+        self.0.as_ref().ok_or(Error::Worker)
+    }
+
+    /// Waits for something that awaits sockets; gives up once the work is cancelled.
+    pub(crate) fn wait<T>(
+        &self,
+        cancel: &Cancel,
+        future: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.handle()?.block_on(async {
+            let given_up = async {
+                while !cancel.is_cancelled() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            tokio::select! {
+                result = future => result,
+                () = given_up => Err(Error::Cancelled),
             }
-        };
-        tokio::select! {
-            result = future => result,
-            () = given_up => Err(Error::Cancelled),
-        }
-    })
+        })
+    }
+
+    /// Starts something that awaits sockets.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<Beside<T>, Error> {
+        Ok(Beside(self.handle()?.spawn(future)))
+    }
+
+    /// Waits for what was started.
+    pub(crate) fn finish<T>(&self, cancel: &Cancel, mut beside: Beside<T>) -> Result<T, Error> {
+        self.wait(cancel, async { (&mut beside.0).await.map_err(|_| Error::Worker) })
+    }
+
+    /// The next of what comes through a channel; `None` once nothing more can come.
+    pub(crate) fn next<T>(
+        &self,
+        cancel: &Cancel,
+        channel: &mut mpsc::Receiver<T>,
+    ) -> Result<Option<T>, Error> {
+        self.wait(cancel, async { Ok(channel.recv().await) })
+    }
 }
 
 /// Events of work on a thread, for a socket.

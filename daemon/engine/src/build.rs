@@ -7,7 +7,9 @@ use mica_registry::Credentials;
 use mica_task::{Cancel, Event, Reporter};
 
 use crate::adapters::exec::SandboxExecutor;
+use crate::adapters::fetch::Fetcher;
 use crate::adapters::images::BaseImages;
+use crate::bridge::Runtime;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::log::BuildLog;
@@ -134,6 +136,7 @@ impl Engine {
             platform: request.platform,
             filter_context: request.filter_context,
         };
+        let runtime = Runtime::current();
         let builder = Builder {
             store: self.store(),
             images: &BaseImages {
@@ -141,6 +144,11 @@ impl Engine {
                 pull: request.pull,
                 credentials: &request.credentials,
                 reporter,
+                runtime: &runtime,
+            },
+            fetch: &Fetcher {
+                engine: self,
+                runtime: &runtime,
             },
             executor: &SandboxExecutor {
                 helper: &self.config().helper,

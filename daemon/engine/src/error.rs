@@ -140,6 +140,57 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What was fetched cannot be made a layer.
+    #[error("cannot keep what was fetched from {address}")]
+    Keep {
+        /// Where it lies.
+        address: String,
+        /// Why.
+        #[source]
+        source: mica_layer::Error,
+    },
+    /// What lies at an address is not what it was said to be.
+    #[error("digest mismatch for {address}: expected {expected}, got {actual}")]
+    OtherContent {
+        /// Where it lies.
+        address: String,
+        /// What was asked for.
+        expected: String,
+        /// What is there.
+        actual: String,
+    },
+    /// The program that fetches repositories is not there.
+    #[error(
+        "git is needed to fetch {address}, and there is none on this machine: install it (Debian: apt-get install git)"
+    )]
+    NoGit {
+        /// The repository.
+        address: String,
+    },
+    /// Git could not do what it was asked for.
+    #[error("cannot {action} {address}: {said}")]
+    Git {
+        /// What was being done.
+        action: &'static str,
+        /// The repository.
+        address: String,
+        /// The end of what it said.
+        said: String,
+    },
+    /// A repository has no such branch, tag or commit.
+    #[error("repository {address} does not contain ref {reference}")]
+    NoReference {
+        /// The repository.
+        address: String,
+        /// What was asked for.
+        reference: String,
+    },
+    /// A folder is no OCI layout, or does not have the image.
+    #[error("cannot use the OCI layout: {reason}")]
+    Layout {
+        /// What is wrong.
+        reason: String,
+    },
     /// What was to be imported is no archive.
     #[error("cannot import the archive")]
     Import(#[source] mica_layer::Error),
@@ -300,7 +351,14 @@ impl Error {
             Self::LoginRefused { .. } => Kind::Unauthorized,
             Self::Scratch | Self::PushDenied { .. } => Kind::Forbidden,
             Self::Import(error) if caused_by_cancel(error) => Kind::Cancelled,
+            Self::Keep { source, .. } if caused_by_cancel(source) => Kind::Cancelled,
+            Self::NoReference { .. } => Kind::NotFound,
+            Self::NoGit { .. } => Kind::Unsupported,
+            Self::Git { .. } => Kind::Internal,
             Self::Import(_)
+            | Self::Keep { .. }
+            | Self::OtherContent { .. }
+            | Self::Layout { .. }
             | Self::Schema1 { .. }
             | Self::Manifest { .. }
             | Self::Config { .. }
@@ -385,6 +443,9 @@ fn build_kind(error: &mica_builder::Error) -> Kind {
         | Error::Syntax { .. }
         | Error::Check(_)
         | Error::Step { .. }
+        | Error::Address(_)
+        | Error::RemoteContext { .. }
+        | Error::NamedContext { .. }
         | Error::Context(_)
         | Error::ContextIo(_) => Kind::Invalid,
         Error::Source(_) | Error::Unsupported { .. } => Kind::Unsupported,

@@ -148,14 +148,15 @@ struct Download<'a> {
 }
 
 /// Counts failures without progress.
-struct Patience {
+pub(crate) struct Patience {
     failures: u32,
     last: Instant,
     reached: u64,
 }
 
 impl Patience {
-    fn new(reached: u64) -> Self {
+    /// Nothing has failed yet; `reached` is the number of bytes that are there.
+    pub(crate) fn new(reached: u64) -> Self {
         Self {
             failures: 0,
             last: Instant::now(),
@@ -164,7 +165,7 @@ impl Patience {
     }
 
     /// How many failures in a row this is; `None` if it is one too many.
-    fn failed(&mut self, reached: u64) -> Option<u32> {
+    pub(crate) fn failed(&mut self, reached: u64) -> Option<u32> {
         if reached >= self.reached + PROGRESS || self.last.elapsed() >= CALM {
             self.failures = 0;
         }

@@ -24,6 +24,7 @@ mod sending;
 mod site;
 mod token;
 mod upload;
+mod web;
 
 pub use credential::{Credential, Credentials, registry_of_server};
 pub use error::Error;
@@ -34,3 +35,4 @@ pub use ports::{Content, Later, Listener, Notice, Piece, Pieces, Source};
 pub use refusal::Refusal;
 pub use remote::{Client, Intent, Remote};
 pub use upload::{Arrival, Uploaded};
+pub use web::{Validators, WebAnswer};

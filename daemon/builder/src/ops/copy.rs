@@ -10,6 +10,7 @@ use mica_task::Cancel;
 use crate::draft::{Draft, NewFile};
 use crate::error::StepError;
 use crate::mode::Mode;
+use crate::ops::parents::Entry;
 use crate::owner::Owner;
 use crate::selection::{Excludes, Selected, Tree};
 
@@ -135,6 +136,36 @@ impl Copier<'_, '_> {
             }
             Ok(())
         })?;
+        // new entries made their directories younger
+        for (path, mtime) in times {
+            self.draft.amend(&path, |meta| meta.mtime = mtime);
+        }
+        Ok(())
+    }
+
+    /// Copies files with the paths they keep; the destination is a directory.
+    pub(crate) fn copy_entries(&mut self, tree: &Tree, entries: &[Entry]) -> Result<(), StepError> {
+        let root = self
+            .draft
+            .resolve(&ImagePath::root(), &self.placement.dest, true)?;
+        self.draft
+            .make_directories(&root, &self.placement.new_directory())?;
+        let mut links = BTreeMap::new();
+        let mut times = Vec::new();
+        for entry in entries {
+            self.cancel.check()?;
+            let target = root.join_path(&entry.kept);
+            if target.is_root() {
+                continue;
+            }
+            // the destination itself is no copy of anything
+            if !entry.kept.is_root() {
+                self.put_below(tree, &target, &entry.path, &entry.found, &mut links)?;
+            }
+            if entry.found.node.meta.is_directory() {
+                times.push((target, self.time_of(tree, &entry.path, &entry.found)));
+            }
+        }
         // new entries made their directories younger
         for (path, mtime) in times {
             self.draft.amend(&path, |meta| meta.mtime = mtime);

@@ -15,8 +15,9 @@ use crate::mode::Mode;
 use crate::ops::add::Archive;
 use crate::ops::config::Scope;
 use crate::ops::copy::{Copier, Placement};
+use crate::ops::remote::Remotes;
+use crate::ops::sources::{Addresses, Flags, Part};
 use crate::owner::{Names, parse_owner};
-use crate::refuse::remote;
 use crate::selection::{Excludes, Selected, Tree};
 use crate::site::{Outcome, Place, Site};
 use crate::state::State;
@@ -25,6 +26,8 @@ use crate::state::State;
 pub(crate) enum Origin<'a> {
     /// The build context.
     Context(&'a Tree),
+    /// A named context.
+    Files(Tree),
     /// An image or stage, opened only if its files have to be looked at.
     Layers {
         /// Its layers, lowest first.
@@ -39,6 +42,7 @@ impl Origin<'_> {
     pub(crate) fn open(&self, layers: &Layers<'_>) -> Result<Tree, StepError> {
         Ok(match self {
             Self::Context(tree) => (*tree).clone(),
+            Self::Files(tree) => tree.clone(),
             Self::Layers { layers: own, place } => Tree {
                 stack: layers.stack(own)?,
                 place: place.clone(),
@@ -50,7 +54,7 @@ impl Origin<'_> {
     /// Identifies all that is in it without a look at its files.
     pub(crate) fn chain(&self) -> Option<ChainId> {
         match self {
-            Self::Context(_) => None,
+            Self::Context(_) | Self::Files(_) => None,
             Self::Layers { layers, .. } => Some(ChainId::of(layers)),
         }
     }
@@ -68,8 +72,21 @@ pub(crate) struct Transfer<'a> {
     chmod: Option<&'a str>,
     excludes: &'a [String],
     link: bool,
-    /// Whether archives are unpacked; `None` for COPY.
-    unpack: Option<bool>,
+    parents: bool,
+    checksum: Option<&'a str>,
+    keep_git_dir: Option<bool>,
+    unpack: Unpack,
+}
+
+/// Which archives are unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unpack {
+    /// None: COPY, and ADD that says so.
+    Nothing,
+    /// Those that do not come from the web: ADD that says nothing.
+    Local,
+    /// All: ADD that says so.
+    All,
 }
 
 /// The words of a COPY or ADD with variables in.
@@ -79,6 +96,7 @@ struct Words {
     dest: String,
     chown: Option<String>,
     chmod: Option<String>,
+    checksum: Option<String>,
 }
 
 impl<'a> Transfer<'a> {
@@ -94,7 +112,10 @@ impl<'a> Transfer<'a> {
             chmod: copy.chmod.as_deref(),
             excludes: &copy.excludes,
             link: copy.link && copy.chmod.is_none(),
-            unpack: None,
+            parents: copy.parents,
+            checksum: None,
+            keep_git_dir: None,
+            unpack: Unpack::Nothing,
         }
     }
 
@@ -110,7 +131,47 @@ impl<'a> Transfer<'a> {
             chmod: add.chmod.as_deref(),
             excludes: &add.excludes,
             link: add.link && add.chmod.is_none(),
-            unpack: Some(add.unpack.unwrap_or(true)),
+            parents: false,
+            checksum: add.checksum.as_deref(),
+            keep_git_dir: add.keep_git_dir,
+            unpack: match add.unpack {
+                Some(false) => Unpack::Nothing,
+                None => Unpack::Local,
+                Some(true) => Unpack::All,
+            },
+        }
+    }
+
+    /// All of a tree, as a COPY to the root takes it.
+    pub(crate) fn of_all(sources: &'a [String]) -> Self {
+        Self {
+            verb: "COPY",
+            sources,
+            heredocs: &[],
+            dest: "/",
+            from: None,
+            chown: None,
+            chmod: None,
+            excludes: &[],
+            link: false,
+            parents: false,
+            checksum: None,
+            keep_git_dir: None,
+            unpack: Unpack::Nothing,
+        }
+    }
+
+    fn adds(&self) -> bool {
+        self.verb == "ADD"
+    }
+
+    /// How keys call what archives become; records of before must still be found.
+    fn unpacks(&self) -> &'static str {
+        match (self.adds(), self.unpack) {
+            (false, _) => "None",
+            (true, Unpack::Nothing) => "Some(false)",
+            (true, Unpack::Local) => "Some(true)",
+            (true, Unpack::All) => "All",
         }
     }
 
@@ -138,6 +199,11 @@ impl<'a> Transfer<'a> {
                 .transpose()?
                 .filter(|owner| !owner.is_empty()),
             chmod: self.chmod.map(word).transpose()?.filter(|mode| !mode.is_empty()),
+            checksum: self
+                .checksum
+                .map(word)
+                .transpose()?
+                .filter(|checksum| !checksum.is_empty()),
         })
     }
 }
@@ -145,6 +211,9 @@ impl<'a> Transfer<'a> {
 impl Words {
     fn created_by(&self, transfer: &Transfer<'_>) -> String {
         let mut text = transfer.verb.to_owned();
+        if transfer.parents {
+            text.push_str(" --parents");
+        }
         for (flag, value) in [("chown", &self.chown), ("chmod", &self.chmod)] {
             if let Some(value) = value {
                 text.push_str(&format!(" --{flag}={value}"));
@@ -170,7 +239,7 @@ impl Words {
             .option(self.chown.as_ref())
             .option(self.chmod.as_ref())
             .list(transfer.excludes.iter())
-            .field(format!("{} {:?}", transfer.link, transfer.unpack))
+            .field(format!("{} {}", transfer.link, transfer.unpacks()))
             .named("here-documents")
             .list(self.heredocs.iter().map(|(name, _)| name))
             .list(self.heredocs.iter().map(|(_, body)| body))
@@ -188,13 +257,15 @@ pub(crate) fn step(
     place: Place,
 ) -> Result<(Outcome, String), StepError> {
     let words = transfer.expand(state, &site.scope)?;
-    if let Some(source) = remote(&words.sources) {
-        return Err(StepError::Unsupported(format!("{} of {source}", transfer.verb)));
-    }
+    let addresses = Addresses::read(&words.sources, transfer.adds())?;
+    addresses.check_checksum(words.checksum.as_deref())?;
     let layers = site.layers;
     let mode = words.chmod.as_deref().map(Mode::parse).transpose()?;
     let excludes = Excludes::parse(transfer.excludes)?;
-    let key = |kind: &str| words.key(kind, transfer, state, layers.epoch);
+    let key = |kind: &str| match transfer.parents {
+        true => words.key(&format!("{kind} --parents"), transfer, state, layers.epoch),
+        false => words.key(kind, transfer, state, layers.epoch),
+    };
     let created_by = words.created_by(transfer);
 
     // a stage with the very same layers needs no look at its files
@@ -211,25 +282,22 @@ pub(crate) fn step(
     {
         return Ok((Outcome::of(key, &record, true), created_by));
     }
-    let tree = origin.open(layers)?;
-    let mut selections = Vec::new();
-    for argument in &words.sources {
-        selections.push(tree.select(argument, transfer.verb)?);
-    }
-    let digests = selections
+    let remotes = site.remotes(place);
+    let sources = Sources {
+        parts: find_parts(transfer, &words, addresses, (origin, &excludes), site, &remotes)?,
+        excludes,
+        remotes,
+    };
+    let digests = sources
+        .parts
         .iter()
-        .map(|selection| tree.digest(selection, &excludes, layers.cancel))
+        .map(|part| part.digest(&sources.excludes, layers.cancel))
         .collect::<Result<Vec<Digest>, _>>()?;
     let contents = words.sources.iter().zip(&digests);
     let by_content = key("copy")
         .named_list(contents.map(|(source, digest)| (format!("content of {source}"), digest.as_raw())))
         .finish();
-    let sources = Sources {
-        tree,
-        selected: selections.into_iter().flatten().collect(),
-        excludes,
-    };
-    if sources.selected.is_empty() && words.heredocs.is_empty() {
+    if sources.parts.iter().all(Part::is_empty) && words.heredocs.is_empty() {
         let text = format!("{created_by}: nothing matches, nothing is copied");
         site.reporter.report(Event::Warning { text, line: None });
     }
@@ -243,10 +311,41 @@ pub(crate) fn step(
 }
 
 /// What is copied.
-struct Sources {
-    tree: Tree,
-    selected: Vec<Selected>,
+struct Sources<'a> {
+    parts: Vec<Part>,
     excludes: Excludes,
+    remotes: Remotes<'a>,
+}
+
+/// Finds out what the sources name. Files at addresses are fetched, repositories are only asked for their commit.
+fn find_parts(
+    transfer: &Transfer<'_>,
+    words: &Words,
+    addresses: Addresses,
+    (origin, excludes): (&Origin<'_>, &Excludes),
+    site: &Site<'_>,
+    remotes: &Remotes<'_>,
+) -> Result<Vec<Part>, StepError> {
+    let tree = match addresses.are_all() {
+        true => None,
+        false => Some(origin.open(site.layers)?),
+    };
+    let flags = Flags {
+        checksum: words.checksum.as_deref(),
+        keep_git_dir: transfer.keep_git_dir,
+    };
+    addresses.resolve(flags, remotes, |at| {
+        let tree = tree
+            .clone()
+            .expect("a source that is no address is a path of the tree");
+        let (argument, verb) = (&words.sources[at], transfer.verb);
+        if transfer.parents {
+            let entries = tree.select_with_parents(argument, verb, excludes, site.layers.cancel)?;
+            return Ok(Part::Entries(tree, entries));
+        }
+        let selected = tree.select(argument, verb)?;
+        Ok(Part::Paths(tree, selected))
+    })
 }
 
 /// What a COPY or ADD changes.
@@ -260,7 +359,7 @@ fn changes(
     transfer: &Transfer<'_>,
     words: &Words,
     mode: Option<Mode>,
-    sources: &Sources,
+    sources: &Sources<'_>,
     state: &State,
     site: &Site<'_>,
 ) -> Result<Changed, StepError> {
@@ -289,18 +388,8 @@ fn changes(
         links: 0,
     };
     let mut spools = Vec::new();
-    for selected in &sources.selected {
-        let failed = |source: StepError| StepError::Archive {
-            path: String::from_utf8_lossy(selected.path.as_bytes()).into_owned(),
-            source: Box::new(source),
-        };
-        match find_archive(transfer, &sources.tree, selected, layers, &mut spools).map_err(failed)? {
-            Some(archive) => {
-                archive.unpack(&mut copier).map_err(failed)?;
-                sources.tree.stack.was_read(&selected.path, None)?;
-            }
-            None => copier.copy(&sources.tree, selected, &sources.excludes)?,
-        }
+    for part in &sources.parts {
+        copy_part(part, transfer, sources, &mut copier, layers, &mut spools)?;
     }
     for (name, body) in &words.heredocs {
         copier.write(name, body.as_bytes())?;
@@ -311,15 +400,59 @@ fn changes(
     })
 }
 
+/// Copies or unpacks what one source names.
+fn copy_part(
+    part: &Part,
+    transfer: &Transfer<'_>,
+    sources: &Sources<'_>,
+    copier: &mut Copier<'_, '_>,
+    layers: &Layers<'_>,
+    spools: &mut Vec<WorkDir>,
+) -> Result<(), StepError> {
+    let (tree, selected, unpacks) = match part {
+        Part::Entries(tree, entries) => return copier.copy_entries(tree, entries),
+        Part::Repository(git, commit) => {
+            let tree = sources.remotes.checkout(git, commit)?;
+            let all = tree.select("/", transfer.verb)?;
+            return all
+                .iter()
+                .try_for_each(|all| copier.copy(&tree, all, &sources.excludes));
+        }
+        Part::Paths(tree, selected) => (tree, selected.as_slice(), transfer.unpack != Unpack::Nothing),
+        Part::File(tree, selected) => (
+            tree,
+            std::slice::from_ref(selected),
+            transfer.unpack == Unpack::All,
+        ),
+    };
+    for selected in selected {
+        let failed = |source: StepError| StepError::Archive {
+            path: String::from_utf8_lossy(selected.path.as_bytes()).into_owned(),
+            source: Box::new(source),
+        };
+        let archive = match unpacks {
+            true => find_archive(tree, selected, layers, spools).map_err(failed)?,
+            false => None,
+        };
+        match archive {
+            Some(archive) => {
+                archive.unpack(copier).map_err(failed)?;
+                tree.stack.was_read(&selected.path, None)?;
+            }
+            None => copier.copy(tree, selected, &sources.excludes)?,
+        }
+    }
+    Ok(())
+}
+
 /// The archive that ADD unpacks instead of copying it.
 fn find_archive(
-    transfer: &Transfer<'_>,
     tree: &Tree,
     selected: &Selected,
     layers: &Layers<'_>,
     spools: &mut Vec<WorkDir>,
 ) -> Result<Option<Archive>, StepError> {
-    if transfer.unpack != Some(true) || !matches!(selected.found.node.meta.kind, Kind::File { .. }) {
+    if !matches!(selected.found.node.meta.kind, Kind::File { .. }) {
         return Ok(None);
     }
     let spool = || {

@@ -18,6 +18,7 @@ use mica_task::{Cancel, Event, Reporter, Stream};
 use tempfile::TempDir;
 
 use crate::files::Files;
+use crate::remotes::Remotes;
 
 /// Everything a build needs, and what it told.
 pub(crate) struct World {
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) images: Mutex<BTreeMap<String, BaseImage>>,
     /// The names and platforms that were looked up.
     pub(crate) looked_up: Mutex<Vec<String>>,
+    /// What lies at addresses.
+    pub(crate) remotes: Remotes,
     /// All processes that ran.
     pub(crate) ran: Mutex<Vec<Process>>,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
@@ -80,6 +83,7 @@ impl World {
         let lease = store.lease();
         Self {
             folder: Arc::new(folder),
+            remotes: Remotes::new(&store),
             lease,
             store,
             images: Mutex::default(),
@@ -146,6 +150,15 @@ impl World {
         options: &Options,
         context: impl std::io::Read + Send + 'static,
     ) -> Result<Built, Error> {
+        let input = Input {
+            secrets: self.secrets.clone(),
+            agents: self.agents.clone(),
+            ..Input::of(Source::Tar(Box::new(context)))
+        };
+        self.build_input(options, input)
+    }
+
+    pub(crate) fn build_input(&self, options: &Options, input: Input) -> Result<Built, Error> {
         self.events.lock().unwrap().clear();
         self.ran.lock().unwrap().clear();
         let events = self.events.clone();
@@ -160,15 +173,11 @@ impl World {
             store: &self.store,
             images: self,
             executor: self,
+            fetch: &self.remotes,
             reporter: &reporter,
             cancel: &self.cancel,
             build,
             workshop: &self.workshop,
-        };
-        let input = Input {
-            secrets: self.secrets.clone(),
-            agents: self.agents.clone(),
-            ..Input::of(Source::Tar(Box::new(context)))
         };
         builder.build(options, &[], input)
     }

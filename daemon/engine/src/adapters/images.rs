@@ -6,7 +6,7 @@ use mica_registry::Credentials;
 use mica_store::{Image, Lease};
 use mica_task::{Cancel, Event, Reporter};
 
-use crate::bridge::{blocking, wait};
+use crate::bridge::{Runtime, blocking};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::resolve::whole_id;
@@ -20,6 +20,8 @@ pub(crate) struct BaseImages<'a> {
     /// The user's, for all registries.
     pub(crate) credentials: &'a Credentials,
     pub(crate) reporter: &'a Reporter,
+    /// What its connections are driven by: stages are built on threads of the builder's own.
+    pub(crate) runtime: &'a Runtime,
 }
 
 impl Images for BaseImages<'_> {
@@ -79,7 +81,7 @@ impl BaseImages<'_> {
     fn fetch(&self, request: &PullRequest, cancel: &Cancel) -> Result<Vec<crate::transfer::Pulled>, Error> {
         let (sink, mut events) = sink();
         let reporter = self.reporter.clone();
-        wait(cancel, async {
+        self.runtime.wait(cancel, async {
             // a reporter may wait for its client, which the pull's connections must not
             let telling = blocking(move || {
                 while let Some(event) = events.blocking_recv() {

@@ -15,3 +15,4 @@ mod source;
 mod tokens;
 mod troubles;
 mod uploads;
+mod web;

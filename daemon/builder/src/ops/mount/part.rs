@@ -80,7 +80,7 @@ impl<'a> Part<'a> {
     /// The trees that show it, made if they are not there yet. `empty` is an empty folder.
     pub(crate) fn trees(&self, site: &Site<'_>, place: Place, empty: &Path) -> Result<Trees, StepError> {
         match &self.origin {
-            Origin::Context(_) => {
+            Origin::Context(_) | Origin::Files(_) => {
                 let layer = self.layer(site, place)?;
                 Ok(Trees {
                     lowers: vec![site.layers.store.tree(site.layers.lease, &layer)?],
