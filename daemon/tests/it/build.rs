@@ -116,7 +116,12 @@ fn what_is_wrong_before_the_first_step_is_a_status() {
             "unknown operating system or architecture",
         ),
         ("version=2", fine, 400, "version=2"),
-        ("remote=https://x/y.git", fine, 501, "not supported yet"),
+        (
+            "remote=http://127.0.0.1:1/y.git",
+            fine,
+            400,
+            "cannot use the context at http://127.0.0.1:1/y.git",
+        ),
         ("buildargs=x", fine, 400, "buildargs"),
     ] {
         build(&micad, query, dockerfile).expect_error(status, message);

@@ -80,5 +80,6 @@ fn nonsense_inside_an_image_is_left_aside() {
     };
     world.images.lock().unwrap().insert("lying".into(), image);
     world.make_with(&from(&["lying"]), DOCKERFILE, &files());
-    assert_eq!(world.commands(), ["write a a"]);
+    // what follows is found only if the file was written in the same second
+    assert_eq!(world.commands()[0], "write a a");
 }
