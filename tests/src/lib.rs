@@ -1,5 +1,6 @@
 //! The harness of the end-to-end tests: a daemon of their own, the real binaries, folders to build, registries.
 
+pub mod conformance;
 mod context;
 mod daemon;
 mod faulty_pushes;
