@@ -22,7 +22,16 @@ const TIME: i64 = 1_000_000_000;
 pub(crate) fn tar(entries: &[Entry], format: Format) -> Vec<u8> {
     let mut out = Vec::new();
     for entry in entries {
-        add(&mut out, entry, format);
+        // a hard link's header repeats what its file's says
+        let file = match &entry.kind {
+            Kind::Hard(target) => entries.iter().find(|other| other.path == *target),
+            _ => None,
+        };
+        let mut entry = entry.clone();
+        if let Some(file) = file {
+            (entry.mode, entry.owner, entry.time) = (file.mode, file.owner, file.time);
+        }
+        add(&mut out, &entry, format);
     }
     out.extend([0; BLOCK * 2]);
     out

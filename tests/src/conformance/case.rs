@@ -182,6 +182,7 @@ impl Case {
             })
         };
         match kind {
+            "Dockerfile" if body.trim().is_empty() => {}
             "Dockerfile" => self.dockerfile = body.to_owned(),
             // bytes that no editor keeps: a JSON string
             "Dockerfile-json" => {

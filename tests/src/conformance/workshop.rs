@@ -126,6 +126,17 @@ impl Workshop {
         let mut place = |name: &str, value: String| prepared.places.push((name.to_owned(), value));
         place("HTTP", format!("{}/{}", self.server.address(), case.name));
         place("GIT", format!("{}/git/{}.git", self.server.address(), case.name));
+        // two builds of a case share nothing that a daemon keeps
+        place(
+            "RUN",
+            prepared
+                .folder
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+        );
+        // longer than any line may be
+        place("LONG", format!("LABEL long={}", "x".repeat(70_000)));
         for files in &case.folders {
             let folder = prepared.folder.join("folders").join(&files.name);
             plant(&folder, &files.entries);
