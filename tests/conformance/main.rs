@@ -14,8 +14,22 @@ use std::time::Instant;
 use mica_tests::Daemon;
 use mica_tests::conformance::{Case, Engine, Outcome, Source, Workshop, differences, parse, rewrite};
 
-/// Features whose cases may fail, as they are not there yet.
-const PENDING: [&str; 0] = [];
+/// Features whose cases may fail, as they are not there yet: to be emptied.
+const PENDING: [&str; 13] = [
+    "add-git",
+    "add-http",
+    "build-context",
+    "copy-parents",
+    "git-context",
+    "http-context",
+    "no-cache-filter",
+    "run-mount",
+    "run-secret",
+    "run-ssh",
+    "setgid-parents",
+    "stdin-context",
+    "stdin-dockerfile",
+];
 
 /// Debian's docker; others of that name may lack BuildKit.
 const DOCKER: &str = "/usr/bin/docker";
@@ -115,7 +129,8 @@ fn check(words: &[String]) -> ExitCode {
     println!("\nrunning {count} tests");
     let queue = Mutex::new(VecDeque::from(chosen));
     let totals = Mutex::new([0_usize; 3]);
-    let workers = std::thread::available_parallelism().map_or(2, usize::from) + 1;
+    // half of a build is waiting for a process to start or end
+    let workers = std::thread::available_parallelism().map_or(2, usize::from) * 2;
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {

@@ -92,6 +92,8 @@ pub struct Case {
     pub archives: Vec<Files>,
     /// What an HTTP server gives below `@HTTP@`.
     pub served: Vec<Entry>,
+    /// Archives that it gives, named like those of the context.
+    pub served_archives: Vec<Files>,
     /// What lies in a repository whose address is `@GIT@`.
     pub repository: Vec<Entry>,
     /// What must come of it.
@@ -120,6 +122,7 @@ impl Case {
             folders: Vec::new(),
             archives: Vec::new(),
             served: Vec::new(),
+            served_archives: Vec::new(),
             repository: Vec::new(),
             expected: Expected::default(),
         }
@@ -192,6 +195,7 @@ impl Case {
             "folder" => self.folders.push(files()?),
             "tar" => self.archives.push(files()?),
             "served" => self.served = entries()?,
+            "served-tar" => self.served_archives.push(files()?),
             "repository" => self.repository = entries()?,
             "expect" => self.expected = expected(body)?,
             _ => return Err(format!("{heading:?} is no section")),

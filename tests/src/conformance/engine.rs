@@ -62,7 +62,7 @@ impl Engine<'_> {
             _ => self.build_by_command(case, &prepared, &tag),
         };
         if !succeeded {
-            return Outcome::Failed(told);
+            return Outcome::Failed(prepared.named(&told));
         }
         let archive = prepared.folder.join("image.tar");
         run(self.command(&["save", "-o"]).arg(&archive).arg(&tag)).ok();
@@ -74,10 +74,11 @@ impl Engine<'_> {
             .duration_since(UNIX_EPOCH)
             .expect("it is after 1970")
             .as_secs();
-        Outcome::Built(Box::new(describe(
-            &image,
-            i64::try_from(since).expect("it is small"),
-        )))
+        let mut facts = describe(&image, i64::try_from(since).expect("it is small"));
+        for line in &mut facts.history {
+            *line = prepared.named(line);
+        }
+        Outcome::Built(Box::new(facts))
     }
 
     fn command(self, args: &[&str]) -> Command {

@@ -1,8 +1,10 @@
 //! What cases are built with: their folders on disk, the bases, a server for what is fetched.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 
@@ -21,6 +23,7 @@ pub struct Workshop {
     folder: TempDir,
     server: Server,
     bases: BTreeMap<String, Facts>,
+    agents: Mutex<Vec<UnixListener>>,
 }
 
 /// A case on disk.
@@ -40,6 +43,16 @@ impl Prepared {
         let places = self.places.iter();
         places.fold(text.to_owned(), |text, (name, value)| {
             text.replace(&format!("@{name}@"), value)
+        })
+    }
+}
+
+impl Prepared {
+    /// Text with the names of the places where they were filled in.
+    pub(crate) fn named(&self, text: &str) -> String {
+        let places = self.places.iter();
+        places.fold(text.to_owned(), |text, (name, value)| {
+            text.replace(value.as_str(), &format!("@{name}@"))
         })
     }
 }
@@ -65,6 +78,7 @@ impl Workshop {
             server: Server::start(repositories),
             folder,
             bases: known,
+            agents: Mutex::default(),
         }
     }
 
@@ -149,10 +163,28 @@ impl Workshop {
             self.server
                 .put(format!("/{}/{}", case.name, entry.path), entry.clone());
         }
+        for archive in &case.served_archives {
+            let entry = packed(&prepared.folder, &archive.name, &archive.entries);
+            self.server.put(format!("/{}/{}", case.name, entry.path), entry);
+        }
+        if case.flags.iter().any(|flag| flag.contains("@AGENT@")) {
+            let socket = prepared.folder.join("agent");
+            self.listen(&socket);
+            prepared
+                .places
+                .push(("AGENT".to_owned(), socket.display().to_string()));
+        }
         if !case.repository.is_empty() {
             let commit = self.commit(&case.name, &case.repository, prepared);
             prepared.places.push(("COMMIT".to_owned(), commit));
         }
+    }
+
+    /// Listens as an agent of keys that never says anything.
+    fn listen(&self, socket: &Path) {
+        fs_err::create_dir_all(socket.parent().expect("it lies in a folder")).expect("folders can be made");
+        let agent = UnixListener::bind(socket).expect("sockets can be made");
+        self.agents.lock().expect("nobody panics with it").push(agent);
     }
 
     /// Makes a repository of two commits: the entries with the tag `v1`, then a file `second` on `main`; gives the second's name.
@@ -186,6 +218,7 @@ impl Workshop {
     /// `base` as an OCI layout.
     fn layout(&self, folder: &Path) -> PathBuf {
         let layout = folder.join("layout");
+        fs_err::create_dir_all(folder).expect("folders can be made");
         let from = format!(
             "docker-archive:{}",
             self.folder.path().join("bases/base.tar").display()
