@@ -16,8 +16,9 @@ mod workshop;
 
 pub use case::{Case, Expected, Send, Source, parse};
 pub use compare::differences;
-pub use describe::describe;
+pub use describe::{Facts, describe};
 pub use engine::{Engine, Outcome};
+pub use entry::{Content, Entry, Kind};
 pub use image::Image;
 pub use rewrite::rewrite;
 pub use workshop::Workshop;
