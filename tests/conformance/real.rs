@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use mica_tests::conformance::{Content, Facts, Image, Kind, describe};
-use mica_tests::{Daemon, copy_apt, put_debian_rootfs, run};
+use mica_tests::{Daemon, Options, copy_apt, put_debian_rootfs, run};
 
 /// What the others are built on, in this order.
 const BASES: [&str; 2] = ["debian", "buildpack"];
@@ -21,6 +21,9 @@ const WORKERS: usize = 2;
 
 /// A build that takes longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// What the images and what they are made of take, in KiB, with room to spare.
+const ROOM: u64 = 8 << 20;
 
 /// Where the machine's certificate authorities lie in the images.
 const AUTHORITIES: &str = "/etc/ssl/site.crt";
@@ -33,6 +36,20 @@ const CLIENTS: [(&str, &[&str]); 5] = [
     ("GOSUMDB", &["go", "env", "GOSUMDB"]),
     ("GONOSUMDB", &["go", "env", "GONOSUMDB"]),
 ];
+
+/// Where everything is made: in memory where that has the room, as packages come in some hundred thousand files.
+fn place() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let told = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = available.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    let free = rustix::fs::statvfs(memory).map_or(0, |of| of.f_bavail * of.f_frsize / 1024);
+    if free.min(available.unwrap_or_default()) > ROOM {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/real")
@@ -223,10 +240,11 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let failed = Mutex::new(0);
     if !names.is_empty() {
-        let daemon = Daemon::start();
+        let place = place();
+        let daemon = Daemon::with(Options::default().within(&place));
         let work = tempfile::Builder::new()
             .prefix("mica-real-")
-            .tempdir()
+            .tempdir_in(&place)
             .expect("a folder can be made");
         let arguments = arguments();
         let one = |name: &str| {

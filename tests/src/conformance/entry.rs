@@ -44,7 +44,7 @@ pub struct Entry {
     pub mode: u32,
     /// Owner and group.
     pub owner: (u32, u32),
-    /// Seconds since 1970, [`NOW`] for "while the case was built", nothing for "not said".
+    /// Seconds since 1970, the highest number for "while the case was built", nothing for "not said".
     pub time: Option<i64>,
     /// Extended attributes: name, value.
     pub xattrs: BTreeMap<String, Vec<u8>>,
