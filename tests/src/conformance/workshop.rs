@@ -151,6 +151,7 @@ impl Workshop {
         );
         // longer than any line may be
         place("LONG", format!("LABEL long={}", "x".repeat(70_000)));
+        place("SITE", self.server.address());
         for files in &case.folders {
             let folder = prepared.folder.join("folders").join(&files.name);
             plant(&folder, &files.entries);
@@ -160,8 +161,12 @@ impl Workshop {
             place("OCI", self.layout(&prepared.folder).display().to_string());
         }
         for entry in &case.served {
-            self.server
-                .put(format!("/{}/{}", case.name, entry.path), entry.clone());
+            // a name from the root of the server is taken as it is
+            let path = match entry.path.starts_with('/') {
+                true => entry.path.clone(),
+                false => format!("/{}/{}", case.name, entry.path),
+            };
+            self.server.put(path, entry.clone());
         }
         for archive in &case.served_archives {
             let entry = packed(&prepared.folder, &archive.name, &archive.entries);
