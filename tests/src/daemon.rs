@@ -24,6 +24,7 @@ pub struct Daemon {
 pub struct Options {
     environment: Vec<(String, String)>,
     settings: Option<String>,
+    within: Option<PathBuf>,
 }
 
 impl Options {
@@ -31,6 +32,13 @@ impl Options {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Makes its folder in this one instead of where temporary folders are.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.within = Some(folder.to_owned());
         self
     }
 
@@ -70,9 +78,10 @@ impl Daemon {
 
     /// Starts a daemon on an empty store with more than a folder.
     pub fn with(options: Options) -> Self {
+        let within = options.within.clone().unwrap_or_else(std::env::temp_dir);
         let folder = tempfile::Builder::new()
             .prefix("mica-it-")
-            .tempdir()
+            .tempdir_in(within)
             .expect("a temporary folder can be made");
         let mut daemon = Self {
             folder,

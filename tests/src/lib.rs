@@ -1,7 +1,9 @@
 //! The harness of the end-to-end tests: a daemon of their own, the real binaries, folders to build, registries.
 
+pub mod conformance;
 mod context;
 mod daemon;
+mod debian;
 mod faulty_pushes;
 mod output;
 pub mod registry;
@@ -9,6 +11,7 @@ pub mod servers;
 
 pub use context::Context;
 pub use daemon::{Daemon, Options, binary};
+pub use debian::{copy_apt, debian_rootfs, put_debian_rootfs};
 pub use faulty_pushes::FaultyPushes;
 pub use output::{Ran, run, run_fed};
 pub use registry::FakeRegistry;

@@ -33,7 +33,7 @@ pub(crate) struct Lent {
     pub mounts: Vec<ports::Mount>,
     /// Variables whose values are secrets.
     pub secret_env: Vec<(String, Secret)>,
-    /// Where its first agent answers.
+    /// Where its first agent answers, or would if it were there.
     agent: Option<String>,
     _caches: Vec<HeldMount>,
 }
@@ -163,16 +163,17 @@ fn agent(
     site: &Site<'_>,
     lent: &mut Lent,
 ) -> Result<Option<MountSource>, StepError> {
+    // the variable tells where an agent would answer: a process may not depend on whether one was lent
+    if let Some(target) = mount.target.path() {
+        let target = target.to_string_lossy().into_owned();
+        lent.agent.get_or_insert(target);
+    }
     let Some(agent) = site.agents.iter().find(|agent| agent.id == id) else {
         return match mount.options.required {
             true => Err(StepError::NoAgent(id.to_owned())),
             false => Ok(None),
         };
     };
-    if let Some(target) = mount.target.path() {
-        let target = target.to_string_lossy().into_owned();
-        lent.agent.get_or_insert(target);
-    }
     Ok(Some(MountSource::Agent {
         agent: agent.clone(),
         access: access(&mount.options, SOCKET_MODE),

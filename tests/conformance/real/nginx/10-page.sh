@@ -1,0 +1,3 @@
+#!/bin/sh
+set -e
+WHO=entrypoint envsubst < "$PAGES/made.template" > "$PAGES/made.html"
