@@ -154,5 +154,6 @@ fn agents_have_sockets_and_the_first_is_in_the_environment() {
     world.agents.clear();
     said(&world, &context(), "RUN --mount=type=ssh z");
     let ran = last(&world);
-    assert!(ran.mounts.is_empty() && !ran.env.contains(&socket));
+    // BuildKit tells of it all the same, as a dockerd shows
+    assert!(ran.mounts.is_empty() && ran.env.contains(&socket));
 }

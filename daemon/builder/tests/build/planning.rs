@@ -343,23 +343,3 @@ fn arguments_that_nobody_wants_are_told() {
     );
     assert_eq!(image.unused_args, ["my_proxy", "BUILD_ID", "nobody"]);
 }
-
-#[test]
-fn a_process_is_told_where_an_agent_would_answer() {
-    let world = World::with_base(Files::new());
-    world.make(
-        "FROM base\nRUN --mount=type=ssh x\nENV SSH_AUTH_SOCK=/own\nRUN --mount=type=ssh y\n",
-        &Files::new(),
-    );
-    let ran = world.ran.lock().unwrap();
-    let told = |number: usize| -> &str {
-        let found = ran[number]
-            .env
-            .iter()
-            .find(|entry| entry.starts_with("SSH_AUTH_SOCK="));
-        found.map(String::as_str).unwrap_or_default()
-    };
-    assert_eq!(told(0), "SSH_AUTH_SOCK=/run/buildkit/ssh_agent.0");
-    assert_eq!(told(1), "SSH_AUTH_SOCK=/own");
-    assert!(ran.iter().all(|process| process.mounts.is_empty()));
-}
