@@ -15,14 +15,13 @@ use mica_tests::Daemon;
 use mica_tests::conformance::{Case, Engine, Outcome, Source, Workshop, differences, parse, rewrite};
 
 /// Features whose cases may fail, as they are not there yet: to be emptied.
-const PENDING: [&str; 9] = [
+const PENDING: [&str; 8] = [
     "build-context",
     "git-context",
     "http-context",
     "no-cache-filter",
     "run-secret",
     "run-ssh",
-    "setgid-parents",
     "stdin-context",
     "stdin-dockerfile",
 ];

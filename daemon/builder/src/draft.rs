@@ -84,6 +84,18 @@ impl<'a> Way<'a> {
     }
 }
 
+/// A directory as it is made where one is missing.
+#[derive(Debug, Clone)]
+pub(crate) struct NewDirectory {
+    /// All of it.
+    pub meta: Meta,
+    /// Whether somebody said whose it is.
+    pub owned: bool,
+}
+
+/// The bit by which what is made in a directory belongs to the directory's group (`mkdir(2)`).
+const SET_GROUP: u32 = 0o2000;
+
 /// What a new file is made of.
 pub(crate) struct NewFile {
     /// All but its bytes.
@@ -157,7 +169,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes the directory `path` and those above it, as far as they are missing; `path` must not lead through links.
-    pub(crate) fn make_directories(&mut self, path: &ImagePath, new: &Meta) -> Result<(), StepError> {
+    pub(crate) fn make_directories(&mut self, path: &ImagePath, new: &NewDirectory) -> Result<(), StepError> {
         for directory in path.ancestors().chain((!path.is_root()).then(|| path.clone())) {
             self.make_directory(&directory, new)?;
         }
@@ -166,7 +178,7 @@ impl<'a> Draft<'a> {
 
     /// Makes the directories of a path as it is written, one component after the other: links are followed, and what
     /// `..` leaves again is made too. Gives where it leads.
-    pub(crate) fn make_path(&mut self, path: &[u8], new: &Meta) -> Result<ImagePath, StepError> {
+    pub(crate) fn make_path(&mut self, path: &[u8], new: &NewDirectory) -> Result<ImagePath, StepError> {
         let root = ImagePath::root();
         let mut way = Way::new(&root, path)?;
         while way.step(self, true)? {
@@ -175,7 +187,7 @@ impl<'a> Draft<'a> {
         Ok(way.at)
     }
 
-    fn make_directory(&mut self, path: &ImagePath, new: &Meta) -> Result<(), StepError> {
+    fn make_directory(&mut self, path: &ImagePath, new: &NewDirectory) -> Result<(), StepError> {
         if path.is_root() {
             return Ok(());
         }
@@ -184,7 +196,17 @@ impl<'a> Draft<'a> {
             Some(_) => Err(StepError::Invalid(format!(
                 "cannot create directory {path}: what is there is not a directory"
             ))),
-            None => self.insert(path, NewFile::bare(new.clone()), false),
+            None => {
+                let parent = path.parent().map(|parent| self.lookup(&parent)).transpose()?;
+                let mut meta = new.meta.clone();
+                if let Some(parent) = parent.flatten().filter(|parent| parent.mode & SET_GROUP != 0) {
+                    meta.mode |= SET_GROUP;
+                    if !new.owned {
+                        meta.gid = parent.gid;
+                    }
+                }
+                self.insert(path, NewFile::bare(meta), false)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use mica_layer::{
     Content, ImagePath, Kind, LinkKey, Meta, Mtime, Source, TarEntry, TarReader, decompress, is_tar,
 };
 
-use crate::draft::NewFile;
+use crate::draft::{NewDirectory, NewFile};
 use crate::error::StepError;
 use crate::ops::copy::{Copier, Placement};
 
@@ -67,7 +67,14 @@ impl Archive {
             gid: owner.gid,
             ..Meta::directory(0o755, placement.now)
         };
-        copier.draft.make_directories(&root, &directory)?;
+        let owned = placement.owner.is_some();
+        copier.draft.make_directories(
+            &root,
+            &NewDirectory {
+                meta: directory,
+                owned,
+            },
+        )?;
         let content = Content::Range {
             file: self.file.clone(),
             offset: self.offset,
@@ -100,9 +107,11 @@ impl Archive {
         let parent = written.parent().unwrap_or_default();
         let parent = copier.draft.resolve(root, parent.as_bytes(), true)?;
         // directories that the archive does not list belong to root whatever --chown says
-        copier
-            .draft
-            .make_directories(&parent, &Meta::directory(0o755, copier.placement.now))?;
+        let implied = NewDirectory {
+            meta: Meta::directory(0o755, copier.placement.now),
+            owned: false,
+        };
+        copier.draft.make_directories(&parent, &implied)?;
         let path = parent.join(name);
         let source = self.source(&entry);
         let meta = owned(entry.meta, copier.placement);

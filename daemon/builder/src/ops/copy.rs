@@ -7,7 +7,7 @@ use mica_layer::{Content, Found, ImagePath, Kind, LinkKey, Meta, Mtime, Source, 
 use mica_oci::Digest;
 use mica_task::Cancel;
 
-use crate::draft::{Draft, NewFile};
+use crate::draft::{Draft, NewDirectory, NewFile};
 use crate::error::StepError;
 use crate::mode::Mode;
 use crate::ops::parents::Entry;
@@ -47,17 +47,21 @@ impl Placement {
     }
 
     /// A directory as it is made where one is missing.
-    pub(crate) fn new_directory(&self) -> Meta {
+    pub(crate) fn new_directory(&self) -> NewDirectory {
         let mode = self
             .mode
             .as_ref()
             .and_then(Mode::for_new_directories)
             .unwrap_or(0o755);
         let owner = self.owner.unwrap_or_default();
-        Meta {
+        let meta = Meta {
             uid: owner.uid,
             gid: owner.gid,
             ..Meta::directory(mode, self.now)
+        };
+        NewDirectory {
+            meta,
+            owned: self.owner.is_some(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use mica_layer::{ImagePath, Meta};
 
-use crate::draft::Draft;
+use crate::draft::{Draft, NewDirectory};
 use crate::error::StepError;
 use crate::key::KeyWriter;
 use crate::ops::config::Scope;
@@ -59,7 +59,8 @@ pub(crate) fn step(
             gid: owner.gid,
             ..Meta::directory(0o755, site.now())
         };
-        draft.make_path(state.cwd().as_bytes(), &meta)?;
+        let owned = !user.is_empty();
+        draft.make_path(state.cwd().as_bytes(), &NewDirectory { meta, owned })?;
         let order = site.order(state, place, &created_by);
         site.layers.make(order, &draft.into_changes(), site.form(place))
     })?;
