@@ -3,12 +3,12 @@
 mod build;
 mod build_call;
 mod build_check;
-mod build_options;
-mod builder_du;
 mod build_context;
 mod build_input;
 mod build_options;
+mod build_options;
 mod build_secret;
+mod builder_du;
 mod builder_prune;
 mod completion;
 mod history;
