@@ -6,7 +6,6 @@ mod build_check;
 mod build_context;
 mod build_input;
 mod build_options;
-mod build_options;
 mod build_secret;
 mod builder_du;
 mod builder_prune;
