@@ -7,8 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
 
-use mica_tests::daemon::Daemon;
-use mica_tests::output::{Ran, run};
+use mica_tests::{Daemon, Ran, run};
 
 fn context(at: &Path) {
     fs_err::create_dir_all(at.join("sub")).unwrap();
