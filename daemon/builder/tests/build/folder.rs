@@ -64,7 +64,7 @@ fn what_is_left_out_is_never_looked_at() {
         ],
     );
     // whoever lists it would fail, unless it is root
-    fs::set_permissions(folder.path().join("deep"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(folder.path().join("deep"), fs::Permissions::from_mode(0o0)).unwrap();
     let image = build(&World::new(), &Options::default(), folder.path());
     assert_eq!(image.files(), ["/a \"1\""]);
     fs::set_permissions(folder.path().join("deep"), fs::Permissions::from_mode(0o755)).unwrap();
