@@ -1,7 +1,6 @@
 //! A file on its way to the daemon, in pieces.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, Receiver};
@@ -15,7 +14,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 const PIECES_IN_FLIGHT: usize = 8;
 
 /// Reads the file in a thread, which ends when nobody takes the pieces any more.
-pub(crate) fn pieces(mut file: File) -> Result<Receiver<io::Result<Bytes>>, Error> {
+pub(crate) fn pieces(mut file: impl Read + Send + 'static) -> Result<Receiver<io::Result<Bytes>>, Error> {
     let (sender, receiver) = mpsc::channel(PIECES_IN_FLIGHT);
     let work = move || {
         loop {

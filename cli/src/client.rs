@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -17,6 +18,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Error, is_absent};
+use crate::handed::Handing;
 use crate::host::Host;
 use crate::secret::Secret;
 use crate::start;
@@ -86,6 +88,11 @@ impl Client {
         Self { host }
     }
 
+    /// Where the daemon is.
+    pub(crate) fn place(&self) -> String {
+        format!("unix://{}", self.host.socket.display())
+    }
+
     /// Sends a request. `path` is what follows the version, query included.
     ///
     /// # Errors
@@ -105,7 +112,25 @@ impl Client {
         credentials: Option<(&'static str, Secret)>,
         body: Body,
     ) -> Result<Answer, Error> {
+        self.send_handing(method, path, credentials, body, Vec::new())
+            .await
+    }
+
+    /// The same with descriptors.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub(crate) async fn send_handing(
+        &self,
+        method: Method,
+        path: &str,
+        credentials: Option<(&'static str, Secret)>,
+        body: Body,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Answer, Error> {
         let stream = self.connect().await?;
+        let count = descriptors.len();
+        let stream = Handing::new(stream, descriptors);
         let lost = |action| {
             move |source: hyper::Error| Error::Transport {
                 action,
@@ -116,7 +141,12 @@ impl Client {
         let (mut sender, connection) = handshake.map_err(lost("opening the connection"))?;
         // A broken connection shows itself in the request and in the answer's body.
         tokio::spawn(connection);
-        let request = request(method, path, credentials, body)?;
+        let mut request = request(method, path, credentials, body)?;
+        if count > 0 {
+            request
+                .headers_mut()
+                .insert(mica_api::DESCRIPTORS_HEADER, HeaderValue::from(count));
+        }
         let response = sender
             .send_request(request)
             .await

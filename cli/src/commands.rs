@@ -3,7 +3,10 @@
 mod build;
 mod build_call;
 mod build_check;
+mod build_context;
+mod build_input;
 mod build_options;
+mod build_secret;
 mod builder_du;
 mod builder_prune;
 mod completion;

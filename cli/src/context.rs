@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, Receiver};
 
-pub(crate) use crate::context::source::Source;
+pub(crate) use crate::context::source::{InPlace, MAX_FILE_BYTES, Source, Wanted};
 
 use crate::context::sink::{Sink, Stop};
 use crate::error::Error;

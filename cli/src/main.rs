@@ -12,6 +12,7 @@ mod draft;
 mod error;
 mod filter;
 mod format;
+mod handed;
 mod host;
 mod interrupt;
 mod json;

@@ -8,6 +8,7 @@
 
 mod build;
 mod cache;
+mod context;
 mod crash;
 mod debian;
 mod docker;

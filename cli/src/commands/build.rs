@@ -1,16 +1,21 @@
 //! `mica build`: a folder and its Dockerfile become an image.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use hyper::Method;
+use mica_api::{ContextInput, FOLDER_REFUSED};
 use serde_json::Value;
 
-use crate::client::{Body, Client, Query};
+use crate::archive;
+use crate::client::{Answer, Body, Client, Query};
 use crate::commands::build_check;
+use crate::commands::build_context::{Input, Place, open_folder, standard_dockerfile, standard_input};
+use crate::commands::build_input::Handed;
 use crate::commands::build_options::{Options, build_args, extra_host, labels, ulimits};
-use crate::context::{self, Source};
+use crate::context::{self, InPlace, MAX_FILE_BYTES, Source, Wanted};
 use crate::credentials::{Credentials, config_header};
 use crate::display::Display;
 use crate::error::Error;
@@ -37,8 +42,8 @@ pub(super) async fn run(
     if let Some(file) = &options.iidfile {
         remove_old(file)?;
     }
-    let source = Source::prepare(&options.context, options.file.as_deref())?;
-    let path = format!("/build{}", query(&options, source.dockerfile())?.as_str());
+    let mut handed = Handed::of(&options)?;
+    let context = Context::prepare(&options, &mut handed)?;
     let client = client()?;
     let mut display = match options.progress.as_deref() {
         Some("plain") => Display::plain(),
@@ -46,7 +51,13 @@ pub(super) async fn run(
     };
     let id = or_interrupted(async {
         let header = config_header(credentials.all().await?);
-        build(&client, &path, header, source, &mut display).await
+        let job = Job {
+            client: &client,
+            options: &options,
+            handed: &handed,
+            credentials: header,
+        };
+        job.build(context, &mut display).await
     })
     .await;
     drop(display);
@@ -126,27 +137,240 @@ fn query(options: &Options, dockerfile: &str) -> Result<Query, Error> {
     Ok(query)
 }
 
-/// Sends the context and shows what comes back; the image's ID if it was told.
-async fn build(
-    client: &Client,
-    path: &str,
+/// Where the context is, looked at.
+enum Context {
+    Folder(Source),
+    Archive(Box<dyn Read + Send>),
+    /// None, and a Dockerfile.
+    Empty(Source),
+    Address(String),
+}
+
+impl Context {
+    /// Looks at the context. A Dockerfile on standard input is handed over.
+    fn prepare(options: &Options, handed: &mut Handed) -> Result<Self, Error> {
+        let from_input = options.file.as_deref() == Some(Path::new("-"));
+        let place = Place::of(&options.context);
+        if from_input && place == Place::Input {
+            return Err(Error::Usage {
+                message: "invalid argument: can't use stdin for both build context and dockerfile".to_owned(),
+            });
+        }
+        let given = match from_input {
+            true => Some(standard_dockerfile(MAX_FILE_BYTES)?),
+            false => None,
+        };
+        Ok(match place {
+            Place::Address(address) => {
+                if let Some(bytes) = given {
+                    handed.dockerfile(&bytes)?;
+                }
+                Self::Address(address)
+            }
+            Place::Folder(folder) => {
+                let wanted = match (given, options.file.as_deref()) {
+                    (Some(bytes), _) => Wanted::Bytes(bytes),
+                    (None, Some(file)) => Wanted::File(file),
+                    (None, None) => Wanted::Default,
+                };
+                let source = Source::prepare(&folder, wanted)?;
+                if let Some(InPlace::Apart(bytes)) = source.in_place() {
+                    handed.dockerfile(bytes)?;
+                }
+                Self::Folder(source)
+            }
+            Place::Input => match standard_input(MAX_FILE_BYTES)? {
+                Input::Archive(archive) => Self::Archive(archive),
+                Input::Dockerfile(_) if options.file.is_some() => {
+                    return Err(Error::Usage {
+                        message: "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"
+                            .to_owned(),
+                    });
+                }
+                Input::Dockerfile(bytes) => {
+                    handed.dockerfile(&bytes)?;
+                    Self::Empty(Source::empty(bytes))
+                }
+            },
+        })
+    }
+}
+
+/// Why a daemon does not take what is handed over.
+enum Refusal {
+    /// It knows no such request, or what forwards the connection drops descriptors.
+    Descriptors,
+    /// It reads no folder for this user.
+    Folder,
+}
+
+impl Refusal {
+    fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::Daemon { status: 404, message } if message == "page not found" => Some(Self::Descriptors),
+            Error::Daemon { status: 421, .. } => Some(Self::Descriptors),
+            Error::Daemon { status: 403, message } if message == FOLDER_REFUSED => Some(Self::Folder),
+            _ => None,
+        }
+    }
+}
+
+/// A build that is asked for.
+struct Job<'a> {
+    client: &'a Client,
+    options: &'a Options,
+    handed: &'a Handed,
     credentials: (&'static str, Secret),
-    source: Source,
-    display: &mut Display,
-) -> Result<Option<String>, Error> {
-    let (sending, pieces) = context::send(source, ui::warn)?;
-    let body = Body::Pieces(pieces);
-    let result = match client
-        .send_with(Method::POST, path, Some(credentials), body)
+}
+
+impl Job<'_> {
+    /// Asks for the build and shows what comes back; the image's ID if it was told. What a daemon does not take as
+    /// descriptors is sent as a tar.
+    async fn build(&self, context: Context, display: &mut Display) -> Result<Option<String>, Error> {
+        let file = || self.options.file.as_deref().and_then(Path::to_str).unwrap_or("");
+        match context {
+            Context::Archive(archive) => {
+                let body = Body::Pieces(archive::pieces(archive)?);
+                let answer = match self.handed.needs() {
+                    None => self.send("/build", file(), None, body, Vec::new()).await?,
+                    Some(_) => self.send_here(ContextInput::Body, None, file(), body).await?,
+                };
+                follow(Progress::of(answer), display).await
+            }
+            Context::Address(address) => {
+                let here = ContextInput::Address(address.clone());
+                let answer = match self.send_here(here, None, file(), Body::Empty).await {
+                    Err(error) if Refusal::of(&error).is_some() && self.handed.input.dockerfile.is_none() => {
+                        self.refuse_more(error)?;
+                        let remote = Some(("remote", address));
+                        self.send("/build", file(), remote, Body::Empty, Vec::new())
+                            .await?
+                    }
+                    answer => answer?,
+                };
+                follow(Progress::of(answer), display).await
+            }
+            Context::Empty(source) => {
+                match self.send_here(ContextInput::Empty, None, "", Body::Empty).await {
+                    Err(error) if Refusal::of(&error).is_some() => {
+                        self.refuse_more(error)?;
+                        self.send_tar(source, false, display).await
+                    }
+                    answer => follow(Progress::of(answer?), display).await,
+                }
+            }
+            Context::Folder(source) => self.build_folder(source, display).await,
+        }
+    }
+
+    async fn build_folder(&self, source: Source, display: &mut Display) -> Result<Option<String>, Error> {
+        let name = match source.in_place() {
+            Some(InPlace::Inside(name)) => name.as_str(),
+            Some(InPlace::Apart(_)) => "",
+            None => {
+                return self
+                    .send_tar(source, self.handed.needs().is_some(), display)
+                    .await;
+            }
+        };
+        let folder = open_folder(source.folder(), "cannot open the context")?;
+        let here = ContextInput::Folder(self.handed.next());
+        let error = match self.send_here(here, Some(folder), name, Body::Empty).await {
+            Ok(answer) => return follow(Progress::of(answer), display).await,
+            Err(error) => error,
+        };
+        match Refusal::of(&error) {
+            None => Err(error),
+            Some(Refusal::Folder) if self.handed.has_named_folder() => Err(Error::Refused {
+                message: format!("--build-context with a folder: {FOLDER_REFUSED}"),
+            }),
+            Some(Refusal::Folder) => {
+                self.send_tar(source, self.handed.needs().is_some(), display)
+                    .await
+            }
+            Some(Refusal::Descriptors) => {
+                self.refuse_more(error)?;
+                self.send_tar(source, false, display).await
+            }
+        }
+    }
+
+    /// Fails if the daemon that gave this answer would have to take more than a context.
+    fn refuse_more(&self, error: Error) -> Result<(), Error> {
+        match (self.handed.needs(), Refusal::of(&error)) {
+            (None, _) => Ok(()),
+            (Some(flag), Some(Refusal::Descriptors)) => Err(Error::Refused {
+                message: format!(
+                    "{flag} needs a micad of this version on this machine: {} takes no descriptors",
+                    self.client.place()
+                ),
+            }),
+            (Some(_), _) => Err(error),
+        }
+    }
+
+    /// Sends the context as a tar, `here` if more is handed over with it.
+    async fn send_tar(
+        &self,
+        source: Source,
+        here: bool,
+        display: &mut Display,
+    ) -> Result<Option<String>, Error> {
+        let name = source.dockerfile().to_owned();
+        let (sending, pieces) = context::send(source, ui::warn)?;
+        let body = Body::Pieces(pieces);
+        let answer = match here {
+            true => self.send_here(ContextInput::Body, None, &name, body).await,
+            false => self.send("/build", &name, None, body, Vec::new()).await,
+        };
+        let result = match answer {
+            Ok(answer) => follow(Progress::of(answer), display).await,
+            Err(error) => Err(error),
+        };
+        // If the context failed, all else failed because of it.
+        match sending.failure() {
+            Some(failure) => Err(failure),
+            None => result,
+        }
+    }
+
+    /// Asks for a build of what is handed over.
+    async fn send_here(
+        &self,
+        context: ContextInput,
+        folder: Option<OwnedFd>,
+        dockerfile: &str,
+        body: Body,
+    ) -> Result<Answer, Error> {
+        // the tar has the Dockerfile that is handed over in it
+        let (words, descriptors) = self.handed.request(context, folder)?;
+        self.send(
+            "/mica/build",
+            dockerfile,
+            Some(("input", words)),
+            body,
+            descriptors,
+        )
         .await
-    {
-        Ok(answer) => follow(Progress::of(answer), display).await,
-        Err(error) => Err(error),
-    };
-    // If the context failed, all else failed because of it.
-    match sending.failure() {
-        Some(failure) => Err(failure),
-        None => result,
+    }
+
+    async fn send(
+        &self,
+        door: &str,
+        dockerfile: &str,
+        more: Option<(&str, String)>,
+        body: Body,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Answer, Error> {
+        let mut query = query(self.options, dockerfile)?;
+        if let Some((name, value)) = more {
+            query.push(name, value);
+        }
+        let path = format!("{door}{}", query.as_str());
+        let credentials = Some(self.credentials.clone());
+        self.client
+            .send_handing(Method::POST, &path, credentials, body, descriptors)
+            .await
     }
 }
 

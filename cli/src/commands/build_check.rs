@@ -9,8 +9,9 @@ use mica_oci::Platform;
 use serde_json::{Map, Value, json};
 
 use crate::commands::build_call::{Call, Method};
+use crate::commands::build_context::Place;
 use crate::commands::build_options::{Options, build_args};
-use crate::context::Source;
+use crate::context::{Source, Wanted};
 use crate::error::Error;
 use crate::{platform, ui};
 
@@ -23,7 +24,15 @@ struct File<'a> {
 
 /// Answers `call`.
 pub(super) fn run(options: &Options, call: Call) -> Result<(), Error> {
-    let source = Source::prepare(&options.context, options.file.as_deref())?;
+    let wanted = options.file.as_deref().map_or(Wanted::Default, Wanted::File);
+    if Place::of(&options.context) != Place::Folder(options.context.clone())
+        || options.file.as_deref() == Some(std::path::Path::new("-"))
+    {
+        return Err(Error::Unsupported {
+            what: "checking a Dockerfile that is in no folder".to_owned(),
+        });
+    }
+    let source = Source::prepare(&options.context, wanted)?;
     let given = options.file.as_deref().and_then(|file| file.to_str());
     let file = File {
         name: given.unwrap_or(source.dockerfile()),

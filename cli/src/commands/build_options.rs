@@ -66,11 +66,26 @@ pub(super) struct Options {
     /// Set method for evaluating build: build, check, outline or targets, and format=json
     #[arg(long, value_name = "METHOD")]
     call: Option<String>,
+    /// Secret to expose to the build ("id=mysecret[,src=/local/secret]", "id=mysecret,env=NAME")
+    #[arg(long, value_name = "SECRET")]
+    pub(super) secret: Vec<String>,
+    /// SSH agent socket to expose to the build ("default|ID[=SOCKET]")
+    #[arg(long, value_name = "AGENT")]
+    pub(super) ssh: Vec<String>,
+    /// Additional build contexts ("name=path", "name=docker-image://image", "name=oci-layout://path", "name=URL")
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) build_context: Vec<String>,
+    /// Do not cache specified stages
+    #[arg(long, value_name = "STAGE")]
+    pub(super) no_cache_filter: Vec<String>,
+    /// Allow extra privileged entitlement ("network.host", "security.insecure")
+    #[arg(long, value_name = "RIGHT")]
+    pub(super) allow: Vec<String>,
     #[command(flatten)]
     idle: Idle,
     #[command(flatten)]
     later: Later,
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH | URL | -")]
     pub(super) context: String,
 }
 
@@ -96,26 +111,16 @@ struct Idle {
 /// Flags that would change the result and cannot yet.
 #[derive(Debug, Args)]
 struct Later {
-    #[arg(long, hide = true, value_name = "SECRET")]
-    secret: Vec<String>,
-    #[arg(long, hide = true, value_name = "AGENT")]
-    ssh: Vec<String>,
-    #[arg(long, hide = true, value_name = "NAME=VALUE")]
-    build_context: Vec<String>,
     #[arg(short, long, hide = true, value_name = "DEST")]
     output: Vec<String>,
     #[arg(long, hide = true)]
     push: bool,
     #[arg(long, hide = true, value_name = "DEST")]
     cache_to: Vec<String>,
-    #[arg(long, hide = true, value_name = "STAGE")]
-    no_cache_filter: Vec<String>,
     #[arg(long, hide = true, value_name = "KEY=VALUE")]
     annotation: Vec<String>,
     #[arg(long, hide = true, value_name = "TYPE")]
     attest: Vec<String>,
-    #[arg(long, hide = true, value_name = "RIGHT")]
-    allow: Vec<String>,
     #[arg(long, hide = true, value_name = "FILE")]
     metadata_file: Vec<String>,
     #[arg(long, hide = true)]
@@ -149,16 +154,11 @@ impl Options {
     pub(super) fn check(&self) -> Result<(), Error> {
         let later = &self.later;
         let named = [
-            ("--secret", !later.secret.is_empty()),
-            ("--ssh", !later.ssh.is_empty()),
-            ("--build-context", !later.build_context.is_empty()),
             ("--output", !later.output.is_empty()),
             ("--push", later.push),
             ("--cache-to", !later.cache_to.is_empty()),
-            ("--no-cache-filter", !later.no_cache_filter.is_empty()),
             ("--annotation", !later.annotation.is_empty()),
             ("--attest", !later.attest.is_empty()),
-            ("--allow", !later.allow.is_empty()),
             ("--metadata-file", !later.metadata_file.is_empty()),
             ("--squash", later.squash),
             ("--cgroup-parent", !later.cgroup_parent.is_empty()),
@@ -206,11 +206,6 @@ impl Options {
                 });
             }
         }
-        if let Some(what) = foreign_context(&self.context) {
-            return Err(Error::Unsupported {
-                what: what.to_owned(),
-            });
-        }
         Ok(())
     }
 
@@ -252,28 +247,6 @@ impl Options {
 /// Whether an attestation flag asks for one.
 fn wants(value: Option<&str>) -> bool {
     value.is_some_and(|value| go_bool(value) != Ok(false) && !value.contains("disabled=true"))
-}
-
-/// What a context is that is no folder.
-fn foreign_context(context: &str) -> Option<&'static str> {
-    let is_url = [
-        "http://",
-        "https://",
-        "git://",
-        "git@",
-        "ssh://",
-        "github.com/",
-        "oci-layout://",
-        "docker-image://",
-    ];
-    if context == "-" {
-        Some("a context on standard input (-)")
-    } else if is_url.iter().any(|start| context.starts_with(start)) && !std::path::Path::new(context).exists()
-    {
-        Some("a context from a URL")
-    } else {
-        None
-    }
 }
 
 /// A size of a flag, in bytes.

@@ -10,7 +10,7 @@ use mica_dockerfile::ignore::IgnorePatterns;
 use crate::error::Error;
 
 /// The longest Dockerfile and ignore file that are taken.
-const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The ignore file of the context.
 const IGNORE_FILE: &str = ".dockerignore";
@@ -32,14 +32,49 @@ pub(crate) struct Source {
     /// Files put into the archive in place of the folder's.
     pub(super) extras: Vec<Extra>,
     dockerfile: String,
+    in_place: Option<InPlace>,
+}
+
+/// How a daemon that reads the folder where it lies finds the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InPlace {
+    /// It is this file of the folder, relative.
+    Inside(String),
+    /// It is handed over apart.
+    Apart(Vec<u8>),
+}
+
+/// Which Dockerfile is wanted.
+#[derive(Debug)]
+pub(crate) enum Wanted<'a> {
+    /// The folder's own.
+    Default,
+    /// A file, relative to the working directory.
+    File(&'a Path),
+    /// This one.
+    Bytes(Vec<u8>),
 }
 
 impl Source {
-    /// Looks at the folder. `file` is the Dockerfile of `--file`, relative to the working directory.
+    /// No folder at all, and a Dockerfile.
+    pub(crate) fn empty(dockerfile: Vec<u8>) -> Self {
+        let mut source = Self {
+            folder: PathBuf::new(),
+            patterns: IgnorePatterns::default(),
+            always: Vec::new(),
+            extras: Vec::new(),
+            dockerfile: String::new(),
+            in_place: None,
+        };
+        source.add_dockerfile(dockerfile, None);
+        source
+    }
+
+    /// Looks at the folder.
     ///
     /// # Errors
     /// When folder or Dockerfile are not there, or the ignore file cannot be read.
-    pub(crate) fn prepare(folder: &str, file: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn prepare(folder: &str, wanted: Wanted<'_>) -> Result<Self, Error> {
         let given = Path::new(folder);
         let root = fs::canonicalize(given).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => prepare(format!("path \"{folder}\" not found")),
@@ -51,9 +86,10 @@ impl Source {
                 given.display()
             )));
         }
-        let wanted = match file {
-            Some(file) => std::path::absolute(file).map_err(|error| prepare(error.to_string()))?,
-            None => default_dockerfile(&root),
+        let wanted = match wanted {
+            Wanted::Bytes(bytes) => return Self::with_dockerfile(root, bytes),
+            Wanted::File(file) => std::path::absolute(file).map_err(|error| prepare(error.to_string()))?,
+            Wanted::Default => default_dockerfile(&root),
         };
         let found = fs::canonicalize(&wanted).map_err(|error| {
             let reason = match error.kind() {
@@ -66,7 +102,7 @@ impl Source {
             ))
         })?;
         let own_ignore = PathBuf::from({
-            let mut name = wanted.into_os_string();
+            let mut name = wanted.clone().into_os_string();
             name.push(IGNORE_FILE);
             name
         });
@@ -99,9 +135,58 @@ impl Source {
             },
             extras: Vec::new(),
             dockerfile: String::new(),
+            in_place: None,
         };
+        source.in_place = source.find_in_place(&wanted, &found, own.is_some())?;
         source.place_dockerfile(&found, own.is_some(), common)?;
         Ok(source)
+    }
+
+    /// The folder `root`, and a Dockerfile that is none of its files.
+    fn with_dockerfile(root: PathBuf, bytes: Vec<u8>) -> Result<Self, Error> {
+        let common = read(&root.join(IGNORE_FILE))?;
+        let patterns = common.as_ref().map_or(Ok(IgnorePatterns::default()), |bytes| {
+            IgnorePatterns::parse(bytes)
+        });
+        let mut source = Self {
+            folder: root,
+            patterns: patterns.map_err(|error| Error::Context {
+                message: format!("{IGNORE_FILE}: {error}"),
+                source: None,
+            })?,
+            always: vec![IGNORE_FILE.to_owned()],
+            extras: Vec::new(),
+            dockerfile: String::new(),
+            in_place: Some(InPlace::Apart(bytes.clone())),
+        };
+        source.add_dockerfile(bytes, common);
+        Ok(source)
+    }
+
+    /// Where the folder is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How the Dockerfile is found where the folder is read where it lies; nothing if that would give another image: an
+    /// ignore file of a Dockerfile's own that is not beside it in the folder is not known there.
+    pub(crate) fn in_place(&self) -> Option<&InPlace> {
+        self.in_place.as_ref()
+    }
+
+    fn find_in_place(&self, wanted: &Path, found: &Path, has_own: bool) -> Result<Option<InPlace>, Error> {
+        // beside the wanted file means beside the found one, if the name itself is no link
+        let is_itself = wanted
+            .parent()
+            .and_then(|parent| fs::canonicalize(parent).ok())
+            .zip(wanted.file_name())
+            .is_some_and(|(parent, name)| parent.join(name) == *found);
+        let inside = found.strip_prefix(&self.folder).ok().and_then(Path::to_str);
+        Ok(match inside.filter(|_| is_itself) {
+            Some(path) => Some(InPlace::Inside(path.to_owned())),
+            None if has_own => None,
+            None => read(found)?.map(InPlace::Apart),
+        })
     }
 
     /// The Dockerfile's path in the archive.
@@ -144,13 +229,19 @@ impl Source {
             return Ok(());
         }
         let bytes = read(found)?.ok_or_else(|| prepare(format!("{} is gone", found.display())))?;
+        // The daemon takes away what the archive's ignore file names, so that the build cannot copy it.
+        let kept = common.filter(|_| !(has_own && self.patterns.excludes(IGNORE_FILE)));
+        self.add_dockerfile(bytes, kept);
+        Ok(())
+    }
+
+    /// Puts a Dockerfile into the archive that the build cannot copy; `ignore` is the folder's ignore file.
+    fn add_dockerfile(&mut self, bytes: Vec<u8>, ignore: Option<Vec<u8>>) {
         // Named by what it says, so that the same build twice sends the same archive.
         let mut hasher = DefaultHasher::new();
         hasher.write(&bytes);
         self.dockerfile = format!(".dockerfile.{:016x}", hasher.finish());
-        // The daemon takes away what the archive's ignore file names, so that the build cannot copy it.
-        let kept = common.filter(|_| !(has_own && self.patterns.excludes(IGNORE_FILE)));
-        let mut ignore = kept.unwrap_or_else(|| IGNORE_FILE.into());
+        let mut ignore = ignore.unwrap_or_else(|| IGNORE_FILE.into());
         ignore.extend_from_slice(format!("\n{}\n", self.dockerfile).as_bytes());
         self.extras.push(Extra {
             path: self.dockerfile.clone(),
@@ -160,7 +251,6 @@ impl Source {
             path: IGNORE_FILE.to_owned(),
             bytes: ignore,
         });
-        Ok(())
     }
 }
 

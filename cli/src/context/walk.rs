@@ -26,13 +26,6 @@ const OPEN: OFlags = OFlags::RDONLY
 
 /// Writes the whole context, without the end of the archive.
 pub(super) fn write(source: &Source, sink: &mut Sink, warn: &dyn Fn(String)) -> Result<(), Stop> {
-    let root = rustix::fs::openat(
-        CWD,
-        &source.folder,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    );
-    let root = root.map_err(|errno| failure(&source.folder, errno))?;
     let mut walk = Walk {
         source,
         sink,
@@ -43,8 +36,16 @@ pub(super) fn write(source: &Source, sink: &mut Sink, warn: &dyn Fn(String)) -> 
         links: HashMap::new(),
         names: vec![0; MAX_XATTR_BYTES],
     };
-    walk.enter(root, None)?;
-    walk.run()?;
+    if !source.folder.as_os_str().is_empty() {
+        let root = rustix::fs::openat(
+            CWD,
+            &source.folder,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        walk.enter(root.map_err(|errno| failure(&source.folder, errno))?, None)?;
+        walk.run()?;
+    }
     for extra in &source.extras {
         walk.extra(extra)?;
     }

@@ -179,9 +179,6 @@ fn what_is_not_done_yet_is_refused_by_name() {
     let (fake, folder) = (Fake::new([reply(200, success())]), context());
     let path = folder.path().to_str().unwrap();
     for (arguments, name) in [
-        (vec!["--secret", "id=a", path], "--secret"),
-        (vec!["--ssh=default", path], "--ssh"),
-        (vec!["--build-context", "a=b", path], "--build-context"),
         (vec!["-o", "x", path], "--output"),
         (vec!["--push", path], "--push"),
         (
@@ -189,8 +186,6 @@ fn what_is_not_done_yet_is_refused_by_name() {
             "more than one --platform",
         ),
         (vec!["--progress=tty", path], "--progress=tty"),
-        (vec!["-"], "a context on standard input (-)"),
-        (vec!["https://example.com/x.git"], "a context from a URL"),
     ] {
         let arguments: Vec<&str> = std::iter::once("build").chain(arguments).collect();
         let run = fake.run(&arguments);

@@ -89,14 +89,24 @@ pub(crate) struct Outcome {
 }
 
 impl Fake {
-    /// A daemon with these answers, in this order; the last one stays.
+    /// A daemon with these answers, in this order; the last one stays. It knows docker's requests and none of micad's own
+    /// for builds.
     pub(crate) fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::start(replies, false)
+    }
+
+    /// A daemon that knows all requests of micad's.
+    pub(crate) fn micad(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::start(replies, true)
+    }
+
+    fn start(replies: impl IntoIterator<Item = Reply>, knows_all: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let listener = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
         listener.set_nonblocking(true).unwrap();
         let (replies, remembered) = (replies.into_iter().collect(), Arc::clone(&asked));
-        std::thread::spawn(move || serve(listener, replies, remembered));
+        std::thread::spawn(move || serve(listener, replies, remembered, knows_all));
         Self { folder, asked }
     }
 
@@ -162,6 +172,7 @@ fn serve(
     listener: std::os::unix::net::UnixListener,
     replies: VecDeque<Reply>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    knows_all: bool,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -173,8 +184,17 @@ fn serve(
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let (replies, asked) = (Arc::clone(&replies), Arc::clone(&asked));
-            let service =
-                service_fn(move |request| answer(request, Arc::clone(&replies), Arc::clone(&asked)));
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (replies, asked) = (Arc::clone(&replies), Arc::clone(&asked));
+                async move {
+                    if !knows_all && request.uri().path().ends_with("/mica/build") {
+                        let missing = reply_missing();
+                        let answer = Response::builder().status(missing.status);
+                        return Ok(answer.body(Full::from(missing.body)).unwrap());
+                    }
+                    answer(request, replies, asked).await
+                }
+            });
             tokio::spawn(
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
             );

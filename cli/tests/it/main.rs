@@ -6,6 +6,7 @@ mod check;
 mod context;
 mod credentials;
 mod fake;
+mod handed;
 mod home;
 mod images;
 mod login;

@@ -8,7 +8,7 @@ use mica_layer::{
     Changes, Packed, Policy, Root, Stack, TimePolicy, TreeWriter, XattrPolicy, diff, normalise, pack,
 };
 use mica_oci::{CacheKey, ChainId, DiffId};
-use mica_store::{CacheRecord, Lease, Store, WorkDir};
+use mica_store::{CacheRecord, Ingest, Lease, Store, WorkDir};
 use mica_task::Cancel;
 
 use crate::error::StepError;
@@ -34,6 +34,12 @@ pub(crate) enum Form {
     Tar,
     /// A tree: a RUN is going to work on it.
     Tree,
+}
+
+/// The tar of a layer that is not one yet; dropped, it is gone.
+pub(crate) struct Ahead {
+    ingest: Ingest,
+    packed: Packed,
 }
 
 /// What is known of a layer before it is made.
@@ -70,13 +76,7 @@ impl Layers<'_> {
         form: Form,
     ) -> Result<CacheRecord, StepError> {
         match form {
-            Form::Tar => {
-                let mut ingest = self.store.ingest_packed(self.lease)?;
-                let packed = pack(changes, &self.policy(), &mut self.cancel.guard(&mut ingest), None)?;
-                self.settle(order, packed, |packed| {
-                    Ok(self.store.add_layer_tar(self.lease, ingest, packed)?)
-                })
-            }
+            Form::Tar => self.keep(order, self.pack_tar(changes)?),
             Form::Tree => {
                 let work = self.store.work(self.lease)?;
                 let directory = work.path().join("tree");
@@ -95,6 +95,21 @@ impl Layers<'_> {
     pub(crate) fn unpack(&self, changes: &Changes, tree: &mut TreeWriter) -> Result<Packed, StepError> {
         let mut nowhere = self.cancel.guard(io::sink());
         Ok(pack(changes, &self.policy(), &mut nowhere, Some(tree))?)
+    }
+
+    /// Writes the tar of a layer before it is known whether it is there already.
+    pub(crate) fn pack_tar(&self, changes: &Changes) -> Result<Ahead, StepError> {
+        let mut ingest = self.store.ingest_packed(self.lease)?;
+        let packed = pack(changes, &self.policy(), &mut self.cancel.guard(&mut ingest), None)?;
+        Ok(Ahead { ingest, packed })
+    }
+
+    /// Makes a layer of a tar that was written ahead.
+    pub(crate) fn keep(&self, order: Order<'_>, ahead: Ahead) -> Result<CacheRecord, StepError> {
+        let Ahead { ingest, packed } = ahead;
+        self.settle(order, packed, |packed| {
+            Ok(self.store.add_layer_tar(self.lease, ingest, packed)?)
+        })
     }
 
     /// Makes a layer of what a process left in the upper directory of an overlay.

@@ -150,6 +150,17 @@ impl Tree {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Looks at all that is selected, by more than one thread where that pays.
+    pub(crate) fn prepare(&self, selected: &[Selected], excludes: &Excludes) -> Result<(), StepError> {
+        for one in selected.iter().filter(|one| one.found.node.meta.is_directory()) {
+            self.stack.prepare(&one.path, &|directory| {
+                let relative = directory.strip_prefix(&one.path).unwrap_or_default();
+                !excludes.excludes(&relative) || excludes.may_reinclude_below(&relative)
+            })?;
+        }
+        Ok(())
+    }
+
     /// A digest of all that is selected: names, types, modes, owners, sizes, link targets, devices, attributes and
     /// bytes; neither times nor inode numbers (dockerfile contract 13.2).
     pub(crate) fn digest(
@@ -161,10 +172,6 @@ impl Tree {
         let mut hasher = Hasher::new();
         for one in selected {
             hasher.field(&one.name);
-            self.stack.prepare(&one.path, &|directory| {
-                let relative = directory.strip_prefix(&one.path).unwrap_or_default();
-                !excludes.excludes(&relative) || excludes.may_reinclude_below(&relative)
-            })?;
             let mut links: BTreeMap<(u32, LinkKey), u64> = BTreeMap::new();
             self.visit(one, excludes, cancel, &mut |relative, path, found| {
                 self.digest_file(relative, path, found, &mut links, &mut hasher)

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mica_oci::Digest;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
@@ -24,6 +24,12 @@ const NAMES_LIMIT: usize = 1 << 30;
 
 /// What a file takes in memory beside its name, in bytes, roughly.
 const FILE_COST: usize = 320;
+
+/// What it costs to open a file, in bytes that could be read meanwhile.
+const READ_COST: u64 = 4096;
+
+/// From how many bytes on it matters whether they are read twice.
+const MUCH: u64 = 1 << 20;
 
 /// Extended attributes a user can set; others belong to the machine.
 const USER_XATTRS: &[u8] = b"user.";
@@ -54,6 +60,9 @@ pub struct FolderView {
     /// Whether files of a device can be known again by their times.
     devices: Mutex<HashMap<u64, bool>>,
     cost: AtomicUsize,
+    /// The weight of all regular files met, and of those whose digests nobody knows.
+    met: AtomicU64,
+    unread: AtomicU64,
 }
 
 /// The files of a directory by name.
@@ -73,6 +82,21 @@ struct Entry {
     identity: Identity,
     /// Whether it is known to have no extended attributes.
     plain: bool,
+    /// The digest of its bytes, once somebody read them.
+    learned: OnceLock<Digest>,
+}
+
+impl Entry {
+    fn node(&self) -> Node {
+        let mut node = self.node.clone();
+        node.content = node.content.or_else(|| self.learned.get().copied());
+        node
+    }
+
+    /// What it costs to read it, in bytes.
+    fn weight(&self) -> u64 {
+        self.node.meta.size() + READ_COST
+    }
 }
 
 impl Listing {
@@ -106,6 +130,8 @@ impl FolderView {
             near: Mutex::default(),
             devices: Mutex::default(),
             cost: AtomicUsize::new(0),
+            met: AtomicU64::new(0),
+            unread: AtomicU64::new(0),
         })
     }
 
@@ -175,6 +201,12 @@ impl FolderView {
                 };
                 if remembers && learned != known {
                     self.prints.learn(&entry.identity, learned, seen);
+                }
+                if entry.node.meta.size() > 0 {
+                    self.met.fetch_add(entry.weight(), Ordering::Relaxed);
+                    if entry.node.content.is_none() {
+                        self.unread.fetch_add(entry.weight(), Ordering::Relaxed);
+                    }
                 }
                 listing.entries.push(entry);
             }
@@ -250,17 +282,14 @@ impl FolderView {
 
 impl LayerView for FolderView {
     fn find(&self, path: &ImagePath) -> Result<Finding, Error> {
-        let node = |node: &Node| Finding::Node {
-            node: node.clone(),
-            opaque: false,
-        };
+        let node = |node: Node| Finding::Node { node, opaque: false };
         if path.is_root() {
-            return Ok(node(&self.root_node));
+            return Ok(node(self.root_node.clone()));
         }
         if let Some((listing, name, _)) = self.place(path)? {
             return Ok(listing
                 .get(name)
-                .map_or(Finding::Silent, |entry| node(&entry.node)));
+                .map_or(Finding::Silent, |entry| node(entry.node())));
         }
         // no directory above: either there is nothing, or something else stands in the way
         for above in path.ancestors() {
@@ -290,7 +319,7 @@ impl LayerView for FolderView {
         let Some(listing) = self.listing(path)? else {
             return Ok(Some(Vec::new()));
         };
-        let file = |entry: &Entry| (entry.name.clone(), entry.node.clone());
+        let file = |entry: &Entry| (entry.name.clone(), entry.node());
         Ok(Some(listing.entries.iter().map(file).collect()))
     }
 
@@ -348,6 +377,14 @@ impl LayerView for FolderView {
         })
     }
 
+    fn is_unread(&self) -> bool {
+        let (met, unread) = (
+            self.met.load(Ordering::Relaxed),
+            self.unread.load(Ordering::Relaxed),
+        );
+        unread >= MUCH && unread > met / 2
+    }
+
     fn was_read(&self, path: &ImagePath, digest: Option<&Digest>) -> Result<(), Error> {
         let Some((listing, name, parent)) = self.place(path)? else {
             return Ok(());
@@ -363,9 +400,13 @@ impl LayerView for FolderView {
         if Identity::of(&stat) != entry.identity {
             return Err(changed(path));
         }
-        if let Some(digest) = digest
-            && listing.remembers
-        {
+        let Some(digest) = digest else {
+            return Ok(());
+        };
+        if entry.node.content.is_none() && entry.learned.set(*digest).is_ok() {
+            self.unread.fetch_sub(entry.weight(), Ordering::Relaxed);
+        }
+        if listing.remembers {
             let known = Known {
                 digest: Some(*digest),
                 plain: entry.plain,

@@ -153,6 +153,11 @@ impl Stack {
             .try_for_each(|layer| layer.prepare(start, enters))
     }
 
+    /// Whether most bytes of the files met so far would have to be read to know their digests.
+    pub fn is_unread(&self) -> bool {
+        self.layers.iter().any(|layer| layer.is_unread())
+    }
+
     /// Hears that all bytes of the file at `path` were read, and what their digest is if it was taken; see
     /// [`LayerView::was_read`].
     pub fn was_read(&self, path: &ImagePath, digest: Option<&Digest>) -> Result<(), Error> {

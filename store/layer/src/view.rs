@@ -62,6 +62,11 @@ pub trait LayerView: Send + Sync {
         Ok(())
     }
 
+    /// Whether most bytes of the files met so far would have to be read to know their digests.
+    fn is_unread(&self) -> bool {
+        false
+    }
+
     /// Hears that all bytes of the file at `path` were read, and what their digest is if it was taken.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ impl Ignored {
         }
     }
 
-    /// The pattern's line by which `path` is left out, if it is.
+    /// Whether `path` is not to be seen.
     fn hides(
         &self,
         path: &ImagePath,
@@ -141,6 +141,10 @@ impl LayerView for Ignored {
             let hidden = excludes(&self.patterns, directory) && !self.may_hold(directory);
             !hidden && enters(directory)
         })
+    }
+
+    fn is_unread(&self) -> bool {
+        self.inner.is_unread()
     }
 
     fn was_read(&self, path: &ImagePath, digest: Option<&Digest>) -> Result<(), Error> {

@@ -33,6 +33,19 @@ impl Part {
         }
     }
 
+    /// Looks at all that is named, by more than one thread where that pays.
+    pub(crate) fn prepare(&self, excludes: &Excludes) -> Result<(), StepError> {
+        match self {
+            Self::Paths(tree, selected) => tree.prepare(selected, excludes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether most bytes of what is named would have to be read to know their digests.
+    pub(crate) fn is_unread(&self) -> bool {
+        matches!(self, Self::Paths(tree, _) if tree.stack.is_unread())
+    }
+
     /// Whether it names nothing at all.
     pub(crate) fn is_empty(&self) -> bool {
         match self {

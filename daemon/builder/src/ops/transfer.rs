@@ -10,7 +10,7 @@ use mica_task::Event;
 use crate::draft::Draft;
 use crate::error::StepError;
 use crate::key::KeyWriter;
-use crate::layers::Layers;
+use crate::layers::{Form, Layers};
 use crate::mode::Mode;
 use crate::ops::add::Archive;
 use crate::ops::config::Scope;
@@ -288,6 +288,17 @@ pub(crate) fn step(
         excludes,
         remotes,
     };
+    for part in &sources.parts {
+        part.prepare(&sources.excludes)?;
+    }
+    // what nobody has read yet is hashed while it is copied: should the layer turn out to be there, only the copy was in
+    // vain
+    let mut ahead = None;
+    if !transfer.adds() && sources.parts.iter().any(Part::is_unread) && site.form(place) == Form::Tar {
+        let _place = site.workshop.place(layers.cancel)?;
+        let changes = changes(transfer, &words, mode.clone(), &sources, state, site)?;
+        ahead = Some(layers.pack_tar(&changes.of)?);
+    }
     let digests = sources
         .parts
         .iter()
@@ -303,8 +314,11 @@ pub(crate) fn step(
     }
     let outcome = site.layer(&by_content, by_chain.as_slice(), fresh, place, || {
         site.executing(place, false);
-        let changes = changes(transfer, &words, mode, &sources, state, site)?;
         let order = site.order(state, place, &created_by);
+        if let Some(ahead) = ahead {
+            return layers.keep(order, ahead);
+        }
+        let changes = changes(transfer, &words, mode, &sources, state, site)?;
         layers.make(order, &changes.of, site.form(place))
     })?;
     Ok((outcome, created_by))

@@ -11,6 +11,7 @@ mod edits;
 mod explaining;
 mod failing;
 mod files;
+mod folder;
 mod handing;
 mod inline;
 mod model;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use mica_oci::Digest;
@@ -63,6 +63,7 @@ impl Look<'_> {
         let entry = Entry {
             name: self.name.to_bytes().to_vec(),
             plain: has_xattrs && xattrs.is_empty(),
+            learned: OnceLock::new(),
             node: Node {
                 link: is_link.then_some(LinkKey::Inode(identity.device, identity.inode)),
                 content,
