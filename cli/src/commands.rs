@@ -10,6 +10,7 @@ mod build_secret;
 mod builder_du;
 mod builder_prune;
 mod completion;
+mod debug;
 mod history;
 mod image_prune;
 mod images;
@@ -91,6 +92,8 @@ enum Command {
     Import(import::Options),
     /// Show all output of a build
     Logs(logs::Options),
+    /// Open a shell, or run a command, where a build failed
+    Debug(debug::Options),
     /// Manage images
     Image {
         #[command(subcommand)]
@@ -256,6 +259,7 @@ impl Command {
                 command: Some(BuildxCommand::Prune(options)),
             } => BuilderCommand::Prune(options).run(session).await,
             Self::Version(options) => version::run(options, session.client()).await,
+            Self::Debug(options) => debug::run(options, &session.client()?).await,
             Self::Logs(options) => logs::run(options, &session.client()?).await,
             Self::Info(options) => info::run(options, &session.client()?).await,
             Self::Completion(options) => completion::run(&options),

@@ -101,6 +101,9 @@ pub(crate) enum Error {
     /// A signal ended the command.
     #[error("interrupted")]
     Interrupted { signal: u8 },
+    /// A command that was run for the user ended with another code than 0; it said what it had to say.
+    #[error("exit code {code}")]
+    Ended { code: i32 },
     /// The checks of a Dockerfile found something; everything has been said already.
     #[error("the checks found something")]
     Found,
@@ -118,6 +121,7 @@ impl Error {
                 Ok(code) if code > 0 => code,
                 _ => 1,
             },
+            Self::Ended { code } => u8::try_from(*code).unwrap_or(1),
             Self::Declined => 0,
             Self::Interrupted { signal } => 128 + signal,
             Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe => 141,
@@ -137,7 +141,7 @@ impl Error {
     /// Whether the user is to be told: not of a reader that went away, nor of what they did themselves.
     pub(crate) fn is_quiet(&self) -> bool {
         match self {
-            Self::Declined | Self::Interrupted { .. } | Self::Found => true,
+            Self::Declined | Self::Interrupted { .. } | Self::Found | Self::Ended { .. } => true,
             Self::Output { source } => source.kind() == io::ErrorKind::BrokenPipe,
             _ => false,
         }

@@ -17,6 +17,7 @@ mod host;
 mod interrupt;
 mod json;
 mod platform;
+mod pty;
 mod reference;
 mod secret;
 mod size;

@@ -15,16 +15,7 @@ use mica_tests::Daemon;
 use mica_tests::conformance::{Case, Engine, Outcome, Source, Workshop, differences, parse, rewrite};
 
 /// Features whose cases may fail, as they are not there yet: to be emptied.
-const PENDING: [&str; 8] = [
-    "build-context",
-    "git-context",
-    "http-context",
-    "no-cache-filter",
-    "run-secret",
-    "run-ssh",
-    "stdin-context",
-    "stdin-dockerfile",
-];
+const PENDING: [&str; 0] = [];
 
 /// Debian's docker; others of that name may lack BuildKit.
 const DOCKER: &str = "/usr/bin/docker";

@@ -11,6 +11,7 @@ mod cache;
 mod context;
 mod crash;
 mod debian;
+mod debug;
 mod docker;
 mod formats;
 mod ghcr;

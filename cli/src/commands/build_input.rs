@@ -40,6 +40,8 @@ impl Handed {
         }
         handed.input.no_cache_filter = list(&options.no_cache_filter);
         handed.input.allow = list(&options.allow);
+        handed.input.explain = options.explain;
+        handed.input.verify = options.verify;
         Ok(handed)
     }
 
@@ -77,6 +79,8 @@ impl Handed {
             ("--ssh", !input.agents.is_empty()),
             ("--no-cache-filter", !input.no_cache_filter.is_empty()),
             ("--allow", !input.allow.is_empty()),
+            ("--explain", input.explain),
+            ("--verify", input.verify),
         ];
         named
             .into_iter()

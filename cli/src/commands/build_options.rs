@@ -51,6 +51,12 @@ pub(super) struct Options {
     /// Images whose steps need not be done, built with --build-arg BUILDKIT_INLINE_CACHE=1
     #[arg(long, value_name = "IMAGE")]
     pub(super) cache_from: Vec<String>,
+    /// Say of every step that runs which of its inputs changed
+    #[arg(long)]
+    pub(super) explain: bool,
+    /// Build everything twice and fail if the images differ
+    #[arg(long)]
+    pub(super) verify: bool,
     /// Write the image ID to the file
     #[arg(long, value_name = "FILE")]
     pub(super) iidfile: Option<PathBuf>,

@@ -1,4 +1,6 @@
 //! A folder read where it lies, while others do to it what they like.
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::Read;
