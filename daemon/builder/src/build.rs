@@ -1,8 +1,8 @@
 //! The whole of a build, read in one sitting.
 
 use jiff::Timestamp;
-use mica_dockerfile::lint::Checks;
-use mica_dockerfile::{Dockerfile, Instruction, ParseError, is_builtin_frontend};
+use mica_dockerfile::lint::{Checks, excerpt};
+use mica_dockerfile::{Dockerfile, Instruction, ParseError, Span, is_builtin_frontend};
 use mica_oci::{BuildId, ImageId, Raw, Reference};
 use mica_store::Store;
 use mica_task::{Cancel, Event, Reporter};
@@ -25,6 +25,9 @@ use crate::site::Site;
 use crate::verify;
 use crate::walk::Walk;
 use crate::workshop::Workshop;
+
+/// How many lines of an instruction that failed are shown.
+const LINES_SHOWN: u32 = 20;
 
 /// Builds images into a store.
 pub struct Builder<'a> {
@@ -125,7 +128,9 @@ impl Builder<'_> {
                 secrets: &input.secrets,
                 agents: &input.agents,
             };
-            let state = Walk::new(&dockerfile, &tree, (&named, &opener), self.images, site).run()?;
+            let walk = Walk::new(&dockerfile, &tree, (&named, &opener), self.images, site);
+            let shown = |error: &Error| self.show_lines(error, &dockerfile, &name, &bytes);
+            let state = walk.run().inspect_err(shown)?;
             self.cancel.check()?;
             let mut config = assemble(&state, &options.labels, epoch);
             if options
@@ -204,6 +209,23 @@ impl Builder<'_> {
         self.reporter.report(Event::Note {
             step: None,
             text: told,
+        });
+    }
+
+    /// Shows the lines of the instruction that failed among those around it.
+    fn show_lines(&self, error: &Error, dockerfile: &Dockerfile, name: &str, bytes: &[u8]) {
+        let Some(line) = error.line() else { return };
+        let instructions = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+        let mut spans = instructions.map(|located| located.span);
+        let end = spans
+            .find(|span| span.start == line)
+            .map_or(line, |span| span.end);
+        let span = Span {
+            start: line,
+            end: end.min(line.saturating_add(LINES_SHOWN)),
+        };
+        self.reporter.report(Event::Excerpt {
+            text: excerpt(span, name, bytes),
         });
     }
 

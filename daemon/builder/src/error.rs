@@ -138,6 +138,16 @@ pub enum Error {
     Cancelled,
 }
 
+impl Error {
+    /// The first line of the instruction that it is about.
+    pub(crate) fn line(&self) -> Option<u32> {
+        match self {
+            Self::Unsupported { line, .. } | Self::Step { line, .. } | Self::Run { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
+}
+
 impl From<mica_task::Cancelled> for Error {
     fn from(_: mica_task::Cancelled) -> Self {
         Self::Cancelled

@@ -1,6 +1,6 @@
 //! Makes the layer of a step and remembers it; or finds the one made before.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -120,7 +120,7 @@ impl Layers<'_> {
         below: &Stack,
     ) -> Result<CacheRecord, StepError> {
         let changes = diff(upper, below)?;
-        let mut nowhere: Box<dyn Write> = Box::new(self.cancel.guard(io::sink()));
+        let mut nowhere = self.cancel.guard(io::sink());
         let packed = pack(&changes, &self.policy(), &mut nowhere, None)?;
         self.settle(order, packed, |packed| {
             normalise(upper, &changes, self.epoch)?;

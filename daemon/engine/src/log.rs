@@ -163,6 +163,7 @@ impl Log {
                 let seconds = self.end(*step)?.unwrap_or_default();
                 self.put(&format!("#{step} FAILED {seconds:.1}s\n"))
             }
+            Event::Excerpt { text } => self.put(text),
             Event::Built { image } => self.put(&format!("BUILT {image}\n")),
             Event::Tagged { reference } => self.put(&format!("TAGGED {}\n", reference.familiar())),
             _ => Ok(()),

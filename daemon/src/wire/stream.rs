@@ -156,6 +156,10 @@ impl ClassicStream {
                     texts.push(format!(" ---> Removed intermediate container {id}\n"));
                 }
             }
+            Event::Excerpt { text } => {
+                self.end_line(texts);
+                texts.push(text);
+            }
             Event::Kept { build, enterable } => {
                 self.end_line(texts);
                 texts.push(format!(" ---> All output of this build: mica logs {build}\n"));

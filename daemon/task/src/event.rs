@@ -90,6 +90,11 @@ pub enum Event {
         /// The step.
         step: StepId,
     },
+    /// The lines of a Dockerfile where the work failed.
+    Excerpt {
+        /// The lines, each with its end.
+        text: String,
+    },
     /// The work failed, and what it told can be looked at later.
     Kept {
         /// By what name.

@@ -2,6 +2,7 @@
 
 mod ahead;
 pub mod apply;
+mod behind;
 mod blocks;
 pub mod changes;
 pub mod compress;

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::thread;
 
-use mica_oci::{ContentDigest, DiffId, Digest, Hasher, Hashing};
+use mica_oci::{ContentDigest, DiffId, Digest, Hasher};
 
+use crate::behind::Behind;
 use crate::changes::{Change, Changes};
 use crate::content_hash::ContentHash;
 use crate::entry::{CAPABILITY_XATTR, Kind, LinkKey, Meta, Mtime};
@@ -82,29 +84,31 @@ pub struct Packed {
 pub fn pack(
     changes: &Changes,
     policy: &Policy,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
     tree: Option<&mut dyn TreeSink>,
 ) -> Result<Packed, Error> {
-    let mut packer = Packer {
-        tar: TarWriter::new(BufWriter::with_capacity(CHUNK, Hashing::new(out))),
-        tree,
-        policy: *policy,
-        digest: Hasher::new(),
-        hash: ContentHash::default(),
-        groups: HashMap::new(),
-        chunk: vec![0; CHUNK],
-    };
-    for (path, change) in changes {
-        packer.put(path, change, changes)?;
-    }
-    packer.finish()
+    thread::scope(|scope| {
+        let mut packer = Packer {
+            tar: TarWriter::new(BufWriter::with_capacity(CHUNK, Behind::new(scope, out))),
+            tree,
+            policy: *policy,
+            digest: Hasher::new(),
+            hash: ContentHash::default(),
+            groups: HashMap::new(),
+            chunk: vec![0; CHUNK],
+        };
+        for (path, change) in changes {
+            packer.put(path, change, changes)?;
+        }
+        packer.finish()
+    })
 }
 
 /// Names the file that several paths share.
 type GroupKey = (u32, LinkKey);
 
-struct Packer<'o, 't> {
-    tar: TarWriter<BufWriter<Hashing<&'o mut (dyn Write + 'o)>>>,
+struct Packer<'scope, 'env: 'scope, 'o: 'scope, 't> {
+    tar: TarWriter<BufWriter<Behind<'scope, 'env, 'o>>>,
     tree: Option<&'t mut (dyn TreeSink + 't)>,
     policy: Policy,
     digest: Hasher,
@@ -114,7 +118,7 @@ struct Packer<'o, 't> {
     chunk: Vec<u8>,
 }
 
-impl Packer<'_, '_> {
+impl<'scope, 'o: 'scope> Packer<'scope, '_, 'o, '_> {
     fn put(&mut self, path: &ImagePath, change: &Change, changes: &Changes) -> Result<(), Error> {
         if path.is_root() {
             return Ok(());
@@ -279,8 +283,8 @@ impl Packer<'_, '_> {
     fn finish(self) -> Result<Packed, Error> {
         let buffered = self.tar.finish()?;
         let failed = |error: io::IntoInnerError<_>| Error::io("writing the tar")(error.into_error());
-        let (out, digest, size) = buffered.into_inner().map_err(failed)?.finish();
-        out.flush().map_err(Error::io("writing the tar"))?;
+        let behind = buffered.into_inner().map_err(failed)?;
+        let (digest, size) = behind.finish().map_err(Error::io("writing the tar"))?;
         Ok(Packed {
             diff_id: digest.into(),
             size,

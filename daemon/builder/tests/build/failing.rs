@@ -55,3 +55,29 @@ fn only_the_last_ones_are_kept_and_none_of_a_build_that_worked() {
             .is_none()
     );
 }
+
+#[test]
+fn the_lines_that_failed_are_shown_among_others() {
+    let world = World::with_base(Files::new());
+    world.refuse("FROM base\n# why\nRUN <<E\nexit 3\nE\nENV A=b\n", &Files::new());
+    let events = world.events.lock().unwrap();
+    let excerpts: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            mica_task::Event::Excerpt { text } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    let [excerpt] = excerpts[..] else {
+        panic!("{excerpts:?}")
+    };
+    assert!(excerpt.starts_with("Dockerfile:3\n---"), "{excerpt}");
+    for line in [
+        "   2 |     # why\n",
+        "   3 | >>> RUN <<E\n",
+        "   5 | >>> E\n",
+        "   6 |     ENV A=b\n",
+    ] {
+        assert!(excerpt.contains(line), "no {line:?} in {excerpt}");
+    }
+}
