@@ -12,9 +12,11 @@ use crate::content_hash::ContentHash;
 use crate::entry::{CAPABILITY_XATTR, Kind, LinkKey, Meta, Mtime};
 use crate::error::Error;
 use crate::path::ImagePath;
+use crate::read_ahead::ReadAhead;
 use crate::sink::TreeSink;
 use crate::source::Source;
 use crate::tar::{TarWriter, WHITEOUT_PREFIX};
+use crate::view::Content;
 
 /// How much is read, hashed and written at once, in bytes.
 const CHUNK: usize = 256 << 10;
@@ -96,6 +98,7 @@ pub fn pack(
             hash: ContentHash::default(),
             groups: HashMap::new(),
             chunk: vec![0; CHUNK],
+            ahead: ReadAhead::start(scope, changes),
         };
         for (path, change) in changes {
             packer.put(path, change, changes)?;
@@ -107,7 +110,7 @@ pub fn pack(
 /// Names the file that several paths share.
 type GroupKey = (u32, LinkKey);
 
-struct Packer<'scope, 'env: 'scope, 'o: 'scope, 't> {
+struct Packer<'scope, 'env: 'scope, 'o: 'scope, 't, 'c> {
     tar: TarWriter<BufWriter<Behind<'scope, 'env, 'o>>>,
     tree: Option<&'t mut (dyn TreeSink + 't)>,
     policy: Policy,
@@ -116,9 +119,10 @@ struct Packer<'scope, 'env: 'scope, 'o: 'scope, 't> {
     /// The first path of every file that may have more, with what the tar says of it.
     groups: HashMap<GroupKey, (ImagePath, Meta)>,
     chunk: Vec<u8>,
+    ahead: Option<ReadAhead<'c>>,
 }
 
-impl<'scope, 'o: 'scope> Packer<'scope, '_, 'o, '_> {
+impl<'scope, 'o: 'scope> Packer<'scope, '_, 'o, '_, '_> {
     fn put(&mut self, path: &ImagePath, change: &Change, changes: &Changes) -> Result<(), Error> {
         if path.is_root() {
             return Ok(());
@@ -146,9 +150,19 @@ impl<'scope, 'o: 'scope> Packer<'scope, '_, 'o, '_> {
             let (first, told) = (first.clone(), told.clone());
             return self.put_hardlink(path, &told, &first);
         }
+        let bytes = self
+            .ahead
+            .as_ref()
+            .and_then(|ahead| ahead.take(path, change))
+            .transpose()?;
         let kept = self.clamped(meta);
         let told = self.told(&kept);
-        self.put_node(path, &kept, &told, (source, *content), *opaque)?;
+        let content = Bytes {
+            source,
+            read: bytes,
+            digest: *content,
+        };
+        self.put_node(path, &kept, &told, content, *opaque)?;
         if let Some(key) = key {
             self.groups.insert(key.clone(), (path.clone(), told));
         }
@@ -160,12 +174,12 @@ impl<'scope, 'o: 'scope> Packer<'scope, '_, 'o, '_> {
         path: &ImagePath,
         kept: &Meta,
         told: &Meta,
-        (source, known): (&Source, Option<Digest>),
+        bytes: Bytes<'_>,
         opaque: bool,
     ) -> Result<(), Error> {
         self.tar.append(path, told)?;
         let content = match told.kind {
-            Kind::File { size } if size > 0 => Some(self.put_content(path, kept, size, source, known)?),
+            Kind::File { size } if size > 0 => Some(self.put_content(path, kept, size, bytes)?),
             _ => {
                 self.put_plain(path, kept)?;
                 matches!(told.kind, Kind::File { .. }).then(|| Digest::of(b""))
@@ -196,10 +210,13 @@ impl<'scope, 'o: 'scope> Packer<'scope, '_, 'o, '_> {
         path: &ImagePath,
         kept: &Meta,
         size: u64,
-        source: &Source,
-        known: Option<Digest>,
+        bytes: Bytes<'_>,
     ) -> Result<Digest, Error> {
-        let content = source.open()?;
+        let known = bytes.digest;
+        let content = match bytes.read {
+            Some(read) => Opened::Read(io::Cursor::new(read)),
+            None => Opened::Content(bytes.source.open()?),
+        };
         if content.len() != size {
             return Err(Error::Path {
                 path: path.clone(),
@@ -222,11 +239,15 @@ impl<'scope, 'o: 'scope> Packer<'scope, '_, 'o, '_> {
                 passing.run(&mut self.chunk).map_err(failed)?;
             }
         }
+        drop(passing);
         let digest = match known {
             Some(digest) => digest,
             None => self.hash.finish().map_err(Error::io(format!("hashing {path}")))?,
         };
-        source.was_read(known.is_none().then_some(&digest))?;
+        bytes.source.was_read(known.is_none().then_some(&digest))?;
+        if let (Some(ahead), Opened::Read(read)) = (&self.ahead, content) {
+            ahead.give_back(read.into_inner());
+        }
         Ok(digest)
     }
 
@@ -290,6 +311,37 @@ impl<'scope, 'o: 'scope> Packer<'scope, '_, 'o, '_> {
             size,
             content: self.digest.finish().into(),
         })
+    }
+}
+
+/// The bytes of a file that is packed.
+struct Bytes<'a> {
+    source: &'a Source,
+    /// If they were read ahead.
+    read: Option<Vec<u8>>,
+    /// If it is known.
+    digest: Option<Digest>,
+}
+
+/// Bytes that can be read.
+enum Opened {
+    Read(io::Cursor<Vec<u8>>),
+    Content(Content),
+}
+
+impl Opened {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Read(read) => read.get_ref().len() as u64,
+            Self::Content(content) => content.len(),
+        }
+    }
+
+    fn reader(&self) -> Box<dyn Read + '_> {
+        match self {
+            Self::Read(read) => Box::new(read.get_ref().as_slice()),
+            Self::Content(content) => Box::new(content.reader()),
+        }
     }
 }
 

@@ -360,3 +360,71 @@ fn an_empty_layer_is_two_blocks() {
     assert_eq!(tar, [0; 1024]);
     assert_eq!(packed.content.0, Hasher::new().finish());
 }
+
+/// So many files that they are read ahead, with all that is passed over among them.
+fn many() -> Changes {
+    let mut all = changes([("d", directory())]);
+    for number in 0..300_u64 {
+        let bytes = format!("{number}").repeat(number as usize * 30 + 1);
+        let change = match number % 10 {
+            3 => linked(file(bytes.as_bytes()), number / 20),
+            4 => file(b""),
+            5 => Change::Whiteout,
+            _ => file(bytes.as_bytes()),
+        };
+        let name = match number % 10 {
+            6 => format!("d/.wh.{number:03}"),
+            _ => format!("d/f{number:03}"),
+        };
+        all.insert(path(&name), change);
+    }
+    all.insert(path("d/large"), file(&vec![7; 3 << 20]));
+    all
+}
+
+/// A file that holds these bytes, without a name.
+fn fs_file(bytes: &[u8]) -> fs_err::File {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    fs_err::File::open(file.path()).unwrap()
+}
+
+#[test]
+fn many_files_are_packed_as_few_are() {
+    let all = many();
+    let (whole, packed) = tar_of(&all, &Policy::default());
+    assert_eq!(
+        (packed.diff_id.digest(), packed.size),
+        (&Digest::of(&whole), whole.len() as u64)
+    );
+    let index = TarIndex::scan(&whole[..], LAYER).unwrap();
+    let view = mica_layer::TarView::new(Arc::new(fs_file(&whole)), Arc::new(index), 0);
+    for (name, change) in &all {
+        let Change::Node {
+            meta, source, link, ..
+        } = change
+        else {
+            continue;
+        };
+        if name.to_string().contains(".wh.") || link.is_some() || meta.is_directory() {
+            continue;
+        }
+        let Finding::Node { node, .. } = view.find(name).unwrap() else {
+            panic!("{name} is not there")
+        };
+        let mut bytes = Vec::new();
+        source.open().unwrap().reader().read_to_end(&mut bytes).unwrap();
+        assert_eq!(node.content, Some(Digest::of(&bytes)), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_changes_among_many_is_an_error_that_names_it() {
+    for wrong in [1_u64, 5_000] {
+        let mut all = many();
+        let bad = with(file(b"abc"), |meta| meta.kind = Kind::File { size: wrong });
+        all.insert(path("d/f150"), bad);
+        let error = pack(&all, &Policy::default(), &mut Vec::new(), None).unwrap_err();
+        assert!(error.to_string().contains("d/f150"), "{error}");
+    }
+}
