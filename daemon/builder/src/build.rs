@@ -1,9 +1,11 @@
 //! The whole of a build, read in one sitting.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use mica_dockerfile::lint::{Checks, excerpt};
 use mica_dockerfile::{Dockerfile, Instruction, ParseError, Span, is_builtin_frontend};
-use mica_oci::{BuildId, ImageId, Raw, Reference};
+use mica_oci::{BuildId, ImageConfig, ImageId, Raw, Reference};
 use mica_store::Store;
 use mica_task::{Cancel, Event, Reporter};
 
@@ -11,7 +13,7 @@ use crate::assemble::assemble;
 use crate::error::{Error, StepError};
 use crate::findings::{Known, violation};
 use crate::inline;
-use crate::input::Input;
+use crate::input::{Agent, Input, Secret};
 use crate::layers::Layers;
 use crate::named::{Named, Opener};
 use crate::ops::config::Scope;
@@ -21,7 +23,9 @@ use crate::options::Options;
 use crate::plan::{Plan, is_automatic};
 use crate::ports::{Executor, Fetch, Images};
 use crate::refuse::refuse_unsupported;
+use crate::selection::Tree;
 use crate::site::Site;
+use crate::state::State;
 use crate::verify;
 use crate::walk::Walk;
 use crate::workshop::Workshop;
@@ -110,58 +114,22 @@ impl Builder<'_> {
             self.images,
             options,
         );
-        let carry_out = |options: &Options, layers: &Layers<'_>| {
-            let scope = Scope {
-                globals: &plan.globals,
-                options,
-                escape: dockerfile.directives.escape,
-            };
-            let site = Site {
-                plan: &plan,
-                scope,
-                layers,
-                executor: self.executor,
-                fetch: self.fetch,
-                reporter: self.reporter,
-                workshop: self.workshop,
-                build: self.build,
-                secrets: &input.secrets,
-                agents: &input.agents,
-            };
-            let walk = Walk::new(&dockerfile, &tree, (&named, &opener), self.images, site);
-            let shown = |error: &Error| self.show_lines(error, &dockerfile, &name, &bytes);
-            let state = walk.run().inspect_err(shown)?;
-            self.cancel.check()?;
-            let mut config = assemble(&state, &options.labels, epoch);
-            if options
-                .build_arg("BUILDKIT_INLINE_CACHE")
-                .is_some_and(|value| matches!(value, "1" | "true"))
-            {
-                state.origins.write(&mut config);
-            }
-            Ok::<_, Error>((state, Raw::of(config)?))
+        let prepared = Prepared {
+            builder: self,
+            file: (&name, &bytes),
+            dockerfile: &dockerfile,
+            plan: &plan,
+            tree: &tree,
+            named: (&named, &opener),
+            secrets: &input.secrets,
+            agents: &input.agents,
+            epoch,
         };
-        let (state, config) = carry_out(options, &layers)?;
+        let built = prepared.carry_out(options, &layers)?;
         if options.verify {
-            self.reporter.report(Event::Note {
-                step: None,
-                text: "everything is built a second time and compared".to_owned(),
-            });
-            let again = Options {
-                no_cache: true,
-                ..options.clone()
-            };
-            let layers = Layers {
-                begun: Timestamp::now(),
-                ..layers
-            };
-            let (second, second_config) = carry_out(&again, &layers)?;
-            verify::compare(
-                [&state, &second],
-                [config.digest(), second_config.digest()],
-                &layers,
-            )?;
+            prepared.verify(&built, options, layers)?;
         }
+        let (_, config) = built;
         let committed = self.store.commit_image(&lease, &config, None, tags)?;
         let image = committed.image.id;
         self.reporter.report(Event::Built { image });
@@ -174,6 +142,107 @@ impl Builder<'_> {
             image,
             unused_args: unused_args(options, &dockerfile),
         })
+    }
+}
+
+/// A build of which everything was read that is known before its first step.
+struct Prepared<'a> {
+    builder: &'a Builder<'a>,
+    /// Name and text of the Dockerfile.
+    file: (&'a str, &'a [u8]),
+    dockerfile: &'a Dockerfile,
+    plan: &'a Plan<'a>,
+    tree: &'a Tree,
+    /// Named contexts, and who opens them.
+    named: (&'a Named, &'a Opener<'a>),
+    secrets: &'a [Secret],
+    agents: &'a [Agent],
+    epoch: Option<Timestamp>,
+}
+
+impl Prepared<'_> {
+    /// Does all steps; gives what came of them and the image's config.
+    fn carry_out(
+        &self,
+        options: &Options,
+        layers: &Layers<'_>,
+    ) -> Result<(Arc<State>, Raw<ImageConfig>), Error> {
+        let builder = self.builder;
+        let scope = Scope {
+            globals: &self.plan.globals,
+            options,
+            escape: self.dockerfile.directives.escape,
+        };
+        let site = Site {
+            plan: self.plan,
+            scope,
+            layers,
+            executor: builder.executor,
+            fetch: builder.fetch,
+            reporter: builder.reporter,
+            workshop: builder.workshop,
+            build: builder.build,
+            secrets: self.secrets,
+            agents: self.agents,
+        };
+        let walk = Walk::new(self.dockerfile, self.tree, self.named, builder.images, site);
+        let state = walk.run().inspect_err(|error| self.show_lines(error))?;
+        builder.cancel.check()?;
+        let mut config = assemble(&state, &options.labels, self.epoch);
+        let inline = options.build_arg("BUILDKIT_INLINE_CACHE");
+        if inline.is_some_and(|value| matches!(value, "1" | "true")) {
+            state.origins.write(&mut config);
+        }
+        Ok((state, Raw::of(config)?))
+    }
+
+    /// Does all steps again, and fails if they come to something else.
+    fn verify(
+        &self,
+        (state, config): &(Arc<State>, Raw<ImageConfig>),
+        options: &Options,
+        layers: Layers<'_>,
+    ) -> Result<(), Error> {
+        self.builder.reporter.report(Event::Note {
+            step: None,
+            text: "everything is built a second time and compared".to_owned(),
+        });
+        let again = Options {
+            no_cache: true,
+            ..options.clone()
+        };
+        let layers = Layers {
+            begun: Timestamp::now(),
+            ..layers
+        };
+        let (second, second_config) = self.carry_out(&again, &layers)?;
+        verify::compare(
+            [state, &second],
+            [config.digest(), second_config.digest()],
+            &layers,
+        )
+    }
+
+    /// Shows the lines of the instruction that failed among those around it.
+    fn show_lines(&self, error: &Error) {
+        let Some(line) = error.line() else { return };
+        let instructions = self
+            .dockerfile
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.instructions);
+        let mut spans = instructions.map(|located| located.span);
+        let end = spans
+            .find(|span| span.start == line)
+            .map_or(line, |span| span.end);
+        let span = Span {
+            start: line,
+            end: end.min(line.saturating_add(LINES_SHOWN)),
+        };
+        let (name, bytes) = self.file;
+        self.builder.reporter.report(Event::Excerpt {
+            text: excerpt(span, name, bytes),
+        });
     }
 }
 
@@ -209,23 +278,6 @@ impl Builder<'_> {
         self.reporter.report(Event::Note {
             step: None,
             text: told,
-        });
-    }
-
-    /// Shows the lines of the instruction that failed among those around it.
-    fn show_lines(&self, error: &Error, dockerfile: &Dockerfile, name: &str, bytes: &[u8]) {
-        let Some(line) = error.line() else { return };
-        let instructions = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
-        let mut spans = instructions.map(|located| located.span);
-        let end = spans
-            .find(|span| span.start == line)
-            .map_or(line, |span| span.end);
-        let span = Span {
-            start: line,
-            end: end.min(line.saturating_add(LINES_SHOWN)),
-        };
-        self.reporter.report(Event::Excerpt {
-            text: excerpt(span, name, bytes),
         });
     }
 
