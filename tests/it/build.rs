@@ -162,8 +162,8 @@ fn a_wrong_dockerfile_is_told_with_its_line() {
             &["line 2", "read-only tmpfs mount", "not supported yet"],
         ),
         (
-            "FROM scratch\nADD https://example.com/x /x\n",
-            &["line 2", "ADD of https://example.com/x", "not supported yet"],
+            "FROM scratch\nCOPY https://example.com/x /x\n",
+            &["line 2", "https://example.com/x", "for COPY"],
         ),
         (
             "FROM scratch\nCOPY nowhere /x\n",
