@@ -1,4 +1,4 @@
-//! What `/mica/cache` answers: a list of the build cache's records.
+//! What `/mica/cache` and `/system/df` tell of the build cache: its records.
 
 use serde::{Deserialize, Serialize};
 

@@ -7,10 +7,13 @@ mod build;
 mod cache;
 mod distribution;
 mod error;
+mod event;
 mod image;
 mod message;
 mod null;
+mod search;
 mod system;
+mod usage;
 
 pub use auth::{AuthConfig, AuthReply};
 pub use build::{
@@ -20,14 +23,17 @@ pub use build::{
 pub use cache::CacheRecord;
 pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform};
 pub use error::ErrorBody;
+pub use event::{Actor, EventMessage};
 pub use image::{
     DeleteItem, GraphDriver, HistoryItem, ImageInspect, ImageSummary, InspectConfig, InspectHealthcheck,
     LegacyConfig, Metadata, PruneReport, RootFs,
 };
 pub use message::{ErrorDetail, IdAux, Message, ProgressDetail};
+pub use search::SearchResult;
 pub use system::{
     Commit, Component, IndexConfig, Info, Platform, Plugins, RegistryConfig, Runtime, Swarm, Version,
 };
+pub use usage::DiskUsage;
 
 /// The highest version of the API that is spoken.
 pub const API_VERSION: &str = "1.51";
