@@ -17,6 +17,7 @@ use mica_layer::{
 use mica_store::{Lease, OpenFolder, Store, WorkDir};
 use mica_task::Cancel;
 
+use crate::absence::IgnoreFile;
 use crate::context::ignored::Ignored;
 use crate::error::Error;
 use crate::input::Source;
@@ -182,7 +183,13 @@ impl Context {
     /// Dockerfile and the ignore file itself remain to be left out: clients always send those two.
     pub(crate) fn tree(&self, dockerfile: &str, filter: bool) -> Result<Tree, Error> {
         let mut view = self.view.clone();
+        let mut ignore = None;
         if let Some((file, patterns)) = self.ignore_file(dockerfile)? {
+            let patterns = Arc::new(patterns);
+            ignore = Some(IgnoreFile {
+                name: file.clone(),
+                patterns: patterns.clone(),
+            });
             if filter || self.is_folder {
                 view = Arc::new(Ignored::new(view, patterns));
             } else {
@@ -200,6 +207,7 @@ impl Context {
             stack: Stack::new(vec![view]),
             place: "build context or excluded by .dockerignore".into(),
             is_context: true,
+            ignore,
         })
     }
 

@@ -173,7 +173,7 @@ pub enum StepError {
     #[error("{0}")]
     Invalid(String),
     /// A source is not there. The text is one that clients look for.
-    #[error("{verb} failed: file not found in {place}: stat {path}: file does not exist")]
+    #[error("{verb} failed: file not found in {place}: stat {path}: file does not exist{hint}")]
     Missing {
         /// COPY or ADD.
         verb: &'static str,
@@ -181,6 +181,8 @@ pub enum StepError {
         place: String,
         /// The source as written.
         path: String,
+        /// Why that may be, a colon in front; empty if nothing is known.
+        hint: String,
     },
     /// It asks for what this program cannot do yet.
     #[error("{0} is not supported yet")]

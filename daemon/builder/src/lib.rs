@@ -1,5 +1,6 @@
 //! Dockerfile to image: plan, cache keys, steps. Blocking; knows no HTTP, no registry, no sandbox.
 
+mod absence;
 mod address;
 mod assemble;
 mod build;

@@ -9,6 +9,7 @@ use mica_layer::{CAPABILITY_XATTR, Content, Found, ImagePath, Kind, LinkKey, Sta
 use mica_oci::{Digest, Hasher};
 use mica_task::Cancel;
 
+use crate::absence::{IgnoreFile, hint};
 use crate::error::StepError;
 
 /// A tree to copy from.
@@ -20,6 +21,8 @@ pub(crate) struct Tree {
     pub place: String,
     /// Whether it is the build context, whose owners and security attributes mean nothing here.
     pub is_context: bool,
+    /// What leaves files out of it.
+    pub ignore: Option<IgnoreFile>,
 }
 
 /// One path that a source argument names.
@@ -39,11 +42,10 @@ impl Tree {
         let written = ImagePath::clamped(argument.as_bytes());
         if !has_wildcard(argument) {
             let path = self.stack.resolve(&written, true)?;
-            let found = self.stack.lookup(&path)?.ok_or_else(|| StepError::Missing {
-                verb,
-                place: self.place.clone(),
-                path: argument.to_owned(),
-            })?;
+            let found = self
+                .stack
+                .lookup(&path)?
+                .ok_or_else(|| self.missing(argument, verb))?;
             return Ok(vec![Selected {
                 name: written.file_name().unwrap_or_default().to_vec(),
                 path,
@@ -66,6 +68,16 @@ impl Tree {
         let mut matches = Vec::new();
         self.descend(&base, &components[plain..], &mut matches)?;
         Ok(matches)
+    }
+
+    /// Says that what `argument` names is not there.
+    pub(crate) fn missing(&self, argument: &str, verb: &'static str) -> StepError {
+        StepError::Missing {
+            verb,
+            place: self.place.clone(),
+            path: argument.to_owned(),
+            hint: hint(&self.stack, self.ignore.as_ref(), argument),
+        }
     }
 
     /// Matches one pattern per level, as `*` and its like never span a slash.

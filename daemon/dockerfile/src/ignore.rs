@@ -40,9 +40,22 @@ pub struct IgnorePatterns {
 
 #[derive(Debug, Clone)]
 struct Pattern {
+    /// Its line in the file, from 1.
+    line: usize,
+    /// As it is written.
+    text: String,
     /// Whether it began with `!`.
     reincludes: bool,
     shape: Shape,
+}
+
+/// The pattern that decides that a path is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExcludedBy<'a> {
+    /// Its line in the ignore file, from 1.
+    pub line: usize,
+    /// The pattern as it is written.
+    pub pattern: &'a str,
 }
 
 /// What a pattern comes down to; most are plain names and need no wildcard machine.
@@ -90,17 +103,22 @@ impl IgnorePatterns {
     }
 
     fn add(&mut self, line: usize, text: &str) -> Result<(), IgnoreError> {
-        let text = text.trim();
-        let (reincludes, text) = match text.strip_prefix('!') {
+        let written = text.trim();
+        let (reincludes, text) = match written.strip_prefix('!') {
             Some(rest) if rest.trim().is_empty() => return Err(IgnoreError::LoneBang { line }),
             Some(rest) => (true, rest.trim()),
-            None if text.is_empty() => return Ok(()),
-            None => (false, text),
+            None if written.is_empty() => return Ok(()),
+            None => (false, written),
         };
         let cleaned = clean(text);
         let shape = Shape::parse(cleaned.strip_prefix('/').unwrap_or(&cleaned))
             .map_err(|source| IgnoreError::Pattern { line, source })?;
-        self.patterns.push(Pattern { reincludes, shape });
+        self.patterns.push(Pattern {
+            line,
+            text: written.to_owned(),
+            reincludes,
+            shape,
+        });
         self.reincludes |= reincludes;
         Ok(())
     }
@@ -129,12 +147,21 @@ impl IgnorePatterns {
     /// Whether `path` is left out.
     #[must_use]
     pub fn excludes(&self, path: &str) -> bool {
+        self.excluding(path).is_some()
+    }
+
+    /// The pattern that leaves `path` out, if it is left out.
+    #[must_use]
+    pub fn excluding(&self, path: &str) -> Option<ExcludedBy<'_>> {
         let last = self
             .patterns
             .iter()
             .rev()
-            .find(|pattern| pattern.shape.matches_or_holds(path));
-        last.is_some_and(|pattern| !pattern.reincludes)
+            .find(|pattern| pattern.shape.matches_or_holds(path))?;
+        (!last.reincludes).then_some(ExcludedBy {
+            line: last.line,
+            pattern: &last.text,
+        })
     }
 
     /// Whether anything below the directory `dir` may be kept although `dir` is left out: whether a `!` pattern

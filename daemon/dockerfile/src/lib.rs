@@ -45,3 +45,4 @@ pub use instruction::{
 };
 pub use mount::{CacheSharing, Mount, MountError, MountKind, MountOptions};
 pub use signal::{SignalError, parse_signal};
+pub use suggest::nearest;

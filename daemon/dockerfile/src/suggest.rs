@@ -20,8 +20,9 @@ pub(crate) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
         .map_or_else(String::new, |(_, k)| format!(" (did you mean {k}?)"))
 }
 
-/// The nearest of `known`, letter case counting; the first in their order where several are equally near.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The nearest of `known` that a typing error could have made `word` of, letter case counting; the first in their order
+/// where several are equally near.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_WORD {
         return None;
     }

@@ -11,7 +11,7 @@ use mica_oci::Digest;
 /// not, and is looked into only where a pattern could bring something back.
 pub(crate) struct Ignored {
     inner: Arc<dyn LayerView>,
-    patterns: IgnorePatterns,
+    patterns: Arc<IgnorePatterns>,
     /// For directories that are left out, whether anything in them is not.
     kept: Mutex<HashMap<ImagePath, bool>>,
 }
@@ -23,7 +23,7 @@ pub(crate) fn excludes(patterns: &IgnorePatterns, path: &ImagePath) -> bool {
 
 impl Ignored {
     /// What `patterns` leave of `inner`.
-    pub(crate) fn new(inner: Arc<dyn LayerView>, patterns: IgnorePatterns) -> Self {
+    pub(crate) fn new(inner: Arc<dyn LayerView>, patterns: Arc<IgnorePatterns>) -> Self {
         Self {
             inner,
             patterns,

@@ -47,11 +47,7 @@ impl Tree {
         excludes: &Excludes,
         cancel: &Cancel,
     ) -> Result<Vec<Entry>, StepError> {
-        let missing = || StepError::Missing {
-            verb,
-            place: self.place.clone(),
-            path: argument.to_owned(),
-        };
+        let missing = || self.missing(argument, verb);
         let (front, rest) = cut(argument);
         let pivot = self.stack.resolve(&ImagePath::clamped(front.as_bytes()), true)?;
         let wanted = ImagePath::clamped(rest.as_bytes());

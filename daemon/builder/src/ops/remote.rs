@@ -52,6 +52,7 @@ impl Remotes<'_> {
             stack,
             place: shown(url),
             is_context: true,
+            ignore: None,
         };
         Ok((tree, Selected { name, path, found }))
     }
@@ -72,6 +73,7 @@ impl Remotes<'_> {
             stack: Stack::new(vec![self.checkout_view(git, commit)?]),
             place: shown(&git.remote),
             is_context: true,
+            ignore: None,
         })
     }
 

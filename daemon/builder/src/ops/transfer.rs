@@ -47,6 +47,7 @@ impl Origin<'_> {
                 stack: layers.stack(own)?,
                 place: place.clone(),
                 is_context: false,
+                ignore: None,
             },
         })
     }

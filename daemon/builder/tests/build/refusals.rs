@@ -348,3 +348,41 @@ fn a_context_that_is_none() {
     assert!(error.starts_with("cannot read the build context: "), "{error}");
     assert!(world.in_folder("mica/work").is_empty());
 }
+
+#[test]
+fn what_is_not_there_is_said_to_be_hidden_or_misspelt() {
+    let world = world();
+    let context = Files::new()
+        .file("src/main.c", "")
+        .file("src/deep/er/setup.cfg", "")
+        .file("README", "")
+        .file("logs/keep", "")
+        .file("logs/a.log", "")
+        .file(".dockerignore", "# notes\n\n*.md\n**/*.log\n  build \n!build/x\n")
+        .file("build/out", "")
+        .file("a.md", "");
+    let table = [
+        ("a.md", ": line 3 of .dockerignore leaves it out (*.md)"),
+        ("logs/a.log", ": line 4 of .dockerignore leaves it out (**/*.log)"),
+        ("build/out", ": line 5 of .dockerignore leaves it out (build)"),
+        ("src/mian.c", ": did you mean src/main.c?"),
+        ("scr/main.c", ": did you mean src/main.c?"),
+        ("readme", ": did you mean README?"),
+        ("main.c", ": did you mean src/main.c?"),
+        ("setup.cfg", ": did you mean src/deep/er/setup.cfg?"),
+        // near, but what is behind it is not there
+        ("scr/other", ""),
+        ("README/x", ""),
+        ("nothing/like/it", ""),
+    ];
+    for (source, hint) in table {
+        let error = world.refuse(&format!("FROM base\nCOPY {source} /\n"), &context);
+        let end = format!("stat {source}: file does not exist{hint}");
+        assert!(error.ends_with(&end), "{source}: {error}");
+    }
+    let error = world.refuse(
+        "FROM base AS a\nFROM scratch\nCOPY --from=a /etc/paswd /\n",
+        &context,
+    );
+    assert!(error.ends_with(": did you mean /etc/passwd?"), "{error}");
+}

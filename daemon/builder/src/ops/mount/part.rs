@@ -178,11 +178,10 @@ impl<'a> Part<'a> {
         let tree = self.origin.open(site.layers)?;
         let written = ImagePath::clamped(self.source.as_bytes());
         let path = tree.stack.resolve(&written, true)?;
-        let found = tree.stack.lookup(&path)?.ok_or_else(|| StepError::Missing {
-            verb: "RUN --mount",
-            place: tree.place.clone(),
-            path: self.source.clone(),
-        })?;
+        let found = tree
+            .stack
+            .lookup(&path)?
+            .ok_or_else(|| tree.missing(&self.source, "RUN --mount"))?;
         // what is mounted is called what its target is called
         let name = Vec::new();
         Ok(self.opened.get_or_init(|| (tree, Selected { name, path, found })))
