@@ -52,8 +52,8 @@ impl Credentials {
         {
             return Ok(found);
         }
-        for config in self.files()? {
-            if let Some(found) = find_in(&config, target).await? {
+        for config in self.files() {
+            if let Some(found) = find_in(&config?, target).await? {
                 return Ok(found);
             }
         }
@@ -62,23 +62,21 @@ impl Credentials {
 
     /// All credentials the user has, by the keys they are kept under. What fails on the way is a warning: the work
     /// may need none of it. Helpers get as long for all servers as one gets for one.
-    ///
-    /// # Errors
-    /// A file that is not JSON.
-    pub(crate) async fn all(&self) -> Result<BTreeMap<String, AuthConfig>, Error> {
+    pub(crate) async fn all(&self) -> BTreeMap<String, AuthConfig> {
         let mut all = BTreeMap::new();
         let deadline = Instant::now() + LIMIT;
-        for config in self.files()?.iter().rev() {
+        let files: Vec<Config> = self.files().into_iter().filter_map(readable).collect();
+        for config in files.iter().rev() {
             add_entries(config, &mut all);
             add_kept(config, deadline, &mut all).await;
         }
-        if let Some(config) = self.variable()? {
+        if let Some(config) = self.variable().transpose().and_then(readable) {
             add_entries(&config, &mut all);
         }
         // A daemon knows servers only. Where one has credentials as a whole, those of its parts are not its own.
         let hosts: Vec<String> = all.keys().filter(|key| !is_part(key)).cloned().collect();
         all.retain(|key, _| !is_part(key) || !hosts.iter().any(|other| host(other) == host(key)));
-        Ok(all)
+        all
     }
 
     fn variable(&self) -> Result<Option<Config>, Error> {
@@ -88,7 +86,7 @@ impl Credentials {
     }
 
     /// The files that are there, first come first. One that may not be read is told and passed over.
-    fn files(&self) -> Result<Vec<Config>, Error> {
+    fn files(&self) -> Vec<Result<Config, Error>> {
         let docker = self.places.docker_file().map(|path| (path, Matching::Docker));
         let podman = self
             .places
@@ -98,13 +96,17 @@ impl Credentials {
         let mut files = Vec::new();
         for (path, matching) in docker.into_iter().chain(podman) {
             match Config::read(&path, matching) {
-                Ok(config) => files.push(config),
                 Err(error @ Error::File { .. }) => ui::warn(error.chain()),
-                Err(error) => return Err(error),
+                read => files.push(read),
             }
         }
-        Ok(files)
+        files
     }
+}
+
+/// What could be read; what could not is told.
+fn readable(read: Result<Config, Error>) -> Option<Config> {
+    read.map_err(|error| ui::warn(error.chain())).ok()
 }
 
 async fn find_in(config: &Config, target: &Target) -> Result<Option<AuthConfig>, Error> {

@@ -50,7 +50,7 @@ pub(super) async fn run(
         _ => Display::new(options.is_quiet()),
     };
     let id = or_interrupted(async {
-        let header = config_header(credentials.all().await?);
+        let header = config_header(credentials.all().await);
         let job = Job {
             client: &client,
             options: &options,
