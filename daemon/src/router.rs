@@ -9,6 +9,7 @@ pub(crate) enum Route {
     Options,
     Version,
     Info,
+    Events,
     Images,
     ImageInspect(String),
     ImageHistory(String),
@@ -91,7 +92,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("GET", ["mica", "logs", build]) => Route::Log(build.to_string()),
         ("GET", ["mica", "cache"]) => Route::Cache,
         ("GET", ["system", "df"]) => Route::NotYet("showing disk usage"),
-        ("GET", ["events"]) => Route::NotYet("the stream of events"),
+        ("GET", ["events"]) => Route::Events,
 
         ("GET", ["containers", "json"]) => Route::Containers,
         ("POST", ["containers", "create"]) => Route::ContainerCreate,
@@ -147,6 +148,7 @@ mod tests {
             ("OPTIONS", "*", Route::Options),
             ("GET", "/version", Route::Version),
             ("GET", "/images/json", Route::Images),
+            ("GET", "/events", Route::Events),
             (
                 "GET",
                 "/images/busybox/json",

@@ -7,6 +7,7 @@ mod build_query;
 mod cache;
 mod containers;
 mod debug;
+mod events;
 pub(crate) mod images;
 mod import;
 mod inspect;
@@ -74,6 +75,7 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::Ping => Ok(system::ping(&call)),
         Route::Version => system::version(&call),
         Route::Info => system::info(call).await,
+        Route::Events => events::follow(&call),
         Route::Images => images::list(call).await,
         Route::ImageInspect(name) => inspect::inspect(call, name).await,
         Route::ImageHistory(name) => inspect::history(call, name).await,

@@ -20,6 +20,8 @@ use crate::serve::serve;
 
 /// How long answers may take once the daemon is told to leave.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// How long those who listen to what happens may take to hear that nothing more will.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until it is told to leave or has had nothing to do for long enough.
 pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Error> {
@@ -72,11 +74,17 @@ async fn live(daemon: Arc<Daemon>, listeners: Vec<Listener>, idle: Option<Durati
     let _ = stop.send(true);
     daemon.builds.stop();
     let farewell = async {
-        let _ = serving.await;
-        daemon.activity.quiet().await;
+        let work = async {
+            let _ = serving.await;
+            daemon.activity.quiet().await;
+        };
+        // in vain or not: what did not end in time is left behind, and what did was told
+        let _ = tokio::time::timeout(FAREWELL, work).await;
+        daemon.engine.feed().end();
+        let _ = tokio::time::timeout(LAST_WORD, daemon.activity.deserted()).await;
     };
     tokio::select! {
-        _ = tokio::time::timeout(FAREWELL, farewell) => {}
+        () = farewell => {}
         () = signals.next() => {}
     }
     Ok(())

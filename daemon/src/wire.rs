@@ -1,6 +1,7 @@
 //! Between HTTP and types: queries in, answers and streams out.
 
 pub(crate) mod credential;
+pub(crate) mod event;
 pub(crate) mod filter;
 pub(crate) mod query;
 pub(crate) mod reply;

@@ -12,6 +12,7 @@ use crate::adapters::images::BaseImages;
 use crate::bridge::Runtime;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::feed::Action;
 use crate::log::BuildLog;
 
 /// Which network a build's RUN steps see.
@@ -159,9 +160,21 @@ impl Engine {
             workshop: self.workshop(),
         };
         let built = builder.build(&options, &request.tags, input)?;
+        self.tell_built(&built.image, &request.tags)?;
         Ok(BuildOutcome {
             image: built.image,
             unused_args: built.unused_args,
         })
+    }
+
+    fn tell_built(&self, id: &ImageId, tags: &[Reference]) -> Result<(), Error> {
+        // an image that was removed in this very moment is not said to be there
+        if let Some(image) = self.store().image(id)? {
+            self.feed().image(Action::Create, &image, id.to_string());
+            for tag in tags {
+                self.feed().image(Action::Tag, &image, tag.familiar());
+            }
+        }
+        Ok(())
     }
 }

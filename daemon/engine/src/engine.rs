@@ -9,6 +9,7 @@ use mica_registry::{Client, Settings};
 use mica_store::Store;
 
 use crate::error::Error;
+use crate::feed::Feed;
 use crate::transfer::Downloads;
 
 /// What the engine has to know from the start.
@@ -35,6 +36,7 @@ struct Inner {
     workshop: Workshop,
     registries: Client,
     downloads: Downloads,
+    feed: Feed,
 }
 
 /// While it lives, no other prune begins.
@@ -49,6 +51,7 @@ impl Engine {
             store: Store::open(&config.root)?,
             registries,
             downloads: Downloads::default(),
+            feed: Feed::new(),
             config,
             pruning: AtomicBool::new(false),
             workshop: Workshop::default(),
@@ -58,6 +61,11 @@ impl Engine {
     /// Where the store is.
     pub fn root(&self) -> &Path {
         &self.0.config.root
+    }
+
+    /// What happens here.
+    pub fn feed(&self) -> &Feed {
+        &self.0.feed
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -8,6 +8,7 @@ use mica_oci::CacheKey;
 use crate::cache_list::{CacheItem, CacheKind};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::feed::Subject;
 
 /// Which records of the build cache go; everything that is set has to hold.
 #[derive(Debug, Clone, Default)]
@@ -65,9 +66,11 @@ impl Engine {
         let mounts = self
             .store()
             .prune_mounts(&mut |entry| doomed.contains(&(CacheKind::Mount, entry.id)))?;
+        let bytes = steps.bytes + mounts.bytes;
+        self.feed().prune(Subject::Cache, bytes);
         Ok(PrunedCache {
             keys: [steps.keys, mounts.keys].concat(),
-            bytes: steps.bytes + mounts.bytes,
+            bytes,
         })
     }
 

@@ -6,6 +6,7 @@ use mica_store::Image;
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::feed::Action;
 
 /// One step of how an image came to be.
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ impl Engine {
         let target = tag_target(repository, tag)?;
         let image = self.image(source)?;
         self.store().tag(&target, &image.id)?;
+        self.feed().image(Action::Tag, &image, target.familiar());
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use mica_oci::{Compression, DiffId, History, ImageId, Platform, Raw, Reference, 
 use crate::bridge::{BodyReader, body};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::feed::Action;
 
 /// What a client asks to be imported.
 #[derive(Debug, Clone)]
@@ -69,7 +70,12 @@ impl Engine {
             source,
         })?;
         let names: Vec<Reference> = request.reference.iter().cloned().collect();
-        Ok(self.store().commit_image(&lease, &config, None, &names)?.image.id)
+        let image = self.store().commit_image(&lease, &config, None, &names)?.image;
+        for name in &names {
+            self.feed().image(Action::Tag, &image, name.familiar());
+        }
+        self.feed().image(Action::Import, &image, image.id.to_string());
+        Ok(image.id)
     }
 }
 

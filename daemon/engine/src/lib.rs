@@ -10,6 +10,7 @@ mod engine;
 mod error;
 #[cfg(test)]
 mod family;
+mod feed;
 mod gc;
 mod glob;
 mod images;
@@ -30,6 +31,7 @@ pub use build::{Agent, BuildOutcome, BuildRequest, Input, NetworkMode, Secret, S
 pub use cache_list::{CacheItem, CacheKind};
 pub use engine::{Config, Engine};
 pub use error::{Error, Kind};
+pub use feed::{Action, Feed, Follower, Happening, Next, Subject};
 pub use gc::{CacheSelection, PrunedCache};
 pub use images::{Step, tag_target};
 pub use import::ImportRequest;

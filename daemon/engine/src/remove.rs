@@ -7,6 +7,7 @@ use mica_store::{Error as StoreError, Image};
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::feed::{Action, Subject};
 use crate::resolve::names_id;
 use crate::select::Selection;
 
@@ -70,6 +71,7 @@ impl Engine {
         }
         let mut report = removing.report;
         report.bytes += self.store().collect()?;
+        self.feed().prune(Subject::Images, report.bytes);
         Ok(report)
     }
 }
@@ -135,7 +137,7 @@ impl<'a> Removing<'a> {
             });
         }
         for reference in &image.references {
-            self.untag(reference)?;
+            self.untag_aloud(&image, reference)?;
         }
         self.delete(image)
     }
@@ -150,11 +152,12 @@ impl<'a> Removing<'a> {
             },
             None => reference,
         };
-        self.untag(&reference)?;
+        self.untag_aloud(image, &reference)?;
         let mut left: Vec<&Reference> = image.references.iter().filter(|own| **own != reference).collect();
         let of_repository = |own: &&Reference| own.repository == reference.repository;
         let tag_left = left.iter().any(|own| of_repository(own) && own.digest.is_none());
         if !by_digest && !tag_left {
+            // these go without a word of their own, as docker does it
             for own in left.iter().filter(|own| of_repository(own)) {
                 self.untag(own)?;
             }
@@ -163,11 +166,23 @@ impl<'a> Removing<'a> {
         Ok(!left.is_empty())
     }
 
-    fn untag(&mut self, reference: &Reference) -> Result<(), Error> {
-        if self.engine.store().untag(reference)?.is_some() {
-            self.report.removals.push(Removal::Untagged(reference.clone()));
+    /// Takes a name away and says so to those who follow what happens.
+    fn untag_aloud(&mut self, image: &Image, reference: &Reference) -> Result<(), Error> {
+        if self.untag(reference)? {
+            self.engine
+                .feed()
+                .image(Action::Untag, image, reference.familiar());
         }
         Ok(())
+    }
+
+    /// Takes a name away. Whether it was there.
+    fn untag(&mut self, reference: &Reference) -> Result<bool, Error> {
+        let was_there = self.engine.store().untag(reference)?.is_some();
+        if was_there {
+            self.report.removals.push(Removal::Untagged(reference.clone()));
+        }
+        Ok(was_there)
     }
 
     /// Removes a nameless image, and then its nameless parents as far as nothing else is built on them.
@@ -181,6 +196,9 @@ impl<'a> Removing<'a> {
                 Err(StoreError::InUse { .. } | StoreError::MissingImage { .. }) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
+            self.engine
+                .feed()
+                .image(Action::Delete, &image, image.id.to_string());
             let removals = &mut self.report.removals;
             removals.push(Removal::Image(image.id));
             removals.extend(removed.chains.into_iter().map(Removal::Layer));

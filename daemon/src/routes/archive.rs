@@ -121,7 +121,7 @@ pub(crate) async fn load(call: Call) -> Result<Reply, Failure> {
                 // a client that reads nothing until all is sent must not hold its own sending up
                 let _ = progress.try_send(Ok(line(&message)));
             }
-            LoadEvent::Layer { .. } => {}
+            LoadEvent::Layer { .. } | LoadEvent::Image(_) => {}
             LoadEvent::Moved { reference, previous } => moved.push(format!(
                 "The image {} already exists, renaming the old one with ID {previous} to empty string\n",
                 reference.familiar()

@@ -91,6 +91,7 @@ pub(crate) fn version(_: &Call) -> Result<Reply, Failure> {
 pub(crate) async fn info(call: Call) -> Result<Reply, Failure> {
     let engine = call.daemon.engine.clone();
     let root = engine.root().display().to_string();
+    let listeners = engine.feed().followers() as u64;
     let info = blocking(move || engine.info()).await?;
     let registries = registries(&call.daemon.registries);
     let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
@@ -115,6 +116,7 @@ pub(crate) async fn info(call: Call) -> Result<Reply, Failure> {
         },
         n_fd: info.open_files,
         n_goroutines: info.threads,
+        n_events_listener: listeners,
         system_time: Timestamp::now().to_string(),
         cgroup_driver: "none".to_owned(),
         cgroup_version: info.cgroup_version.to_string(),

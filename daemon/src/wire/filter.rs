@@ -19,14 +19,18 @@ impl Filters {
     /// Reads the query's `filters`, both as `{"key":{"value":true}}` and as `{"key":["value"]}`, and refuses keys that are
     /// not among `known`.
     pub(crate) fn of(query: &Query, known: &[&str]) -> Result<Self, Failure> {
-        let filters = match query.filled("filters") {
-            Some(text) => Self::parse(text)?,
-            None => Self::default(),
-        };
+        let filters = Self::of_any_key(query)?;
         match filters.0.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(invalid(format!("invalid filter '{key}'"))),
             None => Ok(filters),
         }
+    }
+
+    /// As [`of`](Self::of), whatever the keys.
+    pub(crate) fn of_any_key(query: &Query) -> Result<Self, Failure> {
+        query
+            .filled("filters")
+            .map_or_else(|| Ok(Self::default()), Self::parse)
     }
 
     fn parse(text: &str) -> Result<Self, Failure> {

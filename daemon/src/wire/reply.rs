@@ -9,7 +9,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use mica_api::ErrorBody;
-use mica_engine::{CancelOnDrop, Error, Kind};
+use mica_engine::{Error, Kind};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -35,15 +35,15 @@ pub(crate) enum ReplyBody {
 /// When the body is dropped, because it ended or because the client went away, the work behind it is told to stop.
 pub(crate) struct Pieces {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
-    _work: CancelOnDrop,
+    _work: Box<dyn Send>,
 }
 
 impl Pieces {
-    /// A body made of what arrives at `receiver`.
-    pub(crate) fn new(receiver: mpsc::Receiver<io::Result<Bytes>>, work: CancelOnDrop) -> Self {
+    /// A body made of what arrives at `receiver`. `work` is dropped with it.
+    pub(crate) fn new(receiver: mpsc::Receiver<io::Result<Bytes>>, work: impl Send + 'static) -> Self {
         Self {
             receiver,
-            _work: work,
+            _work: Box::new(work),
         }
     }
 }

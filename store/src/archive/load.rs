@@ -46,6 +46,8 @@ pub enum LoadEvent {
         /// The other image.
         previous: ImageId,
     },
+    /// This image is in the store, with its tags.
+    Image(ImageId),
 }
 
 /// One image that was loaded.
@@ -315,6 +317,7 @@ impl Loading<'_> {
         for (reference, previous) in committed.moved {
             (self.on)(LoadEvent::Moved { reference, previous });
         }
+        (self.on)(LoadEvent::Image(id));
         Ok(Loaded {
             image: id,
             references: parts.references,

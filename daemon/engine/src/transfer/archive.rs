@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 
-use mica_oci::{Platform, Reference};
+use mica_oci::{ImageId, Platform, Reference};
 use mica_store::archive::{self, LoadEvent, Loaded};
 use mica_store::{Image, Lease};
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::feed::Action;
 use crate::resolve::{names_id, whole_id};
 
 /// Images that were asked for by name, kept from deletion until they are saved.
@@ -48,13 +49,34 @@ impl Engine {
 
     /// Writes the archive: docker's and OCI's layout in one tar.
     pub fn save(&self, saving: &Saving, out: &mut dyn Write) -> Result<(), Error> {
-        Ok(archive::save(self.store(), &saving.lease, &saving.images, out)?)
+        archive::save(self.store(), &saving.lease, &saving.images, out)?;
+        for (image, _) in &saving.images {
+            self.feed().image(Action::Save, image, image.id.to_string());
+        }
+        Ok(())
     }
 
     /// Reads an archive, in any compression, and tells what comes in.
     pub fn load(&self, input: Box<dyn Read>, on: &mut dyn FnMut(LoadEvent)) -> Result<Vec<Loaded>, Error> {
         let lease = self.store().lease();
-        Ok(archive::load(self.store(), &lease, input, on)?)
+        let mut told = Ok(());
+        let loaded = archive::load(self.store(), &lease, input, &mut |event| {
+            if let LoadEvent::Image(id) = &event
+                && told.is_ok()
+            {
+                told = self.tell_loaded(id);
+            }
+            on(event);
+        })?;
+        told.map(|()| loaded)
+    }
+
+    /// Images before one that fails stay loaded, so that each is told of by itself.
+    fn tell_loaded(&self, id: &ImageId) -> Result<(), Error> {
+        if let Some(image) = self.store().image(id)? {
+            self.feed().image(Action::Load, &image, id.to_string());
+        }
+        Ok(())
     }
 
     fn meant_by(

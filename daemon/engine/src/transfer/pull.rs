@@ -14,6 +14,7 @@ use mica_task::{LayerState, TransferEvent};
 use crate::bridge::blocking;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::feed::Action;
 use crate::resolve::fits;
 use crate::transfer::manifest::{Resolved, resolve};
 use crate::transfer::sink::Sink;
@@ -194,8 +195,10 @@ impl Pull<'_> {
     /// The image, if it came by this very digest before and is for the platform that is wanted.
     async fn known(&self, fetched: &Fetched) -> Result<Option<Image>, Error> {
         let names = self.names(&fetched.digest);
-        let (store, wanted) = (self.engine.store().clone(), self.wanted());
+        let (engine, wanted) = (self.engine.clone(), self.wanted());
+        let asked = self.reference.clone();
         blocking(move || {
+            let store = engine.store();
             let by_digest = names.last().expect("a name by digest is always there");
             let Some(id) = store.resolve(by_digest)? else {
                 return Ok(None);
@@ -210,6 +213,8 @@ impl Pull<'_> {
             for name in &names {
                 store.tag(name, &id)?;
             }
+            // here, so that it is told even if the client goes away in this moment
+            engine.feed().transfer(Action::Pull, &asked, &image);
             Ok(Some(image))
         })
         .await
@@ -226,9 +231,10 @@ impl Pull<'_> {
         let layers = self.layers(&manifest, &config)?;
         self.bring(&lease, &layers).await?;
         let names = self.names(&top.digest);
-        let store = self.engine.store().clone();
-        let (repository, account) = (self.reference.repository.clone(), *self.remote.account());
+        let (engine, asked) = (self.engine.clone(), self.reference.clone());
+        let account = *self.remote.account();
         let image = blocking(move || {
+            let store = engine.store();
             for (layer, diff_id) in &layers {
                 let blob = store.blob(&lease, &layer.digest)?.ok_or(Error::Worker)?;
                 let compression = compression(layer, &blob)?;
@@ -240,7 +246,8 @@ impl Pull<'_> {
                 .map(|(layer, _)| layer.digest)
                 .chain([config.digest()])
                 .collect();
-            store.add_sources(&digests, &repository, &account)?;
+            engine.feed().transfer(Action::Pull, &asked, &committed.image);
+            store.add_sources(&digests, &asked.repository, &account)?;
             Ok((committed.image, layers))
         })
         .await?;

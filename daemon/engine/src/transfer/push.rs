@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::bridge::blocking;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::feed::Action;
 use crate::transfer::layer_source::{GrowingSource, StoredSource};
 use crate::transfer::parcel::{Parcel, Plan};
 use crate::transfer::sink::Sink;
@@ -151,7 +152,7 @@ impl Push<'_> {
         };
         self.send_config(&order.image).await?;
         let pushed = self.put(&order, &manifest, &plan.parcels).await?;
-        self.remember(&order.image, manifest).await?;
+        self.remember(order, manifest).await?;
         Ok(pushed)
     }
 
@@ -391,11 +392,11 @@ impl Push<'_> {
     }
 
     /// The next push sends the same manifest, compresses nothing, and knows where the blobs are.
-    async fn remember(&self, image: &Image, manifest: Raw<Manifest>) -> Result<(), Error> {
-        let (store, lease, config) = (
-            self.engine.store().clone(),
+    async fn remember(&self, order: Order, manifest: Raw<Manifest>) -> Result<(), Error> {
+        let (engine, lease, config) = (
+            self.engine.clone(),
             self.lease.clone(),
-            image.config.clone(),
+            order.image.config.clone(),
         );
         let repository = self.request.repository.clone();
         let account = self.request.credential.account(repository.registry());
@@ -405,7 +406,12 @@ impl Push<'_> {
             digest: Some(manifest.digest()),
         };
         blocking(move || {
+            let store = engine.store();
             store.commit_pulled(&lease, &config, &manifest, &[], &[name])?;
+            for tag in order.tags {
+                let pushed = Reference::tagged(repository.clone(), tag);
+                engine.feed().transfer(Action::Push, &pushed, &order.image);
+            }
             let layers = manifest
                 .layers
                 .iter()

@@ -1,0 +1,168 @@
+//! `GET /events`: what happened since some time, and what happens, until the client has heard enough.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use mica_engine::{Follower, Happening, Next};
+use tokio::sync::mpsc;
+
+use crate::routes::Call;
+use crate::wire::event::{Wanted, line};
+use crate::wire::query::Query;
+use crate::wire::reply::{Failure, JSON, Pieces, Reply, pieces};
+use crate::wire::time;
+
+/// How many lines wait for a slow client beside those that HTTP has taken: the feed keeps the others.
+const WAITING: usize = 1;
+
+/// Answers at once, and then with one object per line, as things happen. The stream ends at the end of the asked time or of the
+/// daemon; it breaks when the client is so slow that something was missed, and everything behind it goes when the client goes.
+pub(crate) fn follow(call: &Call) -> Result<Reply, Failure> {
+    let window = Window::read(&call.query, Timestamp::now())?;
+    let wanted = Wanted::of(&call.query, call.version)?;
+    let feed = call.daemon.engine.feed();
+    let follower = match window.is_about_the_past() {
+        true => feed.follow_all(),
+        false => feed.follow(),
+    };
+    let (sender, receiver) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        let telling = Telling {
+            wanted,
+            sender: &sender,
+        };
+        tokio::select! {
+            biased;
+            () = sender.closed() => {}
+            () = telling.run(follower, &window) => {}
+        }
+    });
+    let listening = call.daemon.activity.listen();
+    Ok(pieces(JSON, Pieces::new(receiver, listening)))
+}
+
+/// The time a client asks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Window {
+    fn read(query: &Query, now: Timestamp) -> Result<Self, Failure> {
+        let read = |name: &str| {
+            let Some(text) = query.filled(name) else {
+                return Ok(None);
+            };
+            let malformed = || {
+                Failure::invalid(format!(
+                    "invalid value for {name}: {text:?} is neither seconds since 1970, nor a date and time, nor a duration"
+                ))
+            };
+            time::read(text, now).map(Some).ok_or_else(malformed)
+        };
+        let window = Self {
+            since: read("since")?,
+            until: read("until")?,
+        };
+        if let (Some(since), Some(until)) = (window.since, window.until)
+            && until < since
+        {
+            let text = |name| query.get(name).unwrap_or_default();
+            return Err(Failure::invalid(format!(
+                "`since` time ({}) cannot be after `until` time ({})",
+                text("since"),
+                text("until")
+            )));
+        }
+        Ok(window)
+    }
+
+    /// Whether what has happened already is asked for: with an end and no beginning, all of it, as docker has it.
+    fn is_about_the_past(&self) -> bool {
+        self.since.is_some() || self.until.is_some()
+    }
+
+    fn holds(&self, time: Timestamp) -> bool {
+        self.since.is_none_or(|since| since <= time) && self.until.is_none_or(|until| time <= until)
+    }
+
+    /// Waits for its end.
+    async fn closed(&self) {
+        let Some(until) = self.until else {
+            return std::future::pending().await;
+        };
+        let left = until.duration_since(Timestamp::now());
+        tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+    }
+}
+
+/// A stream to one client.
+struct Telling<'a> {
+    wanted: Wanted,
+    sender: &'a mpsc::Sender<io::Result<Bytes>>,
+}
+
+/// The stream is at its end.
+struct Over;
+
+impl Telling<'_> {
+    async fn run(&self, mut follower: Follower, window: &Window) {
+        // which of the two it is that ends the stream is all the same
+        let _ = self.both(&mut follower, window).await;
+    }
+
+    /// The past, and then the present.
+    async fn both(&self, follower: &mut Follower, window: &Window) -> Result<(), Over> {
+        let closed = window.closed();
+        tokio::pin!(closed);
+        for _ in 0..follower.behind() {
+            let happening = self.heard(follower.next().await).await?;
+            if window.holds(happening.time) {
+                self.tell(&happening).await?;
+            }
+        }
+        loop {
+            let next = tokio::select! {
+                // what happened before the end is told even if it is looked at after it
+                biased;
+                next = follower.next() => next,
+                () = &mut closed => return Ok(()),
+            };
+            let happening = self.heard(next).await?;
+            if window.until.is_some_and(|until| until < happening.time) {
+                return Ok(());
+            }
+            self.tell(&happening).await?;
+        }
+    }
+
+    /// What was heard, if there was something to hear.
+    async fn heard(&self, next: Next) -> Result<Arc<Happening>, Over> {
+        match next {
+            Next::Happening(happening) => Ok(happening),
+            Next::Ended => Err(Over),
+            Next::Missed(count) => {
+                self.send(Err(io::Error::other(format!(
+                    "the client is too slow: it missed {count} events"
+                ))))
+                .await?;
+                Err(Over)
+            }
+        }
+    }
+
+    async fn tell(&self, happening: &Happening) -> Result<(), Over> {
+        match self.wanted.message(happening) {
+            Some(message) => self.send(line(&message).map_err(io::Error::from)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&self, piece: io::Result<Bytes>) -> Result<(), Over> {
+        self.sender.send(piece).await.map_err(|_| Over)
+    }
+}
