@@ -166,3 +166,57 @@ impl Telling<'_> {
         self.sender.send(piece).await.map_err(|_| Over)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(query: &str) -> Result<Window, Failure> {
+        let now = "2026-01-02T00:00:00Z".parse().unwrap();
+        Window::read(&Query::parse(query).unwrap(), now)
+    }
+
+    #[test]
+    fn a_window_is_read() {
+        let time = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        for (query, since, until) in [
+            ("", None, None),
+            ("since=&until=", None, None),
+            ("since=10m", time("2026-01-01T23:50:00Z"), None),
+            (
+                "since=1767225600.5&until=2026-01-01T00:00:00.500000001Z",
+                time("2026-01-01T00:00:00.5Z"),
+                time("2026-01-01T00:00:00.500000001Z"),
+            ),
+            ("until=-1h", None, time("2026-01-02T01:00:00Z")),
+        ] {
+            assert_eq!(window(query).unwrap(), Window { since, until }, "{query}");
+        }
+        assert!(!window("").unwrap().is_about_the_past());
+        assert!(window("until=1h").unwrap().is_about_the_past());
+        let both_ends = window("since=2h&until=1h").unwrap();
+        for (text, held) in [
+            ("2026-01-01T21:59:59Z", false),
+            ("2026-01-01T22:00:00Z", true),
+            ("2026-01-01T23:00:00Z", true),
+            ("2026-01-01T23:00:00.000000001Z", false),
+        ] {
+            assert_eq!(both_ends.holds(text.parse().unwrap()), held, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_makes_no_sense_is_named() {
+        for (query, word) in [
+            ("since=soon", "invalid value for since: \"soon\""),
+            ("until=1x", "invalid value for until: \"1x\""),
+            (
+                "since=1h&until=2h",
+                "`since` time (1h) cannot be after `until` time (2h)",
+            ),
+        ] {
+            let refused = window(query).unwrap_err();
+            assert!(refused.message().contains(word), "{}", refused.message());
+        }
+    }
+}
