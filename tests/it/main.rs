@@ -13,6 +13,8 @@ mod crash;
 mod debian;
 mod debug;
 mod docker;
+mod events;
+mod events_crowd;
 mod formats;
 mod ghcr;
 mod hostile;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use jiff::Timestamp;
 use mica_engine::{Follower, Happening, Next};
 use tokio::sync::mpsc;
@@ -17,6 +18,8 @@ use crate::wire::time;
 
 /// How many lines wait for a slow client beside those that HTTP has taken: the feed keeps the others.
 const WAITING: usize = 1;
+/// The most who may listen at one time, half of the connections there are: a listener stays, and others want to be answered.
+const LISTENERS: usize = 512;
 
 /// Answers at once, and then with one object per line, as things happen. The stream ends at the end of the asked time or of the
 /// daemon; it breaks when the client is so slow that something was missed, and everything behind it goes when the client goes.
@@ -24,6 +27,12 @@ pub(crate) fn follow(call: &Call) -> Result<Reply, Failure> {
     let window = Window::read(&call.query, Timestamp::now())?;
     let wanted = Wanted::of(&call.query, call.version)?;
     let feed = call.daemon.engine.feed();
+    if feed.followers() >= LISTENERS {
+        return Err(Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{LISTENERS} clients listen to events already"),
+        ));
+    }
     let follower = match window.is_about_the_past() {
         true => feed.follow_all(),
         false => feed.follow(),
@@ -142,6 +151,8 @@ impl Telling<'_> {
 
     /// What was heard, if there was something to hear.
     async fn heard(&self, next: Next) -> Result<Arc<Happening>, Over> {
+        // a long past of which nothing is wanted must not hold up what else this thread does
+        tokio::task::consume_budget().await;
         match next {
             Next::Happening(happening) => Ok(happening),
             Next::Ended => Err(Over),
