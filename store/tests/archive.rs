@@ -90,7 +90,31 @@ fn what_was_saved_loads_as_the_same_images() {
     assert!(scratch_files(folder.path()).is_empty());
     let (again, events) = load_all(&second, &saved).unwrap();
     assert_eq!(again, loaded);
-    assert_eq!(events, []);
+    assert_eq!(events, [LoadEvent::Image(a.id), LoadEvent::Image(b.id)]);
+}
+
+#[test]
+fn images_before_one_that_fails_are_told() {
+    let (_folder, store) = store();
+    let plain = small_layer("one");
+    let config = config("a", &[diff_id(&plain)]);
+    let bytes = tar(&[
+        Entry::File("c", config.bytes()),
+        Entry::File("l", &plain),
+        Entry::File(
+            "manifest.json",
+            br#"[{"Config":"c","RepoTags":["x"],"Layers":["l"]},{"Config":"none","RepoTags":null,"Layers":[]}]"#,
+        ),
+    ]);
+    let mut images = Vec::new();
+    let loaded = load(&store, &store.lease(), Box::new(&bytes[..]), &mut |event| {
+        if let LoadEvent::Image(id) = event {
+            images.push((id, store.resolve(&name("x")).unwrap()));
+        }
+    });
+    assert!(loaded.is_err());
+    let id = ImageId(config.digest());
+    assert_eq!(images, [(id, Some(id))], "told once it is there, with its name");
 }
 
 #[test]
