@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::null;
+
 /// A record of the build cache. Names are those of docker's own `/system/df`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -22,7 +24,8 @@ pub struct CacheRecord {
     pub size: u64,
     /// When it was made (RFC 3339).
     pub created_at: String,
-    /// When it was last used (RFC 3339).
+    /// When it was last used (RFC 3339); other daemons say `null` of what never was.
+    #[serde(deserialize_with = "null::as_default")]
     pub last_used_at: String,
     /// How often it was used.
     pub usage_count: u64,
