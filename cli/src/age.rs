@@ -49,6 +49,35 @@ pub(crate) fn rfc3339(unix: i64) -> String {
     }
 }
 
+/// `2024-01-31T12:00:00.000000000+01:00`, of nanoseconds since 1970.
+pub(crate) fn rfc3339_nano(nanoseconds: i64) -> String {
+    let Ok(time) = Timestamp::from_nanosecond(nanoseconds.into()) else {
+        return nanoseconds.to_string();
+    };
+    let time = time.to_zoned(TimeZone::system());
+    match time.offset().is_zero() {
+        true => time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string(),
+        false => time.strftime("%Y-%m-%dT%H:%M:%S.%9f%:z").to_string(),
+    }
+}
+
+/// A time of a daemon's answer as Go writes it, `2024-01-31 12:00:00.5 +0000 UTC`; nothing if it is none.
+pub(crate) fn go_time(text: &str) -> String {
+    let Ok(time) = text.parse::<Timestamp>() else {
+        return String::new();
+    };
+    let time = time.to_zoned(TimeZone::UTC);
+    time.strftime("%Y-%m-%d %H:%M:%S%.f +0000 UTC").to_string()
+}
+
+/// `3 weeks ago`, of a time of a daemon's answer; nothing if it is none.
+pub(crate) fn ago(text: &str, now: i64) -> String {
+    match text.parse::<Timestamp>() {
+        Ok(time) => format!("{} ago", human(now.saturating_sub(time.as_second()))),
+        Err(_) => String::new(),
+    }
+}
+
 /// `Wed Jan 31 12:00:00 2024`; texts that are no time stay as they are.
 pub(crate) fn ansi_c(text: &str) -> String {
     match text.parse::<Timestamp>() {
@@ -111,5 +140,13 @@ mod tests {
         );
         assert_eq!(ansi_c("0001-01-01T00:00:00Z"), "Mon Jan  1 00:00:00 0001");
         assert_eq!(ansi_c("never"), "never");
+        assert_eq!(go_time("2023-11-14T22:13:20Z"), "2023-11-14 22:13:20 +0000 UTC");
+        assert_eq!(
+            go_time("2023-11-14T22:13:20.120Z"),
+            "2023-11-14 22:13:20.12 +0000 UTC"
+        );
+        assert_eq!(go_time(""), "");
+        assert_eq!(ago("1970-01-01T00:00:10Z", 70), "About a minute ago");
+        assert_eq!(ago("never", 70), "");
     }
 }

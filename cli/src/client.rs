@@ -90,7 +90,7 @@ impl Client {
 
     /// Where the daemon is.
     pub(crate) fn place(&self) -> String {
-        format!("unix://{}", self.host.socket.display())
+        self.host.address()
     }
 
     /// Sends a request. `path` is what follows the version, query included.

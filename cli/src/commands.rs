@@ -7,13 +7,25 @@ mod build_context;
 mod build_input;
 mod build_options;
 mod build_secret;
+mod builder;
 mod builder_du;
 mod builder_prune;
+mod buildx;
+mod buildx_inspect;
+mod buildx_ls;
 mod completion;
+mod container_ls;
+mod context_inspect;
+mod context_ls;
+mod contexts;
 mod debug;
+mod elsewhere;
+mod events;
 mod history;
+mod image;
 mod image_prune;
 mod images;
+mod imagetools_inspect;
 mod import;
 mod info;
 mod inspect;
@@ -22,29 +34,54 @@ mod login;
 mod logout;
 mod logs;
 mod manifest_inspect;
+mod network_ls;
+mod object;
+mod object_prune;
+mod plugin_ls;
+mod pruned;
 mod pull;
 mod push;
 mod rmi;
 mod save;
+mod search;
+mod system;
+mod system_df;
+mod system_df_verbose;
+mod system_prune;
 mod tag;
 mod version;
+mod volume_ls;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 
-use crate::client::Client;
-use crate::credentials::{Credentials, Places};
+pub(crate) use crate::commands::elsewhere::refusal;
+
+use crate::commands::builder::BuilderCommand;
+use crate::commands::buildx::BuildxCommand;
+use crate::commands::contexts::ContextCommand;
+use crate::commands::image::ImageCommand;
+use crate::commands::object::{ContainerCommand, NetworkCommand, PluginCommand, VolumeCommand};
+use crate::commands::system::SystemCommand;
 use crate::error::Error;
-use crate::host::Choice;
+use crate::session::Session;
 
 /// Build and keep container images
 #[derive(Debug, Parser)]
-#[command(name = "mica", version = version::TEXT, disable_help_subcommand = true)]
+#[command(
+    name = "mica",
+    version = env!("CARGO_PKG_VERSION"),
+    disable_version_flag = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct CommandLine {
     /// The daemon's socket, unix:///path
     #[arg(short = 'H', long, value_name = "HOST")]
     host: Option<String>,
+    /// Accepted for docker's sake: the only context is "default"
+    #[arg(short = 'c', long, value_name = "NAME")]
+    context: Option<String>,
     /// Accepted for docker's sake
     #[arg(short = 'D', long)]
     debug: bool,
@@ -54,6 +91,24 @@ pub(crate) struct CommandLine {
     /// Accepted for docker's sake
     #[arg(short = 'l', long, value_name = "LEVEL", hide = true)]
     log_level: Option<String>,
+    /// Accepted for docker's sake: sockets need no TLS
+    #[arg(long, hide = true)]
+    tls: bool,
+    /// Accepted for docker's sake: sockets need no TLS
+    #[arg(long, hide = true)]
+    tlsverify: bool,
+    /// Accepted for docker's sake: sockets need no TLS
+    #[arg(long, value_name = "FILE", hide = true)]
+    tlscacert: Option<PathBuf>,
+    /// Accepted for docker's sake: sockets need no TLS
+    #[arg(long, value_name = "FILE", hide = true)]
+    tlscert: Option<PathBuf>,
+    /// Accepted for docker's sake: sockets need no TLS
+    #[arg(long, value_name = "FILE", hide = true)]
+    tlskey: Option<PathBuf>,
+    /// Print version information and quit
+    #[arg(short = 'v', long, short_alias = 'V', action = ArgAction::Version)]
+    version: Option<bool>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -109,10 +164,46 @@ enum Command {
         #[command(subcommand)]
         command: Option<BuilderCommand>,
     },
-    /// Accepted for docker's sake: buildx build
+    /// Builds under the names of docker's buildx
     Buildx {
         #[command(subcommand)]
         command: Option<BuildxCommand>,
+    },
+    /// Search Docker Hub for images
+    Search(search::Options),
+    /// Get real time events from the daemon
+    Events(events::Options),
+    /// Manage what the daemon keeps
+    System {
+        #[command(subcommand)]
+        command: Option<SystemCommand>,
+    },
+    /// List containers
+    Ps(container_ls::Options),
+    /// Manage containers, of which there are none
+    Container {
+        #[command(subcommand)]
+        command: Option<ContainerCommand>,
+    },
+    /// Manage networks, of which there are none
+    Network {
+        #[command(subcommand)]
+        command: Option<NetworkCommand>,
+    },
+    /// Manage volumes, of which there are none
+    Volume {
+        #[command(subcommand)]
+        command: Option<VolumeCommand>,
+    },
+    /// Manage plugins, of which there are none
+    Plugin {
+        #[command(subcommand)]
+        command: Option<PluginCommand>,
+    },
+    /// Manage contexts, of which there is one
+    Context {
+        #[command(subcommand)]
+        command: Option<ContextCommand>,
     },
     /// Show versions
     Version(version::Options),
@@ -123,98 +214,22 @@ enum Command {
 }
 
 #[derive(Debug, Subcommand)]
-enum ImageCommand {
-    /// Build an image from a Dockerfile
-    Build(Box<build_options::Options>),
-    /// Show the history of an image
-    History(history::Options),
-    /// Import the contents from a tarball to create a filesystem image
-    Import(import::Options),
-    /// Display detailed information on one or more images
-    Inspect(inspect::ImageOptions),
-    /// Load an image from a tar archive or STDIN
-    Load(load::Options),
-    /// List images
-    #[command(visible_alias = "list")]
-    Ls(images::Options),
-    /// Remove unused images
-    Prune(image_prune::Options),
-    /// Download an image from a registry
-    Pull(pull::Options),
-    /// Upload an image to a registry
-    Push(push::Options),
-    /// Remove one or more images
-    #[command(visible_alias = "remove")]
-    Rm(rmi::Options),
-    /// Save one or more images to a tar archive (streamed to STDOUT by default)
-    Save(save::Options),
-    /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
-    Tag(tag::Options),
-}
-
-#[derive(Debug, Subcommand)]
 enum ManifestCommand {
     /// Display an image manifest, or manifest list
     Inspect(manifest_inspect::Options),
 }
 
-#[derive(Debug, Subcommand)]
-enum BuilderCommand {
-    /// Build an image from a Dockerfile
-    Build(Box<build_options::Options>),
-    /// Show what the build cache holds
-    Du(builder_du::Options),
-    /// Remove build cache
-    Prune(builder_prune::Options),
-}
-
-#[derive(Debug, Subcommand)]
-enum BuildxCommand {
-    /// Build an image from a Dockerfile
-    #[command(visible_alias = "b")]
-    Build(Box<build_options::Options>),
-    /// Show what the build cache holds
-    Du(builder_du::Options),
-    /// Remove build cache
-    Prune(builder_prune::Options),
-}
-
-/// What commands are given besides their own flags.
-struct Session {
-    host: Option<String>,
-    config: Option<PathBuf>,
-}
-
-impl Session {
-    fn client(&self) -> Result<Client, Error> {
-        Choice::from_environment(self.host.clone())
-            .host()
-            .map(Client::new)
-    }
-
-    fn credentials(&self) -> Credentials {
-        Credentials::new(Places::from_environment(self.config.clone()))
-    }
-}
-
 impl CommandLine {
     /// Whether a command is named; if not, its help is to be shown.
     pub(crate) fn is_complete(&self) -> bool {
-        !matches!(
-            self.command,
-            None | Some(
-                Command::Image { command: None }
-                    | Command::Manifest { command: None }
-                    | Command::Builder { command: None }
-                    | Command::Buildx { command: None }
-            )
-        )
+        self.command.as_ref().is_some_and(Command::is_complete)
     }
 
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Error> {
         let session = Session {
             host: self.host,
+            context: self.context,
             config: self.config,
         };
         match self.command {
@@ -225,6 +240,25 @@ impl CommandLine {
 }
 
 impl Command {
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Image { command: None }
+            | Self::Manifest { command: None }
+            | Self::Builder { command: None }
+            | Self::Buildx { command: None }
+            | Self::System { command: None }
+            | Self::Container { command: None }
+            | Self::Network { command: None }
+            | Self::Volume { command: None }
+            | Self::Plugin { command: None }
+            | Self::Context { command: None } => false,
+            Self::Buildx {
+                command: Some(command),
+            } => command.is_complete(),
+            _ => true,
+        }
+    }
+
     async fn run(self, session: &Session) -> Result<(), Error> {
         match self {
             Self::Build(options) => BuilderCommand::Build(options).run(session).await,
@@ -250,56 +284,45 @@ impl Command {
                 command: Some(command),
             } => command.run(session).await,
             Self::Buildx {
-                command: Some(BuildxCommand::Build(options)),
-            } => BuilderCommand::Build(options).run(session).await,
-            Self::Buildx {
-                command: Some(BuildxCommand::Du(options)),
-            } => BuilderCommand::Du(options).run(session).await,
-            Self::Buildx {
-                command: Some(BuildxCommand::Prune(options)),
-            } => BuilderCommand::Prune(options).run(session).await,
+                command: Some(command),
+            } => command.run(session).await,
+            Self::Search(options) => search::run(options, &session.client()?, &session.credentials()).await,
+            Self::Events(options) => SystemCommand::Events(options).run(session).await,
+            Self::System {
+                command: Some(command),
+            } => command.run(session).await,
+            Self::Ps(options) => ContainerCommand::Ls(options).run(session).await,
+            Self::Container {
+                command: Some(command),
+            } => command.run(session).await,
+            Self::Network {
+                command: Some(command),
+            } => command.run(session).await,
+            Self::Volume {
+                command: Some(command),
+            } => command.run(session).await,
+            Self::Plugin {
+                command: Some(command),
+            } => command.run(session).await,
+            Self::Context {
+                command: Some(command),
+            } => command.run(session).await,
             Self::Version(options) => version::run(options, session.client()).await,
             Self::Debug(options) => debug::run(options, &session.client()?).await,
             Self::Logs(options) => logs::run(options, &session.client()?).await,
-            Self::Info(options) => info::run(options, &session.client()?).await,
+            Self::Info(options) => SystemCommand::Info(options).run(session).await,
             Self::Completion(options) => completion::run(&options),
+            // Help was shown instead.
             Self::Image { command: None }
             | Self::Manifest { command: None }
             | Self::Builder { command: None }
-            | Self::Buildx { command: None } => Ok(()),
-        }
-    }
-}
-
-impl ImageCommand {
-    async fn run(self, session: &Session) -> Result<(), Error> {
-        if let Self::Build(options) = self {
-            return BuilderCommand::Build(options).run(session).await;
-        }
-        let client = &session.client()?;
-        match self {
-            Self::Build(_) => Ok(()),
-            Self::History(options) => history::run(options, client).await,
-            Self::Import(options) => import::run(options, client).await,
-            Self::Inspect(options) => inspect::run_image(options, client).await,
-            Self::Load(options) => load::run(options, client).await,
-            Self::Ls(options) => images::run(options, client).await,
-            Self::Prune(options) => image_prune::run(options, client).await,
-            Self::Pull(options) => pull::run(options, client, &session.credentials()).await,
-            Self::Push(options) => push::run(options, client, &session.credentials()).await,
-            Self::Rm(options) => rmi::run(options, client).await,
-            Self::Save(options) => save::run(options, client).await,
-            Self::Tag(options) => tag::run(options, client).await,
-        }
-    }
-}
-
-impl BuilderCommand {
-    async fn run(self, session: &Session) -> Result<(), Error> {
-        match self {
-            Self::Build(options) => build::run(*options, || session.client(), &session.credentials()).await,
-            Self::Du(options) => builder_du::run(options, &session.client()?).await,
-            Self::Prune(options) => builder_prune::run(options, &session.client()?).await,
+            | Self::Buildx { command: None }
+            | Self::System { command: None }
+            | Self::Container { command: None }
+            | Self::Network { command: None }
+            | Self::Volume { command: None }
+            | Self::Plugin { command: None }
+            | Self::Context { command: None } => Ok(()),
         }
     }
 }

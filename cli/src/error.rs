@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::program;
+
 /// A failure of a command. Texts are docker's where docker has one, since scripts look for them.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -13,7 +15,7 @@ pub(crate) enum Error {
     #[error("{message}")]
     Work { message: String, code: Option<i64> },
     /// Nobody listens.
-    #[error("Cannot connect to the mica daemon at unix://{}. Is micad running?", socket.display())]
+    #[error("{}", program::absence(socket))]
     Connect { socket: PathBuf, source: io::Error },
     /// The daemon was started and does not answer.
     #[error("micad did not start: {reason}{log}")]
@@ -33,6 +35,9 @@ pub(crate) enum Error {
     /// Flags or arguments that make no sense.
     #[error("{message}")]
     Usage { message: String },
+    /// What is not done here and will not be, with the exit code docker gives where it fails.
+    #[error("{message}")]
+    Elsewhere { message: String, code: u8 },
     /// A name the flag knows but this program does not do yet.
     #[error("{what} is not supported yet")]
     Unsupported { what: String },
@@ -122,6 +127,7 @@ impl Error {
                 _ => 1,
             },
             Self::Ended { code } => u8::try_from(*code).unwrap_or(1),
+            Self::Elsewhere { code, .. } => *code,
             Self::Declined => 0,
             Self::Interrupted { signal } => 128 + signal,
             Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe => 141,

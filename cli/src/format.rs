@@ -27,6 +27,14 @@ impl Listing<'_> {
     /// # Errors
     /// A template that cannot be read or asks for a field that is not there.
     pub(crate) fn show(&self, rows: Vec<Row>) -> Result<String, Error> {
+        self.show_objects(rows.into_iter().map(object).collect())
+    }
+
+    /// The same of rows whose fields are not all texts, in the order of their names.
+    ///
+    /// # Errors
+    /// As [`Listing::show`].
+    pub(crate) fn show_objects(&self, rows: Vec<Value>) -> Result<String, Error> {
         let format = match self.format {
             "" | "table" => format!("table {}", self.table),
             "raw" => self.raw.unwrap_or("raw").to_owned(),
@@ -41,11 +49,14 @@ impl Listing<'_> {
         let template = Template::parse(&source).map_err(|error| told(&error))?;
         let mut text = String::new();
         for row in rows {
-            text.push_str(&template.execute(&object(row)).map_err(|error| told(&error))?);
+            text.push_str(&template.execute(&row).map_err(|error| told(&error))?);
             text.push('\n');
         }
         if !is_table {
-            return Ok(text);
+            return Ok(match source.as_str() {
+                "{{json .}}" => escaped(&text),
+                _ => text,
+            });
         }
         let head = head_template(&source).and_then(|template| template.execute(&heads(self.headers)));
         let head = head.map_err(|error| told(&error))?;
@@ -53,8 +64,15 @@ impl Listing<'_> {
     }
 }
 
+/// JSON with `<`, `>` and `&` as Go writes them in an object; they can only stand in texts there.
+pub(crate) fn escaped(json: &str) -> String {
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+}
+
 /// Fields in the order Go writes a map's keys.
-fn object(mut row: Row) -> Value {
+pub(crate) fn object(mut row: Row) -> Value {
     row.sort_unstable_by_key(|(name, _)| *name);
     let fields = row
         .into_iter()
@@ -122,6 +140,10 @@ mod tests {
         ] {
             assert_eq!(show(format).as_deref(), Ok(expected), "{format}");
         }
+        assert_eq!(
+            escaped(r#"{"a":"<none> & co"}"#),
+            r#"{"a":"\u003cnone\u003e \u0026 co"}"#
+        );
         assert!(
             show("{{.Nope}}")
                 .unwrap_err()

@@ -14,6 +14,13 @@ pub(crate) struct Host {
     pub(crate) may_start: bool,
 }
 
+impl Host {
+    /// The address as an URL.
+    pub(crate) fn address(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+}
+
 /// What decides about the host.
 #[derive(Debug, Default)]
 pub(crate) struct Choice {
@@ -23,6 +30,10 @@ pub(crate) struct Choice {
     pub(crate) mica: Option<OsString>,
     /// `DOCKER_HOST`
     pub(crate) docker: Option<OsString>,
+    /// `--context`
+    pub(crate) context_flag: Option<String>,
+    /// `DOCKER_CONTEXT`
+    pub(crate) context: Option<OsString>,
     /// `XDG_RUNTIME_DIR`
     pub(crate) runtime_dir: Option<OsString>,
     /// Whether this is root.
@@ -31,12 +42,14 @@ pub(crate) struct Choice {
 
 impl Choice {
     /// Reads the environment; empty variables count as unset.
-    pub(crate) fn from_environment(flag: Option<String>) -> Self {
+    pub(crate) fn from_environment(flag: Option<String>, context: Option<String>) -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
             flag,
             mica: variable("MICA_HOST"),
             docker: variable("DOCKER_HOST"),
+            context_flag: context,
+            context: variable("DOCKER_CONTEXT"),
             runtime_dir: variable("XDG_RUNTIME_DIR"),
             is_root: rustix::process::geteuid().is_root(),
         }
@@ -45,8 +58,11 @@ impl Choice {
     /// Decides.
     ///
     /// # Errors
-    /// An address of a kind that is not spoken, or nothing to make the default of.
+    /// An address of a kind that is not spoken, a context that is not there, or nothing to make the default of.
     pub(crate) fn host(self) -> Result<Host, Error> {
+        if let Some(context) = self.context_flag.filter(|context| !is_default(context)) {
+            return Err(no_context("--context", &context));
+        }
         if let Some(flag) = self.flag.filter(|flag| !flag.is_empty()) {
             return address("--host", flag.into(), true);
         }
@@ -55,6 +71,12 @@ impl Choice {
         }
         if let Some(value) = self.docker {
             return address("DOCKER_HOST", value, false);
+        }
+        // A daemon elsewhere was meant; doing it here would surprise.
+        if let Some(context) = self.context
+            && !is_default(&context.to_string_lossy())
+        {
+            return Err(no_context("DOCKER_CONTEXT", &context.to_string_lossy()));
         }
         let socket = match self.runtime_dir {
             _ if self.is_root => PathBuf::from("/run/mica/mica.sock"),
@@ -71,6 +93,20 @@ impl Choice {
             socket,
             may_start: true,
         })
+    }
+}
+
+/// Whether a context's name is that of the only one.
+pub(crate) fn is_default(context: &str) -> bool {
+    matches!(context, "" | "default")
+}
+
+fn no_context(origin: &str, name: &str) -> Error {
+    Error::Host {
+        message: format!(
+            "{origin}={name}: context {name:?}: context not found: there is only the context default; \
+             MICA_HOST=unix:///path/of/socket names another daemon"
+        ),
     }
 }
 
@@ -119,6 +155,7 @@ mod tests {
             docker: some(docker),
             runtime_dir: some(runtime),
             is_root,
+            ..Choice::default()
         }
     }
 
@@ -141,6 +178,35 @@ mod tests {
                     may_start
                 }
             );
+        }
+    }
+
+    #[test]
+    fn other_contexts_are_refused_where_they_would_count() {
+        let chosen = |flag: &str, variable: &str, docker: &str| {
+            let mut choice = choice("", "", docker, "/r", true);
+            choice.context_flag = Some(flag.to_owned());
+            choice.context = (!variable.is_empty()).then(|| variable.into());
+            choice.host().map_err(|error| error.to_string())
+        };
+        assert!(chosen("default", "default", "").is_ok());
+        assert!(chosen("", "far", "unix:///d").is_ok(), "DOCKER_HOST comes first");
+        for (flag, variable, docker, words) in [
+            (
+                "far",
+                "",
+                "unix:///d",
+                "--context=far: context \"far\": context not found",
+            ),
+            (
+                "",
+                "far",
+                "",
+                "DOCKER_CONTEXT=far: context \"far\": context not found",
+            ),
+        ] {
+            let told = chosen(flag, variable, docker).unwrap_err();
+            assert!(told.starts_with(words), "{told}");
         }
     }
 

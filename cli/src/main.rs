@@ -16,10 +16,13 @@ mod handed;
 mod host;
 mod interrupt;
 mod json;
+mod moment;
 mod platform;
+mod program;
 mod pty;
 mod reference;
 mod secret;
+mod session;
 mod size;
 mod start;
 mod stream;
@@ -33,6 +36,7 @@ mod usage;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::commands::CommandLine;
@@ -56,11 +60,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>) -> Result<(), Error> {
-    let mut command = CommandLine::command().args_override_self(true);
+    let name = program::name();
+    let command = CommandLine::command().name(name).bin_name(name);
+    let mut command = command.args_override_self(true);
     let arguments = usage::spell_switches(&command, arguments)?;
     let matches = match command.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
-        // Help and versions that were asked for.
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => return ui::result(program::version()),
+        // Help that was asked for.
         Err(error) if !error.use_stderr() => return ui::result(error.render().to_string()),
         Err(error) => return Err(usage::told(&mut command, &arguments, &error)),
     };

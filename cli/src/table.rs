@@ -49,6 +49,14 @@ fn width(cell: &str) -> usize {
     cell.chars().count()
 }
 
+/// The text, its end replaced by one character if it has more than so many.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    if width(text) <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{prop_assert_eq, proptest};
@@ -72,6 +80,13 @@ mod tests {
         );
         assert_eq!(align("ééééééééééé\tb\nx\ty"), "ééééééééééé   b\nx             y");
         assert_eq!(align(""), "");
+    }
+
+    #[test]
+    fn long_texts_end_with_dots() {
+        assert_eq!(shortened("ééé", 3), "ééé");
+        assert_eq!(shortened("éééé", 3), "éé…");
+        assert_eq!(shortened("", 0), "");
     }
 
     proptest! {

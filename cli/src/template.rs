@@ -28,11 +28,15 @@ pub(crate) struct TemplateError {
 /// What a field that is `null` or absent prints as; Go knows it from the field's type.
 pub(crate) type Nils = &'static [(&'static str, &'static str)];
 
+/// Names that a template uses for fields and the keys they have in JSON, where the two differ.
+pub(crate) type Tags = &'static [(&'static str, &'static str)];
+
 /// A template that has been read.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     nodes: Vec<Node>,
     nils: Nils,
+    tags: Tags,
     is_heading: bool,
 }
 
@@ -49,6 +53,7 @@ impl Template {
         Ok(Self {
             nodes: parser::parse(&lexer::lex(text)?)?,
             nils: &[],
+            tags: &[],
             is_heading: false,
         })
     }
@@ -56,6 +61,12 @@ impl Template {
     /// Names fields that may be absent or `null` and what they print as then.
     pub(crate) fn with_nils(mut self, nils: Nils) -> Self {
         self.nils = nils;
+        self
+    }
+
+    /// Says which fields have other keys in JSON.
+    pub(crate) fn with_tags(mut self, tags: Tags) -> Self {
+        self.tags = tags;
         self
     }
 
@@ -71,7 +82,7 @@ impl Template {
     /// # Errors
     /// When the template asks for a field that is not there, or for something that cannot be done.
     pub(crate) fn execute(&self, value: &Value) -> Result<String, TemplateError> {
-        let mut evaluation = Evaluation::new(value, self.nils, self.is_heading);
+        let mut evaluation = Evaluation::new(value, (self.nils, self.tags), self.is_heading);
         evaluation.run(&self.nodes)?;
         Ok(evaluation.into_output())
     }
@@ -113,11 +124,12 @@ mod tests {
             "ID": "sha256:abc", "Size": 1234, "Ratio": 1.5, "On": true, "Off": false, "Empty": "", "Zero": 0,
             "Tags": ["a:1", "b:2"], "None": null, "List": [], "Missing": {},
             "Config": {"Env": ["A=1"], "Labels": {"z": "26", "a.b": "1"}, "Cmd": null},
-            "Rows": [{"N": 1}, {"N": 2}, {"N": 3}], "Html": "<a&b>",
+            "summe": "sum", "Rows": [{"N": 1}, {"N": 2}, {"N": 3}], "Html": "<a&b>",
         });
         let template = Template::parse(template).map_err(|e| e.to_string())?;
         template
-            .with_nils(&[("Cmd", "[]"), ("Healthcheck", "<nil>")])
+            .with_nils(&[("Cmd", "[]"), ("Healthcheck", "<nil>"), ("Labels", "map[]")])
+            .with_tags(&[("Sum", "summe")])
             .execute(&value)
             .map_err(|e| e.to_string())
     }
@@ -144,6 +156,8 @@ mod tests {
                 r#"{"Env":["A=1"],"Labels":{"z":"26","a.b":"1"},"Cmd":null}"#,
             ),
             ("{{.Config.Env}}", "[A=1]"),
+            ("{{.Config.Labels.z}} {{.Config.Labels.no}}", "26 <no value>"),
+            ("{{.Sum}}{{.Sum | len}}", "sum3"),
             ("{{index .Tags 0}}{{index .Config.Labels \"a.b\"}}", "a:11"),
             ("{{index .Config.Labels \"no\"}}|", "|"),
             ("{{index .Config \"Env\" 0}}", "A=1"),

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
+use crate::commands::refusal;
 use crate::error::Error;
 use crate::truth::go_bool;
 
@@ -12,13 +13,34 @@ use crate::truth::go_bool;
 fn addressed<'a>(root: &'a Command, arguments: &[OsString]) -> (&'a Command, Vec<String>) {
     let mut command = root;
     let mut names = vec![root.get_name().to_owned()];
-    for argument in arguments.iter().skip(1) {
-        if let Some(found) = argument.to_str().and_then(|name| command.find_subcommand(name)) {
-            command = found;
-            names.push(found.get_name().to_owned());
+    let mut rest = arguments.iter().skip(1);
+    while command.has_subcommands() {
+        let Some(argument) = rest.next() else { break };
+        let text = argument.to_str().unwrap_or_default();
+        if text.starts_with('-') {
+            if takes_next(command, text) {
+                rest.next();
+            }
+            continue;
         }
+        // What is behind an unknown name is not for this program to read.
+        let Some(found) = command.find_subcommand(text) else {
+            break;
+        };
+        command = found;
+        names.push(found.get_name().to_owned());
     }
     (command, names)
+}
+
+/// Whether a flag of the command takes the argument that follows it.
+fn takes_next(command: &Command, flag: &str) -> bool {
+    let named = |arg: &&Arg| match flag.strip_prefix("--") {
+        Some(long) => arg.get_long() == Some(long),
+        None => arg.get_short().is_some() && arg.get_short() == flag.chars().last(),
+    };
+    let found = command.get_arguments().find(named);
+    found.is_some_and(|arg| arg.get_action().takes_values() && !arg.is_require_equals_set())
 }
 
 /// Switches may be written `--flag=true` and `--flag=false`; this is what is left of the arguments then.
@@ -90,6 +112,7 @@ pub(crate) fn told(root: &mut Command, arguments: &[OsString], error: &clap::Err
     root.build();
     let (command, names) = addressed(root, arguments);
     let path = names.join(" ");
+    let program = &names[0];
     let invalid = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(list)) => list.join(" "),
@@ -106,9 +129,16 @@ pub(crate) fn told(root: &mut Command, arguments: &[OsString], error: &clap::Err
                 Some(ContextValue::String(name)) => name.clone(),
                 _ => String::new(),
             };
+            if let Some(refusal) = refusal(&names[1..], &name) {
+                return refusal;
+            }
+            let usage = match names.len() {
+                1 => String::new(),
+                _ => format!("Usage:  {path}\n\n"),
+            };
             return Error::Usage {
                 message: format!(
-                    "mica: unknown command: {path} {name}\n\nRun '{path} --help' for more information"
+                    "{program}: unknown command: {path} {name}\n\n{usage}Run '{path} --help' for more information"
                 ),
             };
         }
@@ -117,7 +147,7 @@ pub(crate) fn told(root: &mut Command, arguments: &[OsString], error: &clap::Err
             format!("unknown shorthand flag: '{0}' in -{0}", &invalid[1..])
         }
         ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument | ErrorKind::TooManyValues => {
-            format!("mica: '{path}' requires {}", arity(command))
+            format!("{program}: '{path}' {}", arity(command))
         }
         ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {flag}"),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
@@ -141,7 +171,7 @@ pub(crate) fn told(root: &mut Command, arguments: &[OsString], error: &clap::Err
     }
 }
 
-/// How many arguments a command wants: `at least 1 argument`.
+/// How many arguments a command wants: `requires at least 1 argument`.
 fn arity(command: &Command) -> String {
     let mut least = 0;
     let mut most = Some(0_usize);
@@ -152,10 +182,10 @@ fn arity(command: &Command) -> String {
     }
     let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
     match most {
-        Some(0) => "no arguments".to_owned(),
-        Some(most) if most == least => format!("{most} {}", plural(most)),
-        Some(most) if least == 0 => format!("at most {most} {}", plural(most)),
-        Some(most) => format!("at least {least} and at most {most} {}", plural(most)),
-        None => format!("at least {least} {}", plural(least)),
+        Some(0) => "accepts no arguments".to_owned(),
+        Some(most) if most == least => format!("requires {most} {}", plural(most)),
+        Some(most) if least == 0 => format!("requires at most {most} {}", plural(most)),
+        Some(most) => format!("requires at least {least} and at most {most} {}", plural(most)),
+        None => format!("requires at least {least} {}", plural(least)),
     }
 }

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use hyper::Method;
-use jiff::Timestamp;
 use mica_api::CacheRecord;
 
 use crate::client::Client;
@@ -57,7 +56,7 @@ fn rows(records: &[CacheRecord], now: i64) -> String {
             ui::printable(record.id.get(..SHORT).unwrap_or(&record.id)),
             is_reclaimable(record),
             human(record.size),
-            ago(&record.last_used_at, now),
+            age::ago(&record.last_used_at, now),
         ));
     }
     table::align(&text)
@@ -75,7 +74,7 @@ fn block(record: &CacheRecord, now: i64) -> String {
         ("In use", record.in_use.to_string()),
         ("Size", human(record.size)),
         ("Usage count", record.usage_count.to_string()),
-        ("Last used", ago(&record.last_used_at, now)),
+        ("Last used", age::ago(&record.last_used_at, now)),
     ];
     let lines: String = fields
         .iter()
@@ -96,15 +95,10 @@ fn human(bytes: u64) -> String {
     size::human(i64::try_from(bytes).unwrap_or(i64::MAX), 4)
 }
 
-fn ago(time: &str, now: i64) -> String {
-    match time.parse::<Timestamp>() {
-        Ok(time) => format!("{} ago", age::human(now - time.as_second())),
-        Err(_) => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn record(id: &str, kind: &str, size: u64) -> CacheRecord {

@@ -1,12 +1,11 @@
 //! `mica builder prune`: build cache removed.
 
 use clap::Args;
-use hyper::Method;
-use mica_api::BuildPruneReport;
 
 use crate::client::{Client, Query};
 use crate::commands::build_options::size_value;
 use crate::commands::image_prune::reclaimed;
+use crate::commands::pruned;
 use crate::error::Error;
 use crate::{filter, ui};
 
@@ -57,18 +56,6 @@ pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> 
             query.push(name, value.to_string());
         }
     }
-    let report: BuildPruneReport = client
-        .ask(Method::POST, &format!("/build/prune{}", query.as_str()))
-        .await?;
-    let mut text = String::new();
-    if !report.caches_deleted.is_empty() {
-        text.push_str("Deleted build cache objects:\n");
-        for id in &report.caches_deleted {
-            text.push_str(id);
-            text.push('\n');
-        }
-        text.push('\n');
-    }
-    text.push_str(&reclaimed(report.space_reclaimed));
-    ui::result(text)
+    let done = pruned::cache_with(client, query).await?;
+    ui::result(done.told() + &reclaimed(done.space))
 }

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use crate::commands::CommandLine;
 use crate::error::Error;
-use crate::ui;
+use crate::{program, ui};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Name {
@@ -27,6 +27,6 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
         Name::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut CommandLine::command(), "mica", &mut script);
+    clap_complete::generate(shell, &mut CommandLine::command(), program::name(), &mut script);
     ui::result(script)
 }

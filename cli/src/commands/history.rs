@@ -8,7 +8,7 @@ use crate::client::{Client, Query, in_path};
 use crate::error::Error;
 use crate::format::{Listing, Row};
 use crate::truth::go_bool;
-use crate::{age, platform, reference, size, ui};
+use crate::{age, platform, reference, size, table, ui};
 
 const TABLE: &str = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
 const TABLE_OF_DATES: &str = "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
@@ -77,7 +77,7 @@ fn row(item: &HistoryItem, options: &Options, now: i64) -> Row {
     };
     let mut created_by = item.created_by.replace('\t', " ");
     if !options.no_trunc {
-        created_by = ellipsis(&created_by);
+        created_by = table::shortened(&created_by, CREATED_BY_CHARS);
     }
     let date = age::rfc3339(item.created);
     let since = if !options.human {
@@ -100,14 +100,4 @@ fn row(item: &HistoryItem, options: &Options, now: i64) -> Row {
         ),
         ("Comment", item.comment.clone()),
     ]
-}
-
-/// The text, its end replaced by one character if it is too long.
-fn ellipsis(text: &str) -> String {
-    if text.chars().count() <= CREATED_BY_CHARS {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(CREATED_BY_CHARS - 1).collect();
-    cut.push('…');
-    cut
 }

@@ -1,10 +1,9 @@
 //! `mica image prune`: images nothing needs, removed.
 
 use clap::Args;
-use hyper::Method;
-use mica_api::PruneReport;
 
-use crate::client::{Client, Query};
+use crate::client::Client;
+use crate::commands::pruned;
 use crate::error::Error;
 use crate::{filter, size, ui};
 
@@ -21,9 +20,8 @@ pub(super) struct Options {
     force: bool,
 }
 
-pub(super) async fn run(mut options: Options, client: &Client) -> Result<(), Error> {
-    options.filter.push(format!("dangling={}", !options.all));
-    let filters = filter::to_json(&options.filter)?;
+pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
+    filter::to_json(&options.filter)?;
     let warning = if options.all {
         "WARNING! This will remove all images without at least one container associated to them."
     } else {
@@ -32,30 +30,8 @@ pub(super) async fn run(mut options: Options, client: &Client) -> Result<(), Err
     if !options.force && !ui::confirm(warning)? {
         return Err(Error::Declined);
     }
-    let mut query = Query::default();
-    query.push("filters", filters.unwrap_or_default());
-    let report: PruneReport = client
-        .ask(Method::POST, &format!("/images/prune{}", query.as_str()))
-        .await?;
-    ui::result(show(&report))
-}
-
-fn show(report: &PruneReport) -> String {
-    let mut text = String::new();
-    let items = report.images_deleted.as_deref().unwrap_or_default();
-    if !items.is_empty() {
-        text.push_str("Deleted Images:\n");
-        for item in items {
-            match (&item.untagged, &item.deleted) {
-                (Some(untagged), _) => text.push_str(&format!("untagged: {untagged}\n")),
-                (None, Some(deleted)) => text.push_str(&format!("deleted: {deleted}\n")),
-                (None, None) => {}
-            }
-        }
-        text.push('\n');
-    }
-    text.push_str(&reclaimed(report.space_reclaimed));
-    text
+    let done = pruned::images(client, options.all, &options.filter).await?;
+    ui::result(done.told() + &reclaimed(done.space))
 }
 
 /// The line that ends every prune.

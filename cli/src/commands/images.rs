@@ -19,7 +19,7 @@ const RAW: &str = "repository: {{ .Repository }}\ntag: {{.Tag}}\nimage_id: {{.ID
                    virtual_size: {{.Size}}\n";
 const RAW_WITH_DIGEST: &str = "repository: {{ .Repository }}\ntag: {{.Tag}}\ndigest: {{.Digest}}\nimage_id: {{.ID}}\n\
                                created_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
-const HEADERS: [(&str, &str); 11] = [
+pub(super) const HEADERS: [(&str, &str); 11] = [
     ("ID", "IMAGE ID"),
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
@@ -34,7 +34,7 @@ const HEADERS: [(&str, &str); 11] = [
 ];
 
 /// What stands where there is nothing.
-const NONE: &str = "<none>";
+pub(super) const NONE: &str = "<none>";
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -111,14 +111,14 @@ fn show(options: &Options, images: &[ImageSummary], now: i64) -> Result<String, 
 }
 
 /// Repository, tag and digest of one row.
-struct Name {
+pub(super) struct Name {
     repository: String,
     tag: String,
     digest: String,
 }
 
 impl Name {
-    fn new(repository: &str, tag: &str, digest: &str) -> Self {
+    pub(super) fn new(repository: &str, tag: &str, digest: &str) -> Self {
         Self {
             repository: repository.to_owned(),
             tag: tag.to_owned(),
@@ -173,7 +173,8 @@ fn names(image: &ImageSummary, digest_rows: bool, with_digest: bool) -> Vec<Name
     rows
 }
 
-fn row(image: &ImageSummary, name: Name, no_trunc: bool, now: i64) -> Row {
+/// An image as a row, under one of its names.
+pub(super) fn row(image: &ImageSummary, name: Name, no_trunc: bool, now: i64) -> Row {
     let known = |number: i64| number != -1;
     let or_unknown = |number: i64, text: String| if known(number) { text } else { "N/A".to_owned() };
     let id = if no_trunc {

@@ -11,7 +11,7 @@ use crate::credentials::{Credentials, HUB, Target};
 use crate::error::Error;
 use crate::interrupt::or_interrupted;
 use crate::secret::Secret;
-use crate::{terminal, ui};
+use crate::{program, terminal, ui};
 
 /// Longer passwords are no passwords.
 const MAX_PASSWORD_BYTES: u64 = 64 * 1024;
@@ -106,8 +106,9 @@ async fn with_stored(
     }
     ui::notice(format!(
         "Authenticating with existing credentials... [Username: {}]\n\n Info -> To login with a different account, \
-         run 'mica logout' followed by 'mica login'\n",
-        stored.username
+         run '{name} logout' followed by '{name} login'\n",
+        stored.username,
+        name = program::name(),
     ));
     match log_in(stored.clone(), client, credentials).await {
         Ok(status) => Ok(Some(status)),

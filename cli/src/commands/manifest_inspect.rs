@@ -37,10 +37,13 @@ pub(super) struct Options {
 }
 
 /// A manifest as the daemon gave it.
-struct Found {
-    bytes: Vec<u8>,
-    media_type: String,
-    digest: String,
+pub(super) struct Found {
+    /// Its bytes, which are JSON.
+    pub(super) bytes: Vec<u8>,
+    /// What the registry calls it.
+    pub(super) media_type: String,
+    /// The digest of the bytes.
+    pub(super) digest: String,
 }
 
 /// What is looked at of an index.
@@ -78,7 +81,12 @@ pub(super) async fn run(options: Options, client: &Client, credentials: &Credent
     ui::result(text + "\n")
 }
 
-async fn ask(reference: &Reference, client: &Client, header: (&'static str, Secret)) -> Result<Found, Error> {
+/// Asks the daemon for a manifest of a registry's.
+pub(super) async fn ask(
+    reference: &Reference,
+    client: &Client,
+    header: (&'static str, Secret),
+) -> Result<Found, Error> {
     let path = format!("/mica/manifest/{}", in_path(&reference.to_string()));
     let answer = client
         .send_with(Method::GET, &path, Some(header), Body::Empty)

@@ -11,9 +11,6 @@ use crate::format::told;
 use crate::template::Template;
 use crate::{age, ui};
 
-/// What `mica --version` says behind the name.
-pub(super) const TEXT: &str = concat!("version ", env!("CARGO_PKG_VERSION"));
-
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Format output: json or a Go template

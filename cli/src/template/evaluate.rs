@@ -1,11 +1,11 @@
 //! Filling a template: the walk over its tree.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::template::function;
 use crate::template::parser::{Base, Branch, Command, Node, Operand, Pipeline};
-use crate::template::text::{Datum, sorted, type_name};
-use crate::template::{MAX_OUTPUT_BYTES, Nils, Place, TemplateError};
+use crate::template::text::{Datum, NO_VALUE, sorted, type_name};
+use crate::template::{MAX_OUTPUT_BYTES, Nils, Place, Tags, TemplateError};
 
 /// Actions and turns of loops after which a template is given up.
 const MAX_STEPS: usize = 1_000_000;
@@ -25,11 +25,12 @@ pub(super) struct Evaluation {
     output: String,
     steps: usize,
     nils: Nils,
+    tags: Tags,
     is_heading: bool,
 }
 
 impl Evaluation {
-    pub(super) fn new(value: &Value, nils: Nils, is_heading: bool) -> Self {
+    pub(super) fn new(value: &Value, (nils, tags): (Nils, Tags), is_heading: bool) -> Self {
         let dot = Datum::from(value.clone());
         let variables = vec![(String::new(), dot.clone())];
         Self {
@@ -38,6 +39,7 @@ impl Evaluation {
             output: String::new(),
             steps: 0,
             nils,
+            tags,
             is_heading,
         }
     }
@@ -302,13 +304,19 @@ impl Evaluation {
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, nil)| *nil);
+        let tag = self.tags.iter().find(|(known, _)| *known == name);
         match datum.value {
-            Value::Object(mut map) => match (map.swap_remove(name), nil) {
+            Value::Object(mut map) => match (take(&mut map, name, tag), nil) {
                 (Some(Value::Null) | None, Some(nil)) => Ok(Datum {
                     value: Value::Null,
                     nil,
                 }),
-                (Some(value), _) => Ok(value.into()),
+                (Some(value), nil) => Ok(Datum {
+                    value,
+                    nil: nil.unwrap_or(NO_VALUE),
+                }),
+                // In Go a map lacks a key where a struct has no such field.
+                (None, None) if datum.nil == "map[]" => Ok(Value::Null.into()),
                 (None, None) if self.is_heading => Ok(String::new().into()),
                 (None, None) => Err(format!("map has no entry for key {name:?}")),
             },
@@ -321,6 +329,12 @@ impl Evaluation {
             )),
         }
     }
+}
+
+/// The value of a field, under its own name or the one it has in JSON.
+fn take(map: &mut Map<String, Value>, name: &str, tag: Option<&(&str, &str)>) -> Option<Value> {
+    map.swap_remove(name)
+        .or_else(|| tag.and_then(|(_, key)| map.swap_remove(*key)))
 }
 
 fn place_of(pipeline: &Pipeline) -> Place {

@@ -150,3 +150,33 @@ fn nothing_is_started_where_it_must_not() {
         "{run:?}"
     );
 }
+
+#[test]
+fn a_link_named_docker_starts_the_same_daemon() {
+    let fake = Fake::new([reply(200, "[]")]);
+    for is_soft in [true, false] {
+        let folder = with_fake(&fake);
+        let root = folder.path();
+        let link = match is_soft {
+            true => root.join("links/docker"),
+            false => root.join("docker"),
+        };
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        match is_soft {
+            true => std::os::unix::fs::symlink("../mica", &link).unwrap(),
+            false => fs::hard_link(root.join("mica"), &link).unwrap(),
+        }
+        let mut command = Command::new(&link);
+        command
+            .args(["images", "-q"])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null());
+        command.env("MICA_HOST", format!("unix://{}/new/s.sock", root.display()));
+        let run = outcome(command);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let notice = format!("mica: started micad (socket {}/new/s.sock)\n", root.display());
+        assert_eq!(run.stderr, notice);
+        assert_eq!(started(root).len(), 1);
+    }
+}
