@@ -1,11 +1,15 @@
 //! The table of commands: what each is called and where it is done.
 
 mod build;
+mod build_after;
+mod build_cache;
 mod build_call;
 mod build_check;
 mod build_context;
+mod build_idle;
 mod build_input;
 mod build_options;
+mod build_output;
 mod build_secret;
 mod builder;
 mod builder_du;
@@ -21,6 +25,7 @@ mod contexts;
 mod debug;
 mod elsewhere;
 mod events;
+mod foreign;
 mod history;
 mod image;
 mod image_prune;
@@ -166,6 +171,9 @@ enum Command {
     },
     /// Builds under the names of docker's buildx
     Buildx {
+        /// Accepted for docker's sake: the only builder is the daemon
+        #[arg(long, global = true, hide = true, value_name = "NAME")]
+        builder: Vec<String>,
         #[command(subcommand)]
         command: Option<BuildxCommand>,
     },
@@ -245,7 +253,7 @@ impl Command {
             Self::Image { command: None }
             | Self::Manifest { command: None }
             | Self::Builder { command: None }
-            | Self::Buildx { command: None }
+            | Self::Buildx { command: None, .. }
             | Self::System { command: None }
             | Self::Container { command: None }
             | Self::Network { command: None }
@@ -254,6 +262,7 @@ impl Command {
             | Self::Context { command: None } => false,
             Self::Buildx {
                 command: Some(command),
+                ..
             } => command.is_complete(),
             _ => true,
         }
@@ -284,8 +293,12 @@ impl Command {
                 command: Some(command),
             } => command.run(session).await,
             Self::Buildx {
+                builder,
                 command: Some(command),
-            } => command.run(session).await,
+            } => {
+                builder.iter().try_for_each(|name| buildx::check(name))?;
+                command.run(session).await
+            }
             Self::Search(options) => search::run(options, &session.client()?, &session.credentials()).await,
             Self::Events(options) => SystemCommand::Events(options).run(session).await,
             Self::System {
@@ -316,7 +329,7 @@ impl Command {
             Self::Image { command: None }
             | Self::Manifest { command: None }
             | Self::Builder { command: None }
-            | Self::Buildx { command: None }
+            | Self::Buildx { command: None, .. }
             | Self::System { command: None }
             | Self::Container { command: None }
             | Self::Network { command: None }

@@ -12,6 +12,7 @@ mod places;
 mod server;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use mica_api::AuthConfig;
@@ -39,6 +40,16 @@ impl Credentials {
     /// The credentials in these places; nothing is read yet.
     pub(crate) fn new(places: Places) -> Self {
         Self { places }
+    }
+
+    /// The same of one file alone, one of podman's, if there is one.
+    #[must_use]
+    pub(crate) fn only_from(mut self, file: Option<PathBuf>) -> Self {
+        if file.is_some() {
+            self.places.text = None;
+            self.places.only = file;
+        }
+        self
     }
 
     /// The credentials for one server or repository; nobody's if there are none. `DOCKER_AUTH_CONFIG` comes first,
@@ -87,12 +98,14 @@ impl Credentials {
 
     /// The files that are there, first come first. One that may not be read is told and passed over.
     fn files(&self) -> Vec<Result<Config, Error>> {
-        let docker = self.places.docker_file().map(|path| (path, Matching::Docker));
-        let podman = self
-            .places
-            .podman_files()
-            .into_iter()
-            .map(|path| (path, Matching::Podman));
+        let only = self.places.only.as_ref();
+        let docker = self.places.docker_file().filter(|_| only.is_none());
+        let docker = docker.map(|path| (path, Matching::Docker));
+        let podman = match only {
+            Some(only) => vec![only.clone()],
+            None => self.places.podman_files(),
+        };
+        let podman = podman.into_iter().map(|path| (path, Matching::Podman));
         let mut files = Vec::new();
         for (path, matching) in docker.into_iter().chain(podman) {
             match Config::read(&path, matching) {

@@ -10,6 +10,7 @@ mod credentials;
 mod display;
 mod draft;
 mod error;
+mod fields;
 mod filter;
 mod format;
 mod handed;

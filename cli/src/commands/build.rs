@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use crate::archive;
 use crate::client::{Answer, Body, Client, Query};
-use crate::commands::build_check;
+use crate::commands::build_after::{self, Built};
 use crate::commands::build_context::{Input, Place, open_folder, standard_dockerfile, standard_input};
 use crate::commands::build_input::Handed;
 use crate::commands::build_options::{Options, build_args, extra_host, labels, ulimits};
+use crate::commands::{build_cache, build_check};
 use crate::context::{self, InPlace, MAX_FILE_BYTES, Source, Wanted};
 use crate::credentials::{Credentials, config_header};
 use crate::display::Display;
@@ -39,7 +40,14 @@ pub(super) async fn run(
     for name in options.idle() {
         ui::warn(format!("{name} has no effect"));
     }
-    if let Some(file) = &options.iidfile {
+    for flag in build_cache::unread(&options.cache_from) {
+        ui::warn(format!(
+            "--cache-from {flag} has no effect: only images are read (type=registry,ref=IMAGE)"
+        ));
+    }
+    let destination = options.destination()?;
+    let names = build_after::names(&options.tag, &destination)?;
+    for file in options.iidfile.iter().chain(&options.metadata_file) {
         remove_old(file)?;
     }
     let mut handed = Handed::of(&options)?;
@@ -66,11 +74,28 @@ pub(super) async fn run(
         message: "the daemon did not say which image it built".to_owned(),
         code: None,
     };
+    let is_asked_for = options.iidfile.is_some() || options.metadata_file.is_some();
+    let id = match id {
+        None if options.is_quiet() || is_asked_for => return Err(missing()),
+        id => id.unwrap_or_default(),
+    };
+    let mut built = Built {
+        id,
+        names,
+        digest: None,
+    };
+    if destination.push {
+        let pushing = built.push(&destination, options.is_quiet(), &client, credentials);
+        or_interrupted(pushing).await?;
+    }
     if options.is_quiet() {
-        ui::result(format!("{}\n", id.as_deref().ok_or_else(missing)?))?;
+        ui::result(format!("{}\n", built.id))?;
+    }
+    if let Some(file) = &options.metadata_file {
+        built.write(file)?;
     }
     match &options.iidfile {
-        Some(file) => fs::write(file, id.ok_or_else(missing)?).map_err(|source| Error::File {
+        Some(file) => fs::write(file, &built.id).map_err(|source| Error::File {
             action: "cannot write",
             path: file.clone(),
             source,
@@ -95,7 +120,7 @@ fn query(options: &Options, dockerfile: &str) -> Result<Query, Error> {
     let variable = |name: &str| std::env::var(name).ok();
     let mut query = Query::default();
     query.push("dockerfile", dockerfile);
-    for tag in &options.tag {
+    for tag in options.tag.iter().chain(&options.destination()?.names) {
         query.push("t", tag);
     }
     query.flag("q", options.is_quiet());
@@ -106,8 +131,13 @@ fn query(options: &Options, dockerfile: &str) -> Result<Query, Error> {
         query.push("target", target);
     }
     let mut args = build_args(&options.build_arg, variable)?;
-    if let Some(epoch) = variable(SOURCE_DATE_EPOCH).filter(|epoch| !epoch.is_empty()) {
+    let timestamp = options.timestamp.map(|seconds| seconds.to_string());
+    let variable_epoch = || variable(SOURCE_DATE_EPOCH).filter(|epoch| !epoch.is_empty());
+    if let Some(epoch) = timestamp.or_else(variable_epoch) {
         args.entry(SOURCE_DATE_EPOCH).or_insert(Value::String(epoch));
+    }
+    if options.is_inline_cache()? {
+        args.entry(build_cache::INLINE).or_insert("1".into());
     }
     if !args.is_empty() {
         query.push("buildargs", Value::Object(args).to_string());
@@ -128,8 +158,9 @@ fn query(options: &Options, dockerfile: &str) -> Result<Query, Error> {
     if !options.ulimit.is_empty() {
         query.push("ulimits", ulimits(&options.ulimit)?.to_string());
     }
-    if !options.cache_from.is_empty() {
-        query.push("cachefrom", Value::from(options.cache_from.clone()).to_string());
+    let cache = build_cache::images(&options.cache_from);
+    if !cache.is_empty() {
+        query.push("cachefrom", Value::from(cache).to_string());
     }
     if let Some(size) = options.shm_size {
         query.push("shmsize", size.to_string());

@@ -6,6 +6,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::commands::build_call::Call;
+use crate::commands::build_idle::Idle;
+use crate::commands::build_output::Destination;
+use crate::commands::{build_cache, buildx};
 use crate::error::Error;
 use crate::size;
 use crate::truth::go_bool;
@@ -60,6 +63,18 @@ pub(super) struct Options {
     /// Write the image ID to the file
     #[arg(long, value_name = "FILE")]
     pub(super) iidfile: Option<PathBuf>,
+    /// Write what was built to the file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) metadata_file: Option<PathBuf>,
+    /// Push every name of the image once it is built
+    #[arg(long)]
+    push: bool,
+    /// Where the image goes: "type=docker", "type=image[,name=NAME][,push=true]", "type=registry"
+    #[arg(short, long, value_name = "DEST")]
+    output: Vec<String>,
+    /// Where the cache goes: "type=inline", into the image
+    #[arg(long, value_name = "DEST")]
+    cache_to: Vec<String>,
     /// Suppress the build output and print image ID on success
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -87,111 +102,49 @@ pub(super) struct Options {
     /// Allow extra privileged entitlement ("network.host", "security.insecure")
     #[arg(long, value_name = "RIGHT")]
     pub(super) allow: Vec<String>,
+    /// Accepted for docker's sake: the only builder is the daemon
+    #[arg(long, hide = true, value_name = "NAME")]
+    builder: Vec<String>,
+    /// podman's: what SOURCE_DATE_EPOCH is otherwise
+    #[arg(long, hide = true, value_name = "SECONDS")]
+    pub(super) timestamp: Option<u64>,
+    /// podman's: the only file that credentials are taken from
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(super) authfile: Option<PathBuf>,
     #[command(flatten)]
     idle: Idle,
     #[command(flatten)]
     later: Later,
+    /// The build context: a folder, a repository, an archive, or "-" for standard input
     #[arg(value_name = "PATH | URL | -")]
     pub(super) context: String,
 }
 
-/// Flags that change nothing here.
+/// Flags that would change the result and cannot yet.
 #[derive(Debug, Args)]
-struct Idle {
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, value_parser = go_bool, default_missing_value = "true")]
-    rm: Option<bool>,
-    #[arg(long, hide = true)]
-    force_rm: bool,
-    #[arg(long, hide = true)]
-    compress: bool,
-    #[arg(long, hide = true)]
-    load: bool,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, value_parser = go_bool, default_missing_value = "true")]
-    disable_content_trust: Option<bool>,
+struct Later {
+    #[arg(long, hide = true, value_name = "KEY=VALUE")]
+    annotation: Vec<String>,
+    #[arg(long, hide = true, value_name = "TYPE")]
+    attest: Vec<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     provenance: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sbom: Option<String>,
 }
 
-/// Flags that would change the result and cannot yet.
-#[derive(Debug, Args)]
-struct Later {
-    #[arg(short, long, hide = true, value_name = "DEST")]
-    output: Vec<String>,
-    #[arg(long, hide = true)]
-    push: bool,
-    #[arg(long, hide = true, value_name = "DEST")]
-    cache_to: Vec<String>,
-    #[arg(long, hide = true, value_name = "KEY=VALUE")]
-    annotation: Vec<String>,
-    #[arg(long, hide = true, value_name = "TYPE")]
-    attest: Vec<String>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    metadata_file: Vec<String>,
-    #[arg(long, hide = true)]
-    squash: bool,
-    #[arg(long, hide = true, value_name = "NAME")]
-    builder: Vec<String>,
-    #[arg(long, hide = true, value_name = "GROUP")]
-    cgroup_parent: Vec<String>,
-    #[arg(long, hide = true, value_name = "OPTION")]
-    security_opt: Vec<String>,
-    #[arg(long, hide = true, value_name = "KIND")]
-    isolation: Vec<String>,
-    #[arg(short, long, hide = true, value_name = "BYTES")]
-    memory: Vec<String>,
-    #[arg(long, hide = true, value_name = "BYTES")]
-    memory_swap: Vec<String>,
-    #[arg(short, long, hide = true, value_name = "SHARES")]
-    cpu_shares: Vec<String>,
-    #[arg(long, hide = true, value_name = "MICROSECONDS")]
-    cpu_period: Vec<String>,
-    #[arg(long, hide = true, value_name = "MICROSECONDS")]
-    cpu_quota: Vec<String>,
-    #[arg(long, hide = true, value_name = "LIST")]
-    cpuset_cpus: Vec<String>,
-    #[arg(long, hide = true, value_name = "LIST")]
-    cpuset_mems: Vec<String>,
-}
-
 impl Options {
-    /// Refuses, by name, what is not done yet.
+    /// Refuses, by name, what is not done yet and another builder.
     pub(super) fn check(&self) -> Result<(), Error> {
+        for name in &self.builder {
+            buildx::check(name)?;
+        }
         let later = &self.later;
         let named = [
-            ("--output", !later.output.is_empty()),
-            ("--push", later.push),
-            ("--cache-to", !later.cache_to.is_empty()),
             ("--annotation", !later.annotation.is_empty()),
-            ("--attest", !later.attest.is_empty()),
-            ("--metadata-file", !later.metadata_file.is_empty()),
-            ("--squash", later.squash),
-            ("--cgroup-parent", !later.cgroup_parent.is_empty()),
-            ("--security-opt", !later.security_opt.is_empty()),
-            (
-                "--isolation",
-                later
-                    .isolation
-                    .iter()
-                    .any(|kind| !matches!(kind.as_str(), "" | "default")),
-            ),
-            ("--memory", !later.memory.is_empty()),
-            ("--memory-swap", !later.memory_swap.is_empty()),
-            ("--cpu-shares", !later.cpu_shares.is_empty()),
-            ("--cpu-period", !later.cpu_period.is_empty()),
-            ("--cpu-quota", !later.cpu_quota.is_empty()),
-            ("--cpuset-cpus", !later.cpuset_cpus.is_empty()),
-            ("--cpuset-mems", !later.cpuset_mems.is_empty()),
-            (
-                "--builder",
-                later
-                    .builder
-                    .iter()
-                    .any(|name| !matches!(name.as_str(), "" | "default")),
-            ),
-            ("--provenance", wants(self.idle.provenance.as_deref())),
-            ("--sbom", wants(self.idle.sbom.as_deref())),
+            ("--attest", later.attest.iter().any(|value| wants(Some(value)))),
+            ("--provenance", wants(later.provenance.as_deref())),
+            ("--sbom", wants(later.sbom.as_deref())),
             ("more than one --platform", self.platforms().len() > 1),
         ];
         if let Some((name, _)) = named.iter().find(|(_, is_set)| *is_set) {
@@ -222,18 +175,17 @@ impl Options {
 
     /// The names of given flags that mean nothing here.
     pub(super) fn idle(&self) -> Vec<&'static str> {
-        let idle = &self.idle;
-        let named = [
-            ("--rm=false", idle.rm == Some(false)),
-            ("--force-rm", idle.force_rm),
-            ("--compress", idle.compress),
-            ("--load", idle.load),
-        ];
-        named
-            .into_iter()
-            .filter(|(_, is_set)| *is_set)
-            .map(|(name, _)| name)
-            .collect()
+        self.idle.names()
+    }
+
+    /// Where the image goes besides the store.
+    pub(super) fn destination(&self) -> Result<Destination, Error> {
+        Destination::parse(&self.output, self.push)
+    }
+
+    /// Whether the image is to carry its own cache.
+    pub(super) fn is_inline_cache(&self) -> Result<bool, Error> {
+        build_cache::is_inline(&self.cache_to)
     }
 
     /// The platforms of all `--platform` flags.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 
 use crate::error::Error;
+use crate::fields;
 
 /// The longest secret, in bytes; as BuildKit's.
 const MAX_SECRET_BYTES: u64 = 500 * 1024;
@@ -37,7 +38,7 @@ impl Secret {
             ))
         };
         let (mut id, mut source, mut variable, mut kind) = (None, None, None, None);
-        for field in fields(text) {
+        for field in fields::split(text) {
             let (key, value) = field
                 .split_once('=')
                 .ok_or_else(|| invalid(format!("invalid field '{field}' must be a key=value pair")))?;
@@ -162,26 +163,6 @@ pub(super) fn in_memory(name: &str, bytes: &[u8]) -> Result<OwnedFd, Error> {
     let mut file = File::from(memory);
     file.write_all(bytes).map_err(failed)?;
     Ok(file.into())
-}
-
-/// The fields of a line of comma separated values; a field may stand in double quotes (RFC 4180).
-fn fields(text: &str) -> Vec<String> {
-    let mut found = vec![String::new()];
-    let mut quoted = false;
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        let field = found.last_mut().expect("there is always one");
-        match c {
-            '"' if quoted && rest.peek() == Some(&'"') => {
-                rest.next();
-                field.push('"');
-            }
-            '"' if quoted || field.is_empty() => quoted = !quoted,
-            ',' if !quoted => found.push(String::new()),
-            c => field.push(c),
-        }
-    }
-    found
 }
 
 fn usage(message: String) -> Error {

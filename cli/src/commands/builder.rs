@@ -19,7 +19,10 @@ pub(super) enum BuilderCommand {
 impl BuilderCommand {
     pub(super) async fn run(self, session: &Session) -> Result<(), Error> {
         match self {
-            Self::Build(options) => build::run(*options, || session.client(), &session.credentials()).await,
+            Self::Build(options) => {
+                let credentials = session.credentials().only_from(options.authfile.clone());
+                build::run(*options, || session.client(), &credentials).await
+            }
             Self::Du(options) => builder_du::run(options, &session.client()?).await,
             Self::Prune(options) => builder_prune::run(options, &session.client()?).await,
         }

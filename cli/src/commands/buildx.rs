@@ -51,6 +51,7 @@ pub(super) struct UseOptions {
     /// Accepted for docker's sake
     #[arg(long, hide = true)]
     global: bool,
+    /// The builder: "default"
     #[arg(value_name = "NAME")]
     name: String,
 }

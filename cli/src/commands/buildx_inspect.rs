@@ -14,6 +14,7 @@ pub(super) struct Options {
     /// Accepted for docker's sake: asking starts the daemon
     #[arg(long)]
     bootstrap: bool,
+    /// The builder: "default"
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }

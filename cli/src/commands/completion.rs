@@ -16,6 +16,7 @@ enum Name {
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    /// The shell
     #[arg(value_name = "SHELL")]
     shell: Name,
 }

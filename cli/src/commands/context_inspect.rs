@@ -26,6 +26,7 @@ pub(super) struct Options {
         hide_default_value = true
     )]
     format: String,
+    /// Contexts: "default"
     #[arg(value_name = "CONTEXT")]
     names: Vec<String>,
 }

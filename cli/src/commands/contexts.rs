@@ -26,6 +26,7 @@ pub(super) enum ContextCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct UseOptions {
+    /// The context: "default"
     #[arg(value_name = "CONTEXT")]
     name: String,
 }

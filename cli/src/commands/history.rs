@@ -42,6 +42,7 @@ pub(super) struct Options {
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
+    /// The image, by name or ID
     #[arg(value_name = "IMAGE")]
     image: String,
 }

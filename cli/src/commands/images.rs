@@ -56,6 +56,7 @@ pub(super) struct Options {
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
+    /// Only images of this name
     #[arg(value_name = "REPOSITORY[:TAG]")]
     repository: Option<String>,
 }

@@ -38,6 +38,7 @@ pub(super) struct Options {
     /// Show original, unformatted JSON manifest
     #[arg(long)]
     raw: bool,
+    /// The image, with its registry if that is not Docker Hub
     #[arg(value_name = "NAME")]
     name: String,
 }

@@ -25,8 +25,10 @@ pub(super) struct Options {
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    /// The archive of a file system, or "-" for standard input
     #[arg(value_name = "file|URL|-")]
     source: String,
+    /// The name of the image
     #[arg(value_name = "REPOSITORY[:TAG]")]
     reference: Option<String>,
 }

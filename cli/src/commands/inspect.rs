@@ -60,6 +60,7 @@ pub(super) struct ImageOptions {
     /// Inspect a specific platform of the multi-platform image
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    /// Images, by name or ID
     #[arg(value_name = "NAME|ID", required = true)]
     names: Vec<String>,
 }

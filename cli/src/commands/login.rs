@@ -27,6 +27,7 @@ pub(super) struct Options {
     /// Username
     #[arg(short, long, value_name = "USER")]
     username: Option<String>,
+    /// The registry; Docker Hub if none is named
     #[arg(value_name = "SERVER")]
     server: Option<String>,
 }

@@ -9,6 +9,7 @@ use crate::ui;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    /// The registry; Docker Hub if none is named
     #[arg(value_name = "SERVER")]
     server: Option<String>,
 }

@@ -32,6 +32,7 @@ pub(super) struct Options {
     /// Output additional info including layers and platform
     #[arg(short, long)]
     verbose: bool,
+    /// The image, with its registry if that is not Docker Hub
     #[arg(value_name = "MANIFEST")]
     name: String,
 }

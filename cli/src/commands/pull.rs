@@ -5,6 +5,7 @@ use hyper::Method;
 use mica_oci::Reference;
 
 use crate::client::{Body, Client, Query};
+use crate::commands::foreign::Foreign;
 use crate::credentials::{Credentials, Target, auth_header};
 use crate::display::Display;
 use crate::error::Error;
@@ -20,21 +21,23 @@ pub(super) struct Options {
     /// Download all tagged images in the repository
     #[arg(short, long)]
     all_tags: bool,
-    /// Accepted for docker's sake
-    #[arg(long, hide = true)]
-    disable_content_trust: bool,
+    #[command(flatten)]
+    foreign: Foreign,
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
     /// Suppress verbose output
     #[arg(short, long)]
     quiet: bool,
+    /// The image, with its registry if that is not Docker Hub
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     name: String,
 }
 
-pub(super) async fn run(options: Options, client: &Client, credentials: &Credentials) -> Result<(), Error> {
+pub(super) async fn run(options: Options, client: &Client, credentials: Credentials) -> Result<(), Error> {
     let reference = wanted(&options)?;
+    options.foreign.warn();
+    let credentials = credentials.only_from(options.foreign.authfile);
     let mut query = Query::default();
     query.push("fromImage", reference.repository.to_string());
     match (&reference.digest, &reference.tag) {

@@ -6,6 +6,7 @@ use mica_api::Message;
 use mica_oci::Reference;
 
 use crate::client::{Body, Client, Query, in_path};
+use crate::commands::foreign::Foreign;
 use crate::commands::pull::{TAG_AND_ALL, with_tag};
 use crate::credentials::{Credentials, Target, auth_header};
 use crate::display::Display;
@@ -22,9 +23,8 @@ pub(super) struct Options {
     /// Compress layers with this as they are sent
     #[arg(long, value_name = "FORMAT", value_parser = ["gzip", "zstd"])]
     compression: Option<String>,
-    /// Accepted for docker's sake
-    #[arg(long, hide = true)]
-    disable_content_trust: bool,
+    #[command(flatten)]
+    foreign: Foreign,
     /// Push a platform-specific manifest as a single-platform image to the registry.
     /// Image index won't be pushed, meaning that other manifests, including attestations won't be preserved.
     /// 'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)
@@ -33,37 +33,66 @@ pub(super) struct Options {
     /// Suppress verbose output
     #[arg(short, long)]
     quiet: bool,
+    /// The image, with its registry if that is not Docker Hub
     #[arg(value_name = "NAME[:TAG]")]
     name: String,
 }
 
-pub(super) async fn run(options: Options, client: &Client, credentials: &Credentials) -> Result<(), Error> {
+/// How an image is pushed.
+#[derive(Debug)]
+pub(super) struct How<'a> {
+    /// Which of an index's images, if not all.
+    pub(super) platform: Option<String>,
+    /// How its layers are compressed.
+    pub(super) compression: Option<&'a str>,
+    /// Whether nothing is shown.
+    pub(super) is_quiet: bool,
+}
+
+pub(super) async fn run(options: Options, client: &Client, credentials: Credentials) -> Result<(), Error> {
     let reference = wanted(&options)?;
-    let mut query = Query::default();
-    if let Some(tag) = &reference.tag {
-        query.push("tag", tag.as_str());
-    }
-    if let Some(platform) = platform::or_default(options.platform) {
-        query.push("platform", platform::to_json(&platform));
-    }
-    if let Some(compression) = &options.compression {
-        query.push("compression", compression);
-    }
-    let name = reference.repository.to_string();
-    let path = format!("/images/{}/push{}", in_path(&name), query.as_str());
-    or_interrupted(async {
-        let auth = credentials
-            .find(&Target::repository(&reference.repository))
-            .await?;
-        let header = Some(auth_header(&auth));
-        let answer = client.send_with(Method::POST, &path, header, Body::Empty).await?;
-        follow(Progress::of(answer), options.quiet).await
-    })
-    .await?;
+    options.foreign.warn();
+    let credentials = &credentials.only_from(options.foreign.authfile);
+    let how = How {
+        platform: platform::or_default(options.platform),
+        compression: options.compression.as_deref(),
+        is_quiet: options.quiet,
+    };
+    let told = |line: &str| ui::result(format!("{line}\n"));
+    or_interrupted(async { push(&reference, &how, client, credentials, told).await }).await?;
     if options.quiet {
         ui::result(format!("{reference}\n"))?;
     }
     Ok(())
+}
+
+/// Pushes an image; without a tag, all tags. The lines that say what is in the registry now go to `told`; the last
+/// digest of those is returned.
+pub(super) async fn push(
+    reference: &Reference,
+    how: &How<'_>,
+    client: &Client,
+    credentials: &Credentials,
+    told: impl Fn(&str) -> Result<(), Error>,
+) -> Result<Option<String>, Error> {
+    let mut query = Query::default();
+    if let Some(tag) = &reference.tag {
+        query.push("tag", tag.as_str());
+    }
+    if let Some(platform) = &how.platform {
+        query.push("platform", platform::to_json(platform));
+    }
+    if let Some(compression) = how.compression {
+        query.push("compression", compression);
+    }
+    let name = reference.repository.to_string();
+    let path = format!("/images/{}/push{}", in_path(&name), query.as_str());
+    let auth = credentials
+        .find(&Target::repository(&reference.repository))
+        .await?;
+    let header = Some(auth_header(&auth));
+    let answer = client.send_with(Method::POST, &path, header, Body::Empty).await?;
+    follow(Progress::of(answer), how.is_quiet, told).await
 }
 
 fn wanted(options: &Options) -> Result<Reference, Error> {
@@ -85,31 +114,38 @@ fn wanted(options: &Options) -> Result<Reference, Error> {
     }
 }
 
-/// Shows the stream; what was pushed, by digest, is the result.
-async fn follow(mut progress: Progress, is_quiet: bool) -> Result<(), Error> {
+/// Shows the stream but the lines that tell what was pushed; the digest of the last of these.
+async fn follow(
+    mut progress: Progress,
+    is_quiet: bool,
+    told: impl Fn(&str) -> Result<(), Error>,
+) -> Result<Option<String>, Error> {
     let mut display = Display::new(is_quiet);
+    let mut last = None;
     while let Some(message) = progress
         .next_on(&mut display)
         .await
         .map_err(Error::without_code)?
     {
-        match pushed(&message) {
-            Some(text) if !is_quiet => {
-                display.settle();
-                ui::result(format!("{text}\n"))?;
-            }
-            _ => display.show(&message),
+        let Some((line, digest)) = pushed(&message) else {
+            display.show(&message);
+            continue;
+        };
+        if !is_quiet {
+            display.settle();
+            told(line)?;
         }
+        last = Some(digest.to_owned());
     }
-    Ok(())
+    Ok(last)
 }
 
-/// `TAG: digest: DIGEST size: N`, the line that tells of a manifest that is in the registry now.
-fn pushed(message: &Message) -> Option<&str> {
+/// `TAG: digest: DIGEST size: N`, the line that tells of a manifest that is in the registry now, and its digest.
+fn pushed(message: &Message) -> Option<(&str, &str)> {
     let status = message.status.as_deref().filter(|_| message.id.is_none())?;
     let (_, rest) = status.split_once(": digest: ")?;
     let (digest, size) = rest.split_once(" size: ")?;
-    (digest.contains(':') && size.bytes().all(|byte| byte.is_ascii_digit())).then_some(status)
+    (digest.contains(':') && size.bytes().all(|byte| byte.is_ascii_digit())).then_some((status, digest))
 }
 
 #[cfg(test)]

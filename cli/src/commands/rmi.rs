@@ -19,6 +19,7 @@ pub(super) struct Options {
     /// Remove only the given platform variant
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
+    /// Images, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 }

@@ -19,6 +19,7 @@ pub(super) struct Options {
     /// Save only the given platform variant
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    /// Images, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 }

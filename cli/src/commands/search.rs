@@ -42,6 +42,7 @@ pub(super) struct Options {
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
+    /// What to look for
     #[arg(value_name = "TERM")]
     term: String,
 }

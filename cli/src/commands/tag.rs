@@ -9,8 +9,10 @@ use crate::reference;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    /// The image, by name or ID
     #[arg(value_name = "SOURCE_IMAGE[:TAG]")]
     source: String,
+    /// Its new name
     #[arg(value_name = "TARGET_IMAGE[:TAG]")]
     target: String,
 }

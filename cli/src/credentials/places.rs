@@ -10,6 +10,8 @@ use crate::secret::Secret;
 pub(crate) struct Places {
     /// `--config`
     pub(crate) flag: Option<PathBuf>,
+    /// `--authfile`: the only file that is read.
+    pub(crate) only: Option<PathBuf>,
     /// `DOCKER_CONFIG`: the folder of `config.json`.
     pub(crate) docker: Option<OsString>,
     /// `DOCKER_AUTH_CONFIG`: not a place but the text itself.
@@ -30,6 +32,7 @@ impl Places {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
             flag: flag.filter(|path| !path.as_os_str().is_empty()),
+            only: None,
             docker: variable("DOCKER_CONFIG"),
             text: variable("DOCKER_AUTH_CONFIG").map(|text| text.to_string_lossy().into_owned().into()),
             podman: variable("REGISTRY_AUTH_FILE"),
@@ -76,6 +79,7 @@ mod tests {
         };
         Places {
             flag: variable("flag").map(PathBuf::from),
+            only: None,
             docker: variable("docker"),
             text: None,
             podman: variable("podman"),

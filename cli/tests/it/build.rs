@@ -179,8 +179,6 @@ fn what_is_not_done_yet_is_refused_by_name() {
     let (fake, folder) = (Fake::new([reply(200, success())]), context());
     let path = folder.path().to_str().unwrap();
     for (arguments, name) in [
-        (vec!["-o", "x", path], "--output"),
-        (vec!["--push", path], "--push"),
         (
             vec!["--platform", "linux/amd64,linux/arm64", path],
             "more than one --platform",

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod build;
+mod buildx;
 mod check;
 mod context;
 mod credentials;
@@ -11,6 +12,7 @@ mod fake;
 mod handed;
 mod home;
 mod images;
+mod lists;
 mod login;
 mod registry;
 mod search;
