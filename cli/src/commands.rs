@@ -38,6 +38,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod man;
 mod manifest_inspect;
 mod network_ls;
 mod object;
@@ -219,6 +220,9 @@ enum Command {
     Info(info::Options),
     /// Write the completion script of a shell
     Completion(completion::Options),
+    /// Write the man pages of all commands into a folder
+    #[command(hide = true)]
+    Man(man::Options),
 }
 
 #[derive(Debug, Subcommand)]
@@ -325,6 +329,7 @@ impl Command {
             Self::Logs(options) => logs::run(options, &session.client()?).await,
             Self::Info(options) => SystemCommand::Info(options).run(session).await,
             Self::Completion(options) => completion::run(&options),
+            Self::Man(options) => man::run(&options),
             // Help was shown instead.
             Self::Image { command: None }
             | Self::Manifest { command: None }
@@ -337,5 +342,41 @@ impl Command {
             | Self::Plugin { command: None }
             | Self::Context { command: None } => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn without_help(command: &clap::Command, missing: &mut Vec<String>) {
+        let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+        if command.get_about().is_none() {
+            missing.push(name.to_owned());
+        }
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            if argument.get_help().is_none() {
+                missing.push(format!("{name} {argument}"));
+            }
+        }
+        for subcommand in command.get_subcommands() {
+            without_help(subcommand, missing);
+        }
+    }
+
+    #[test]
+    fn every_command_and_argument_is_described() {
+        let mut command = CommandLine::command();
+        command.build();
+        let mut missing = Vec::new();
+        without_help(&command, &mut missing);
+        assert!(missing.is_empty(), "no description: {missing:#?}");
+    }
+
+    #[test]
+    fn the_table_makes_sense() {
+        CommandLine::command().debug_assert();
     }
 }

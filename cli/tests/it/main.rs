@@ -14,6 +14,7 @@ mod home;
 mod images;
 mod lists;
 mod login;
+mod man;
 mod registry;
 mod search;
 mod start;
