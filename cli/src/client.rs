@@ -166,7 +166,11 @@ impl Client {
         self.send(method, path, Body::Empty).await?.json().await
     }
 
-    async fn connect(&self) -> Result<UnixStream, Error> {
+    /// A connection to the daemon, which is started if nobody listens.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub(crate) async fn connect(&self) -> Result<UnixStream, Error> {
         let socket = &self.host.socket;
         match UnixStream::connect(socket).await {
             Ok(stream) => Ok(stream),

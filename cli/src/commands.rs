@@ -53,6 +53,7 @@ mod search;
 mod system;
 mod system_df;
 mod system_df_verbose;
+mod system_dial;
 mod system_prune;
 mod tag;
 mod version;

@@ -69,7 +69,7 @@ fn run(arguments: Vec<OsString>) -> Result<(), Error> {
         Ok(matches) => matches,
         Err(error) if error.kind() == ErrorKind::DisplayVersion => return ui::result(program::version()),
         // Help that was asked for.
-        Err(error) if !error.use_stderr() => return ui::result(error.render().to_string()),
+        Err(error) if !error.use_stderr() => return ui::result(usage::help(&mut command, &arguments)),
         Err(error) => return Err(usage::told(&mut command, &arguments, &error)),
     };
     let line = CommandLine::from_arg_matches(&matches)

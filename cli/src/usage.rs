@@ -100,11 +100,43 @@ pub(crate) fn spell_switches(root: &Command, arguments: Vec<OsString>) -> Result
     Ok(kept)
 }
 
-/// The help of the command the arguments name.
+/// The help of the command the arguments name: the long one for `--help`, where there is more to say.
 pub(crate) fn help(root: &mut Command, arguments: &[OsString]) -> String {
     root.build();
-    let (command, _) = addressed(root, arguments);
-    command.clone().render_help().to_string()
+    let (command, names) = addressed(root, arguments);
+    let has_more = command.get_long_about().is_some()
+        || command.get_arguments().any(|arg| arg.get_long_help().is_some());
+    let mut command = command.clone().override_usage(line(command, &names.join(" ")));
+    match has_more && arguments.iter().any(|argument| argument == "--help") {
+        true => command.render_long_help().to_string(),
+        false => command.render_help().to_string(),
+    }
+}
+
+/// How a command is used, in docker's notation: `mica rmi [OPTIONS] IMAGE [IMAGE...]`.
+fn line(command: &Command, path: &str) -> String {
+    let mut line = path.to_owned();
+    let is_option = |arg: &&Arg| !arg.is_positional() && !arg.is_hide_set() && arg.get_id() != "help";
+    // flags before a group's command are the program's
+    let is_root = !path.contains(' ');
+    if command.get_arguments().any(|arg| is_option(&arg)) && (is_root || !command.has_subcommands()) {
+        line.push_str(" [OPTIONS]");
+    }
+    if command.has_subcommands() {
+        line.push_str(" COMMAND");
+    }
+    for positional in command.get_positionals() {
+        let name = positional.get_value_names().and_then(<[_]>::first);
+        let name = name.map_or_else(|| positional.get_id().as_str(), |name| name.as_str());
+        let is_many = matches!(positional.get_action(), ArgAction::Append);
+        line.push_str(&match (positional.is_required_set(), is_many) {
+            (true, false) => format!(" {name}"),
+            (true, true) => format!(" {name} [{name}...]"),
+            (false, false) => format!(" [{name}]"),
+            (false, true) => format!(" [{name}...]"),
+        });
+    }
+    line
 }
 
 /// What docker says to a command line clap does not take.
@@ -164,8 +196,7 @@ pub(crate) fn told(root: &mut Command, arguments: &[OsString], error: &clap::Err
             .trim_start_matches("error: ")
             .to_owned(),
     };
-    let usage = command.clone().render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage:").trim();
+    let usage = line(command, &path);
     Error::Usage {
         message: format!("{message}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"),
     }

@@ -69,7 +69,7 @@ pub(super) struct Options {
     /// Push every name of the image once it is built
     #[arg(long)]
     push: bool,
-    /// Where the image goes: "type=docker", "type=image[,name=NAME][,push=true]", "type=registry"
+    /// Where the image goes: "type=docker", "type=image,name=NAME,push=true", "type=registry"
     #[arg(short, long, value_name = "DEST")]
     output: Vec<String>,
     /// Where the cache goes: "type=inline", into the image

@@ -68,7 +68,7 @@ pub(crate) fn refusal(group: &[String], name: &str) -> Option<Error> {
                 .to_owned(),
             1,
         ),
-        ["buildx"] => (of_buildx(name)?.to_owned(), 1),
+        ["buildx" | "builder"] => (of_buildx(name)?.to_owned(), 1),
         ["buildx", "imagetools"] if name == "create" => (
             "manifests are made by a build or taken as they are: use tag and push".to_owned(),
             1,

@@ -56,12 +56,18 @@ pub(super) struct Options {
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
+    /// Accepted for docker's sake: images here are for one platform each
+    #[arg(long, hide = true)]
+    tree: bool,
     /// Only images of this name
     #[arg(value_name = "REPOSITORY[:TAG]")]
     repository: Option<String>,
 }
 
 pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
+    if options.tree {
+        ui::warn("--tree has no effect");
+    }
     let mut filters = options.filter.clone();
     filters.extend(
         options

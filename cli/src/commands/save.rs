@@ -19,12 +19,24 @@ pub(super) struct Options {
     /// Save only the given platform variant
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    /// podman's: the archive is docker's and an OCI layout in one
+    #[arg(long, hide = true, value_parser = ["docker-archive", "oci-archive"])]
+    format: Option<String>,
+    #[arg(short, long, hide = true)]
+    multi_image_archive: bool,
+    #[arg(short, long, hide = true)]
+    quiet: bool,
+    #[arg(long, hide = true)]
+    compress: bool,
     /// Images, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 }
 
 pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
+    if options.compress {
+        ui::warn("--compress has no effect");
+    }
     let mut query = Query::default();
     for name in &options.images {
         query.push("names", name);

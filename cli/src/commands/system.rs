@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use crate::commands::{events, info, system_df, system_prune};
+use crate::commands::{events, info, system_df, system_dial, system_prune};
 use crate::error::Error;
 use crate::session::Session;
 
@@ -16,6 +16,9 @@ pub(super) enum SystemCommand {
     Info(info::Options),
     /// Remove unused data
     Prune(system_prune::Options),
+    /// The daemon's socket on standard input and output
+    #[command(hide = true)]
+    DialStdio,
 }
 
 impl SystemCommand {
@@ -26,6 +29,7 @@ impl SystemCommand {
             Self::Events(options) => events::run(options, client).await,
             Self::Info(options) => info::run(options, client).await,
             Self::Prune(options) => system_prune::run(options, client).await,
+            Self::DialStdio => system_dial::run(client).await,
         }
     }
 }

@@ -337,6 +337,16 @@ fn flags_that_mean_nothing_are_told_once() {
         (Some(0), ""),
         "what is done anyway needs no word"
     );
+    let fake = Fake::new([reply(200, "[]")]);
+    assert_eq!(
+        fake.run(&["images", "-q", "--tree"]).stderr,
+        "WARNING: --tree has no effect\n"
+    );
+    let run = fake.run(&["save", "-q", "-m", "--format", "oci-archive", "--compress", "a"]);
+    assert_eq!(
+        (run.stdout.as_str(), run.stderr.as_str()),
+        ("[]", "WARNING: --compress has no effect\n")
+    );
     for name in ["--retry", "--retry-delay"] {
         let fake = Fake::new([reply(200, "")]);
         let run = fake.run(&["pull", "-q", name, "3", "--tls-verify", "busybox"]);

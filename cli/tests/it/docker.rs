@@ -38,7 +38,7 @@ fn a_link_named_docker_speaks_as_docker() {
             (
                 &["rmi"],
                 125,
-                "docker: 'docker rmi' requires at least 1 argument\n\nUsage:  docker rmi [OPTIONS]",
+                "docker: 'docker rmi' requires at least 1 argument\n\nUsage:  docker rmi [OPTIONS] IMAGE [IMAGE...]\n",
             ),
             (
                 &["events", "x"],
@@ -63,7 +63,7 @@ fn a_link_named_docker_speaks_as_docker() {
         assert!(
             run(&["--help"])
                 .stdout
-                .contains("Usage: docker [OPTIONS] [COMMAND]")
+                .contains("Usage: docker [OPTIONS] COMMAND\n")
         );
         assert!(
             run(&["image", "ls", "--help"])

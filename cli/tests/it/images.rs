@@ -156,6 +156,19 @@ fn inspections_show_what_is_there_and_name_what_is_not() {
         run.stderr,
         "Error response from daemon: No such image: b:latest\n"
     );
+    for (kind, path) in [
+        ("container", "containers/b/json"),
+        ("network", "networks/b"),
+        ("volume", "volumes/b"),
+        ("plugin", "plugins/b/json"),
+        ("image", "images/b/json"),
+    ] {
+        let fake = Fake::new([reply(404, r#"{"message":"No such thing: b"}"#)]);
+        let run = fake.run(&["inspect", "--type", kind, "b"]);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(1), "[]\n"), "{kind}");
+        assert_eq!(run.stderr, "Error response from daemon: No such thing: b\n");
+        assert_eq!(fake.lines(), [format!("GET /v1.51/{path}")]);
+    }
     let run = Fake::new([there()]).run(&[
         "inspect",
         "-f",

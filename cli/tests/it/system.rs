@@ -250,3 +250,26 @@ fn a_prune_that_fails_half_way_says_so() {
         )
     );
 }
+
+#[test]
+fn the_socket_can_be_had_on_standard_input_and_output() {
+    let fake = Fake::new([reply(200, "[]")]);
+    let mut command = fake.command(&["system", "dial-stdio"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let request = b"GET /images/json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    // left open: a server may take the end of what comes for a client that went away
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(request).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n[]"),
+        "{answer}"
+    );
+    assert_eq!(fake.lines(), ["GET /images/json"]);
+}

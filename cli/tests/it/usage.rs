@@ -20,7 +20,22 @@ fn wrong_usage_ends_with_125() {
             "mica: 'mica images' requires at most 1 argument\n",
         ),
         (&["rmi"], "mica: 'mica rmi' requires at least 1 argument\n"),
-        (&["tag", "a"], "mica: 'mica tag' requires 2 arguments\n"),
+        (
+            &["tag", "a"],
+            "mica: 'mica tag' requires 2 arguments\n\nUsage:  mica tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]\n",
+        ),
+        (
+            &["history"],
+            "mica: 'mica history' requires 1 argument\n\nUsage:  mica history [OPTIONS] IMAGE\n",
+        ),
+        (
+            &["system", "df", "x"],
+            "mica: 'mica system df' accepts no arguments\n\nUsage:  mica system df [OPTIONS]\n",
+        ),
+        (
+            &["buildx", "imagetools", "x"],
+            "mica: unknown command: mica buildx imagetools x\n",
+        ),
         (&["build"], "mica: 'mica build' requires 1 argument\n"),
         (&["images", "-f"], "flag needs an argument: --filter\n"),
         (
@@ -67,6 +82,17 @@ fn help_goes_to_standard_output() {
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(run.stdout.contains("Usage: mica"), "{run:?}");
     }
+    let help = outcome(mica(&["system", "df", "--help"])).stdout;
+    assert!(
+        help.contains("\n  -v, --verbose          Show detailed information on space usage\n"),
+        "{help}"
+    );
+    assert_eq!(help, outcome(mica(&["system", "df", "-h"])).stdout);
+    assert!(
+        outcome(mica(&["login", "--help"]))
+            .stdout
+            .contains("Defaults to Docker Hub if no server")
+    );
     assert_eq!(
         outcome(mica(&["--version"])).stdout,
         format!("mica version {}\n", env!("CARGO_PKG_VERSION"))
@@ -108,6 +134,9 @@ fn completions_are_scripts() {
         let run = outcome(mica(&["completion", shell]));
         assert_eq!(run.code, Some(0));
         assert!(run.stdout.contains(words), "{shell}");
+        for name in ["events", "prune", "imagetools", "metadata-file"] {
+            assert!(run.stdout.contains(name), "{shell}: {name}");
+        }
     }
     assert_eq!(outcome(mica(&["completion", "tcsh"])).code, Some(125));
 }
