@@ -3,9 +3,11 @@
 use clap::Args;
 use hyper::Method;
 use mica_api::CacheRecord;
+use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::format::Listing;
 use crate::{age, size, table, ui};
 
 /// How much of an ID the table shows; the beginning of one is enough for `prune --filter id=`.
@@ -13,14 +15,82 @@ const SHORT: usize = 25;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    /// Only records like this (e.g. "type=exec.cachemount", "shared=false"; id, type, description, inuse, mutable, shared)
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// Format output: table, json or a Go template
+    #[arg(long, value_name = "FORMAT", default_value = "", hide_default_value = true)]
+    format: String,
     /// Show all that is known of every record
     #[arg(long)]
     verbose: bool,
 }
 
 pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
-    let records: Vec<CacheRecord> = client.ask(Method::GET, "/mica/cache").await?;
-    ui::result(show(&options, &records, age::now()))
+    let filters = options.filter.iter().map(|text| Filter::parse(text));
+    let filters = filters.collect::<Result<Vec<_>, _>>()?;
+    let mut records: Vec<CacheRecord> = client.ask(Method::GET, "/mica/cache").await?;
+    records.retain(|record| filters.iter().all(|filter| filter.takes(record)));
+    let source = match options.format.as_str() {
+        "" | "table" | "pretty" => return ui::result(show(&options, &records, age::now())),
+        "json" => "{{json .}}",
+        text => text,
+    };
+    let listing = Listing {
+        format: source,
+        table: "",
+        raw: None,
+        headers: &[],
+    };
+    ui::result(listing.show_objects(records.iter().map(object).collect())?)
+}
+
+/// A condition on one field of a record.
+#[derive(Debug)]
+struct Filter {
+    field: String,
+    value: String,
+    is_not: bool,
+}
+
+impl Filter {
+    /// Reads `FIELD=VALUE`, `FIELD!=VALUE` and `FIELD`, which stands for `FIELD=true`.
+    fn parse(text: &str) -> Result<Self, Error> {
+        let (field, value) = text.split_once('=').unwrap_or((text, "true"));
+        let filter = Self {
+            field: field.trim_end_matches('!').trim().to_lowercase(),
+            value: value.trim_start_matches('=').trim().to_owned(),
+            is_not: field.ends_with('!'),
+        };
+        match filter.field(&CacheRecord::default()) {
+            Some(_) => Ok(filter),
+            None => Err(Error::Usage {
+                message: format!("invalid argument {text:?} for \"--filter\" flag: no such field"),
+            }),
+        }
+    }
+
+    fn field(&self, record: &CacheRecord) -> Option<String> {
+        Some(match self.field.as_str() {
+            "id" => record.id.clone(),
+            "type" => record.kind.clone(),
+            "description" => record.description.clone(),
+            "inuse" => record.in_use.to_string(),
+            "mutable" => is_mutable(record).to_string(),
+            "shared" => record.shared.to_string(),
+            _ => return None,
+        })
+    }
+
+    fn takes(&self, record: &CacheRecord) -> bool {
+        let field = self.field(record).unwrap_or_default();
+        // the beginning of an ID is enough, as everywhere
+        let is_same = match self.field.as_str() {
+            "id" => field.starts_with(&self.value),
+            _ => field == self.value,
+        };
+        is_same != self.is_not
+    }
 }
 
 fn show(options: &Options, records: &[CacheRecord], now: i64) -> String {
@@ -43,6 +113,24 @@ fn show(options: &Options, records: &[CacheRecord], now: i64) -> String {
         .map(|(name, size)| format!("{name}:\t{size}\n"))
         .collect();
     format!("{listed}{}", table::align(&sums))
+}
+
+/// A record with buildx's names.
+fn object(record: &CacheRecord) -> Value {
+    json!({
+        "CreatedAt": record.created_at,
+        "Description": record.description,
+        "ID": record.id,
+        "InUse": record.in_use,
+        "LastUsedAt": record.last_used_at,
+        "Mutable": is_mutable(record),
+        "Parents": null,
+        "Reclaimable": is_reclaimable(record),
+        "Shared": record.shared,
+        "Size": human(record.size),
+        "Type": record.kind,
+        "UsageCount": record.usage_count,
+    })
 }
 
 fn rows(records: &[CacheRecord], now: i64) -> String {
@@ -101,6 +189,34 @@ mod tests {
 
     use super::*;
 
+    fn options(verbose: bool) -> Options {
+        Options {
+            filter: vec![],
+            format: String::new(),
+            verbose,
+        }
+    }
+
+    #[test]
+    fn filters_choose_records() {
+        let one = record("a", "exec.cachemount", 1);
+        for (filter, taken) in [
+            ("type=exec.cachemount", true),
+            ("type==regular", false),
+            ("type!=regular", true),
+            ("id=aaaa", true),
+            ("id=b", false),
+            ("mutable", true),
+            ("inuse=true", false),
+            ("shared=false", true),
+        ] {
+            assert_eq!(Filter::parse(filter).unwrap().takes(&one), taken, "{filter}");
+        }
+        for filter in ["x=y", "", "=", "x"] {
+            assert!(Filter::parse(filter).is_err(), "{filter}");
+        }
+    }
+
     fn record(id: &str, kind: &str, size: u64) -> CacheRecord {
         CacheRecord {
             id: id.repeat(64),
@@ -119,7 +235,7 @@ mod tests {
         shared.shared = true;
         let records = [record("a", "exec.cachemount", 1_500), shared];
         let now = "2026-01-01T03:00:00Z".parse::<Timestamp>().unwrap().as_second();
-        let text = show(&Options { verbose: false }, &records, now);
+        let text = show(&options(false), &records, now);
         let lines: Vec<Vec<&str>> = text
             .lines()
             .map(|line| line.split_whitespace().collect())
@@ -134,7 +250,7 @@ mod tests {
 
     #[test]
     fn verbose_shows_all_and_no_control_characters() {
-        let text = show(&Options { verbose: true }, &[record("a", "regular", 1)], 0);
+        let text = show(&options(true), &[record("a", "regular", 1)], 0);
         for wanted in [&"a".repeat(64), "regular", "Usage count:", "Created at:"] {
             assert!(text.contains(wanted), "{text}");
         }

@@ -23,6 +23,9 @@ pub(super) struct Options {
     /// Amount of disk space always allowed to keep for cache
     #[arg(long, visible_alias = "reserved-space", value_name = "BYTES", value_parser = size_value)]
     keep_storage: Option<i64>,
+    /// Accepted for buildx's sake: what went is always told
+    #[arg(long, hide = true)]
+    verbose: bool,
     /// Maximum amount of disk space allowed to keep for cache
     #[arg(long, value_name = "BYTES", value_parser = size_value)]
     max_used_space: Option<i64>,

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use clap::Args;
 use hyper::Method;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::client::{Client, Query};
 use crate::commands::volume_ls::labels;
 use crate::error::Error;
-use crate::format::{Listing, Row};
+use crate::format::{Listing, Row, object};
 use crate::{age, filter, reference, size, table, ui};
 
 const TABLE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
@@ -109,7 +110,7 @@ struct Mount {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Networks {
-    networks: Option<BTreeMap<String, serde_json::Value>>,
+    networks: Option<BTreeMap<String, Value>>,
 }
 
 pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
@@ -138,11 +139,18 @@ pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> 
     let rows = containers
         .iter()
         .map(|container| row(container, options.no_trunc, now));
-    ui::result(listing.show(rows.collect())?)
+    ui::result(listing.show_objects(rows.collect())?)
 }
 
 /// A container as a row.
-pub(super) fn row(container: &Container, no_trunc: bool, now: i64) -> Row {
+pub(super) fn row(container: &Container, no_trunc: bool, now: i64) -> Value {
+    let mut row = object(texts(container, no_trunc, now));
+    // which platform it is for is told by no API up to 1.51
+    row["Platform"] = Value::Null;
+    row
+}
+
+fn texts(container: &Container, no_trunc: bool, now: i64) -> Row {
     let short = |text: &str, most: usize| match no_trunc {
         true => text.to_owned(),
         false => table::shortened(text, most),
@@ -198,6 +206,7 @@ pub(super) fn row(container: &Container, no_trunc: bool, now: i64) -> Row {
         ),
         ("CreatedAt", age::go_date(container.created)),
         ("RunningFor", format!("{} ago", age::human(since))),
+        ("Platform", String::new()),
         ("Ports", ports(container.ports.as_deref().unwrap_or_default())),
         ("State", container.state.clone()),
         ("Status", container.status.clone()),

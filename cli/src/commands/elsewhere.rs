@@ -4,8 +4,8 @@ use crate::error::Error;
 use crate::program;
 
 /// Who runs containers of images that were built here.
-const CONTAINERS: &str = "hand the image over with `save` or `push` to what does: \
-                          `{name} save IMAGE | podman load`, then `podman run IMAGE`";
+const CONTAINERS: &str =
+    "`{name} save IMAGE | podman load` hands an image to podman, whose `podman run IMAGE` does";
 
 /// Docker's commands about containers, and the exit code each fails with.
 const OF_CONTAINERS: [(&str, u8); 24] = [
@@ -96,8 +96,8 @@ fn of_root(name: &str) -> Option<(String, u8)> {
     }
     match name {
         "compose" => Some((
-            "mica does not run containers: docker compose and podman-compose build with it where \
-             DOCKER_HOST=unix:///path/of/socket names its daemon, and need a daemon that runs containers for the rest"
+            "mica does not run containers: build each image with `build`, and leave the rest to what runs containers, such \
+             as podman-compose"
                 .to_owned(),
             1,
         )),
@@ -137,7 +137,7 @@ mod tests {
             (
                 &[][..],
                 "run",
-                "mica run: mica does not run containers: hand the image over",
+                "mica run: mica does not run containers: `mica save IMAGE | podman load` hands",
                 125,
             ),
             (&[], "exec", "mica exec: mica does not run containers: ", 1),

@@ -35,7 +35,7 @@ const CACHE_HEADERS: [(&str, &str); 10] = [
 /// All rows of all four kinds.
 struct Rows {
     images: Vec<Row>,
-    containers: Vec<Row>,
+    containers: Vec<Value>,
     volumes: Vec<Row>,
     cache: Vec<Row>,
 }
@@ -57,7 +57,7 @@ pub(super) fn show(format: &str, mut usage: DiskUsage, now: i64) -> Result<Strin
     let list = |rows: Vec<Row>| rows.into_iter().map(object).collect::<Value>();
     let all = json!({
         "Images": list(rows.images),
-        "Containers": list(rows.containers),
+        "Containers": rows.containers,
         "Volumes": list(rows.volumes),
         "BuildCache": list(rows.cache),
     });
@@ -103,14 +103,11 @@ fn rows(usage: &DiskUsage, no_trunc: bool, now: i64) -> Result<Rows, Error> {
 }
 
 fn tables(rows: Rows, records: &[CacheRecord]) -> Result<String, Error> {
-    let table = |table, headers, rows| {
-        let listing = Listing {
-            format: "table",
-            table,
-            raw: None,
-            headers,
-        };
-        listing.show(rows)
+    let listing = |table, headers| Listing {
+        format: "table",
+        table,
+        raw: None,
+        headers,
     };
     let size = records
         .iter()
@@ -118,11 +115,11 @@ fn tables(rows: Rows, records: &[CacheRecord]) -> Result<String, Error> {
     Ok(format!(
         "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache \
          usage: {}\n\n{}",
-        table(IMAGES, &images::HEADERS[..], rows.images)?,
-        table(CONTAINERS, &container_ls::HEADERS[..], rows.containers)?,
-        table(VOLUMES, &volume_ls::HEADERS[..], rows.volumes)?,
+        listing(IMAGES, &images::HEADERS[..]).show(rows.images)?,
+        listing(CONTAINERS, &container_ls::HEADERS[..]).show_objects(rows.containers)?,
+        listing(VOLUMES, &volume_ls::HEADERS[..]).show(rows.volumes)?,
         size::human(size, 4),
-        table(CACHE, &CACHE_HEADERS[..], rows.cache)?,
+        listing(CACHE, &CACHE_HEADERS[..]).show(rows.cache)?,
     ))
 }
 

@@ -88,6 +88,47 @@ fn there_is_one_builder() {
 }
 
 #[test]
+fn the_cache_is_listed_in_every_way() {
+    let record = |id: &str, kind: &str| {
+        format!(
+            r#"{{"ID":"{}","Type":"{kind}","Description":"RUN x","InUse":false,"Shared":false,"Size":1500,
+                "CreatedAt":"2023-11-14T22:13:20Z","LastUsedAt":"2023-11-14T22:13:20Z","UsageCount":2}}"#,
+            id.repeat(64)
+        )
+    };
+    let answer = format!("[{},{}]", record("a", "regular"), record("b", "exec.cachemount"));
+    let fake = Fake::micad([reply(200, answer)]);
+    let run = fake.run(&["buildx", "du", "--filter", "type=regular", "--format", "json"]);
+    assert_eq!(
+        run.stdout,
+        format!(
+            "{{\"CreatedAt\":\"2023-11-14T22:13:20Z\",\"Description\":\"RUN x\",\"ID\":\"{}\",\"InUse\":false,\
+             \"LastUsedAt\":\"2023-11-14T22:13:20Z\",\"Mutable\":false,\"Parents\":null,\"Reclaimable\":true,\
+             \"Shared\":false,\"Size\":\"1.5kB\",\"Type\":\"regular\",\"UsageCount\":2}}\n",
+            "a".repeat(64)
+        )
+    );
+    assert_eq!(
+        fake.run(&["builder", "du", "--format", "{{.Type}} {{.Size}}"])
+            .stdout,
+        "regular 1.5kB\nexec.cachemount 1.5kB\n"
+    );
+    let run = fake.run(&["buildx", "du", "--filter", "mutable"]);
+    assert!(
+        run.stdout.contains(&"b".repeat(25)) && !run.stdout.contains("aaa"),
+        "{run:?}"
+    );
+    let run = fake.run(&["buildx", "du", "--filter", "x=y"]);
+    assert_eq!(
+        (run.code, run.stderr.as_str()),
+        (
+            Some(125),
+            "invalid argument \"x=y\" for \"--filter\" flag: no such field\n"
+        )
+    );
+}
+
+#[test]
 fn a_registrys_images_are_shown_as_buildx_shows_them() {
     let index = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[

@@ -1,6 +1,7 @@
 //! The program as users meet it, against a daemon that is played by the tests.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod beside;
 mod build;
 mod buildx;
 mod check;
