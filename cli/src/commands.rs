@@ -43,6 +43,8 @@ mod manifest_inspect;
 mod network_ls;
 mod object;
 mod object_prune;
+mod only_builder;
+mod only_context;
 mod plugin_ls;
 mod pruned;
 mod pull;
@@ -301,7 +303,7 @@ impl Command {
                 builder,
                 command: Some(command),
             } => {
-                builder.iter().try_for_each(|name| buildx::check(name))?;
+                builder.iter().try_for_each(|name| only_builder::check(name))?;
                 command.run(session).await
             }
             Self::Search(options) => search::run(options, &session.client()?, &session.credentials()).await,

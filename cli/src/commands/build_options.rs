@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::commands::build_call::Call;
 use crate::commands::build_idle::Idle;
 use crate::commands::build_output::Destination;
-use crate::commands::{build_cache, buildx};
+use crate::commands::{build_cache, only_builder};
 use crate::error::Error;
 use crate::size;
 use crate::truth::go_bool;
@@ -137,7 +137,7 @@ impl Options {
     /// Refuses, by name, what is not done yet and another builder.
     pub(super) fn check(&self) -> Result<(), Error> {
         for name in &self.builder {
-            buildx::check(name)?;
+            only_builder::check(name)?;
         }
         let later = &self.later;
         let named = [

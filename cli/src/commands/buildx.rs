@@ -4,14 +4,11 @@ use clap::{Args, Subcommand};
 
 use crate::commands::builder::BuilderCommand;
 use crate::commands::{
-    build_options, builder_du, builder_prune, buildx_inspect, buildx_ls, imagetools_inspect,
+    build_options, builder_du, builder_prune, buildx_inspect, buildx_ls, imagetools_inspect, only_builder,
 };
 use crate::error::Error;
 use crate::session::Session;
-use crate::{program, ui};
-
-/// The only builder: the daemon.
-pub(super) const BUILDER: &str = "default";
+use crate::ui;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BuildxCommand {
@@ -73,22 +70,8 @@ impl BuildxCommand {
             Self::Inspect(options) => buildx_inspect::run(options, &session.client()?).await,
             Self::Ls(options) => buildx_ls::run(options, &session.client()?).await,
             Self::Prune(options) => BuilderCommand::Prune(options).run(session).await,
-            Self::Use(options) => check(&options.name),
+            Self::Use(options) => only_builder::check(&options.name),
             Self::Version => ui::result(format!("mica v{}\n", env!("CARGO_PKG_VERSION"))),
         }
     }
-}
-
-/// Fails if a builder other than the daemon is named.
-pub(super) fn check(name: &str) -> Result<(), Error> {
-    if matches!(name, "" | BUILDER | "mica") {
-        return Ok(());
-    }
-    let program = program::name();
-    Err(Error::Refused {
-        message: format!(
-            "no builder {name:?} found: {program} has one builder, {BUILDER}, which is its daemon; leave --builder and \
-             `buildx use` out"
-        ),
-    })
 }

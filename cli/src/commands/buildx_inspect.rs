@@ -5,7 +5,7 @@ use hyper::Method;
 use mica_api::Version;
 
 use crate::client::Client;
-use crate::commands::buildx::{BUILDER, check};
+use crate::commands::only_builder::{BUILDER, check};
 use crate::error::Error;
 use crate::ui;
 

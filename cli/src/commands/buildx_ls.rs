@@ -4,8 +4,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::client::Client;
-use crate::commands::buildx::BUILDER;
 use crate::commands::buildx_inspect::Node;
+use crate::commands::only_builder::BUILDER;
 use crate::error::Error;
 use crate::format::told;
 use crate::template::Template;

@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::commands::contexts::{DEFAULT, absent};
 use crate::commands::inspect::indented;
+use crate::commands::only_context::{DEFAULT, absent};
 use crate::error::Error;
 use crate::format::{escaped, told};
 use crate::host::is_default;

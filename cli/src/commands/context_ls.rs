@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::commands::contexts::DEFAULT;
+use crate::commands::only_context::DEFAULT;
 use crate::error::Error;
 use crate::format::Listing;
 use crate::session::Session;

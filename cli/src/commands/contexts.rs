@@ -2,14 +2,12 @@
 
 use clap::{Args, Subcommand};
 
+use crate::commands::only_context::{DEFAULT, absent};
 use crate::commands::{context_inspect, context_ls};
 use crate::error::Error;
 use crate::host::is_default;
 use crate::session::Session;
 use crate::ui;
-
-/// The name of the only context.
-pub(super) const DEFAULT: &str = "default";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ContextCommand {
@@ -47,9 +45,4 @@ impl ContextCommand {
             }),
         }
     }
-}
-
-/// What is said of a context that is not there.
-pub(super) fn absent(name: &str) -> String {
-    format!("context {name:?}: context not found: the only one is {DEFAULT}")
 }

@@ -6,7 +6,7 @@ use mica_api::{CacheRecord, DiskUsage, ImageSummary};
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::commands::system_df_verbose;
+use crate::commands::system_df_verbose::{self, own_size};
 use crate::error::Error;
 use crate::format::{Listing, Row};
 use crate::{age, size, ui};
@@ -147,12 +147,4 @@ fn cache(records: &[CacheRecord]) -> Sum {
         sum.add(own_size(record), record.in_use);
     }
     sum
-}
-
-/// Bytes of a record that no image has.
-pub(super) fn own_size(record: &CacheRecord) -> i64 {
-    match record.shared {
-        true => 0,
-        false => i64::try_from(record.size).unwrap_or(i64::MAX),
-    }
 }

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use crate::commands::container_ls::{self, Container};
 use crate::commands::images::{self, NONE, Name};
-use crate::commands::system_df::own_size;
 use crate::commands::volume_ls::{self, Volume};
 use crate::error::Error;
 use crate::format::{Listing, Row, escaped, object, told};
@@ -156,4 +155,12 @@ fn cache_row(record: &CacheRecord, no_trunc: bool, now: i64) -> Row {
         ("InUse", record.in_use.to_string()),
         ("Shared", record.shared.to_string()),
     ]
+}
+
+/// Bytes of a record that no image has.
+pub(super) fn own_size(record: &CacheRecord) -> i64 {
+    match record.shared {
+        true => 0,
+        false => i64::try_from(record.size).unwrap_or(i64::MAX),
+    }
 }
