@@ -21,8 +21,9 @@ fn docker() -> Option<PathBuf> {
         .then_some(docker)
 }
 
+/// One name each: docker shows several in any order.
 const IMAGES: &str = r#"[
-    {"Id":"sha256:1111111111111111111111111111111111111111111111111111111111111111","RepoTags":["busybox:latest","ghcr.io/o/n:2"],
+    {"Id":"sha256:1111111111111111111111111111111111111111111111111111111111111111","RepoTags":["busybox:latest"],
      "RepoDigests":["busybox@sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"],"Created":1700000000,
      "Size":120000000,"SharedSize":20000000,"Labels":null,"Containers":1},
     {"Id":"sha256:2222222222222222222222222222222222222222222222222222222222222222","RepoTags":[],"RepoDigests":[],

@@ -12,7 +12,8 @@ use crate::fake::{Fake, Outcome, outcome, reply};
 fn house(script: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let root = folder.path();
-    fs::copy(env!("CARGO_BIN_EXE_mica"), root.join("mica")).unwrap();
+    // not a copy: a program that was just written cannot be run while another test's child still has it open
+    fs::hard_link(env!("CARGO_BIN_EXE_mica"), root.join("mica")).unwrap();
     let head = format!(
         "#!/bin/sh\necho \"$@\" >> {0}/started\nps -o sid= -p $$ >> {0}/session\npwd >> {0}/folder\nSOCKET=${{2#unix://}}\n",
         root.display()
