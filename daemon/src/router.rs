@@ -26,6 +26,7 @@ pub(crate) enum Route {
     RemoteManifest(String),
     /// Ours: what the build cache holds.
     Cache,
+    DiskUsage,
     Auth,
     Build,
     /// Ours: a build of what a client of this machine hands over.
@@ -91,7 +92,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("GET", ["mica", "logs"]) => Route::Logs,
         ("GET", ["mica", "logs", build]) => Route::Log(build.to_string()),
         ("GET", ["mica", "cache"]) => Route::Cache,
-        ("GET", ["system", "df"]) => Route::NotYet("showing disk usage"),
+        ("GET", ["system", "df"]) => Route::DiskUsage,
         ("GET", ["events"]) => Route::Events,
 
         ("GET", ["containers", "json"]) => Route::Containers,
@@ -186,6 +187,7 @@ mod tests {
                 Route::RemoteManifest("a/b:c".into()),
             ),
             ("GET", "/mica/cache", Route::Cache),
+            ("GET", "/system/df", Route::DiskUsage),
             ("POST", "/auth", Route::Auth),
             ("POST", "/build", Route::Build),
             ("POST", "/mica/build", Route::BuildHere),

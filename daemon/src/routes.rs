@@ -4,7 +4,6 @@ mod archive;
 mod build;
 mod build_input;
 mod build_query;
-mod cache;
 mod containers;
 mod debug;
 mod events;
@@ -14,6 +13,7 @@ mod inspect;
 mod logs;
 mod registry;
 mod system;
+mod usage;
 
 use std::sync::Arc;
 
@@ -97,7 +97,8 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::Build => build::build(call).await,
         Route::BuildHere => build::build_here(call).await,
         Route::BuildPrune => build::prune(call).await,
-        Route::Cache => cache::list(call).await,
+        Route::Cache => usage::cache(call).await,
+        Route::DiskUsage => usage::usage(call).await,
         Route::BuildCancel => build::cancel(&call),
         Route::Debug(build) => debug::enter(call, build).await,
         Route::Logs => logs::list(call).await,

@@ -10,6 +10,7 @@ use crate::database::{Database, Durability};
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::locks::{exclude, lock, share};
+use crate::overview::ON_DISK;
 use crate::rows;
 use crate::store::Store;
 
@@ -35,7 +36,7 @@ pub struct CacheEntry {
     pub key: CacheKey,
     /// The result.
     pub record: CacheRecord,
-    /// Length of the layer's uncompressed tar in bytes.
+    /// Bytes on disk of the layer, in all its forms.
     pub size: u64,
     /// When it was last found or made.
     pub last_used: Timestamp,
@@ -43,6 +44,8 @@ pub struct CacheEntry {
     pub use_count: u64,
     /// Whether an image or a lease keeps the layer.
     pub in_use: bool,
+    /// Whether an image has the layer.
+    pub in_image: bool,
 }
 
 /// What was pruned.
@@ -211,18 +214,20 @@ impl Store {
         let pins = &self.inner.pins;
         let mut entries = self.inner.database.read(|db| {
             let mut query = db.prepare_cached(&format!(
-                "SELECT c.*, coalesce((SELECT size FROM layers WHERE diff_id = layer), 0),
+                "SELECT c.*, coalesce((SELECT {ON_DISK} FROM layers l WHERE l.diff_id = layer), 0),
                      EXISTS (SELECT 1 FROM image_layers WHERE diff_id = layer)
                  FROM ({RECORD}) c"
             ))?;
             let entries = query.query_map([], |row| {
                 let record = record(row)?;
+                let in_image = row.get(9)?;
                 Ok(CacheEntry {
                     key: CacheKey(rows::digest(row, 5)?),
                     last_used: rows::parsed(row, 6)?,
                     use_count: rows::bytes(row, 7)?,
                     size: rows::bytes(row, 8)?,
-                    in_use: row.get::<_, bool>(9)? || pins.holds_layer(&record.layer),
+                    in_use: in_image || pins.holds_layer(&record.layer),
+                    in_image,
                     record,
                 })
             })?;

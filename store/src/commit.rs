@@ -17,6 +17,7 @@ use crate::ingest::Staged;
 use crate::layers::{Layer, claims};
 use crate::lease::Lease;
 use crate::locks::share;
+use crate::overview::Summary;
 use crate::store::Store;
 use crate::{documents, rows, tags};
 
@@ -173,6 +174,7 @@ impl Store {
         let durable = self.make_durable(lease, staged, &layers)?;
         Ok(Prepared {
             id,
+            summary: Summary::of(config),
             manifest,
             layers: blobs.map(|blobs| diff_ids.iter().copied().zip(blobs).collect()),
             replaces,
@@ -326,6 +328,8 @@ struct Durable {
 /// An image whose bytes are durable and whose row is not written.
 struct Prepared {
     id: ImageId,
+    /// What lists show of its config.
+    summary: Summary,
     manifest: Descriptor,
     /// Each layer with the blob its manifest names; `None` if the image's row stays as it is.
     layers: Option<Vec<(DiffId, Digest)>>,
@@ -355,6 +359,7 @@ fn write(
     if let Some(layers) = &image.layers {
         write_layers(db, image, layers)?;
     }
+    image.summary.write(db, &image.id)?;
     for document in &image.documents {
         db.prepare_cached("INSERT OR IGNORE INTO documents (image, digest) VALUES (?1, ?2)")?
             .execute((id, document.as_raw()))?;

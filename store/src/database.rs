@@ -19,6 +19,8 @@ CREATE TABLE IF NOT EXISTS images (
     id BLOB PRIMARY KEY, manifest BLOB NOT NULL, manifest_type TEXT NOT NULL, manifest_size INTEGER NOT NULL,
     size INTEGER NOT NULL, parent BLOB, tagged_at TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS images_by_manifest ON images (manifest);
+CREATE INDEX IF NOT EXISTS images_by_parent ON images (parent) WHERE parent IS NOT NULL;
+CREATE TABLE IF NOT EXISTS summaries (image BLOB PRIMARY KEY, created TEXT, labels TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS image_layers (
     image BLOB NOT NULL, position INTEGER NOT NULL, diff_id BLOB NOT NULL, blob BLOB NOT NULL,
     PRIMARY KEY (image, position)) WITHOUT ROWID;

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::layers::claims;
 use crate::locks::exclude;
 use crate::store::Store;
-use crate::{partial, rows};
+use crate::{overview, partial, rows};
 
 /// What removing an image freed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,6 +100,7 @@ impl Store {
             .execute(own)?;
         db.prepare_cached("DELETE FROM images WHERE id = ?1")?
             .execute(own)?;
+        overview::forget(db, id)?;
         let mut freed = self.free_layers(db, diff_ids.iter().copied())?;
         for (diff_id, blob) in claims {
             if !self.inner.pins.holds(&blob) && claims::forget(db, &diff_id, &blob)? {

@@ -75,7 +75,7 @@ fn references_of(db: &Connection, id: &ImageId) -> Result<Vec<Reference>, Error>
 }
 
 impl Inner {
-    fn config(&self, id: &ImageId) -> Result<Arc<Raw<ImageConfig>>, Error> {
+    pub(crate) fn config(&self, id: &ImageId) -> Result<Arc<Raw<ImageConfig>>, Error> {
         if let Some(config) = self.configs.get(id) {
             return Ok(config);
         }

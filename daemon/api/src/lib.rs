@@ -33,7 +33,7 @@ pub use search::SearchResult;
 pub use system::{
     Commit, Component, IndexConfig, Info, Platform, Plugins, RegistryConfig, Runtime, Swarm, Version,
 };
-pub use usage::DiskUsage;
+pub use usage::{DiskUsage, UsageSum};
 
 /// The highest version of the API that is spoken.
 pub const API_VERSION: &str = "1.51";

@@ -11,9 +11,11 @@ use crate::null;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DiskUsage {
-    /// Bytes of all layers of images, each counted once.
+    /// Bytes that the layers of images take on disk in all their forms, each layer counted once. A layer that was pulled and
+    /// not yet looked into takes what its compressed blob takes.
     pub layers_size: i64,
-    /// The images, with the bytes they share with others.
+    /// The images, with the bytes they share with others. Their sizes are those of `/images/json`: lengths of uncompressed
+    /// tars, estimated where a layer was not looked into.
     #[serde(deserialize_with = "null::as_default")]
     pub images: Vec<ImageSummary>,
     /// Of daemons that run containers, what those take.
@@ -25,4 +27,36 @@ pub struct DiskUsage {
     /// The records of the build cache.
     #[serde(deserialize_with = "null::as_default")]
     pub build_cache: Vec<CacheRecord>,
+    /// Bytes of the build cache that images do not have; only below version 1.42.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builder_size: Option<i64>,
+    /// Images in sum, for clients of version 1.52 that go by our highest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_usage: Option<UsageSum>,
+    /// Containers in sum: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_usage: Option<UsageSum>,
+    /// Volumes in sum: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_usage: Option<UsageSum>,
+    /// The build cache in sum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_cache_usage: Option<UsageSum>,
+}
+
+/// All things of one kind in sum.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct UsageSum {
+    /// How many are in use.
+    pub active_count: i64,
+    /// How many there are.
+    pub total_count: i64,
+    /// Bytes that removing those that are not in use frees.
+    pub reclaimable: i64,
+    /// Bytes of all of them.
+    pub total_size: i64,
+    /// The things themselves, where they were asked for here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<Value>,
 }

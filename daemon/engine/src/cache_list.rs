@@ -1,9 +1,9 @@
 //! The build cache as one list: results of steps, and cache mounts.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
-use mica_oci::{CacheKey, DiffId};
+use mica_oci::{CacheKey, ChainId, DiffId};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -37,8 +37,11 @@ pub struct CacheItem {
     pub kind: CacheKind,
     /// The instruction, or what the mount is called.
     pub description: String,
-    /// Bytes: of the layer's tar, or of the directory on disk when it was last given back.
+    /// Bytes on disk that go with it: of the layer in all its forms, or of the directory when it was last given back. Of
+    /// several records of one layer, the one used last has its bytes: it is the last to go.
     pub size: u64,
+    /// The record of a step that made the layer below.
+    pub parent: Option<CacheKey>,
     /// When it was made.
     pub created: Timestamp,
     /// When it was last used.
@@ -51,34 +54,52 @@ pub struct CacheItem {
     pub shared: bool,
 }
 
+impl CacheItem {
+    /// The bytes that are there for the cache alone: what pruning it frees.
+    #[must_use]
+    pub fn own_bytes(&self) -> u64 {
+        match self.shared {
+            true => 0,
+            false => self.size,
+        }
+    }
+}
+
 impl Engine {
     /// All records of the build cache, the least recently used first.
     pub fn cache(&self) -> Result<Vec<CacheItem>, Error> {
-        let images = self.store().images()?;
-        let in_images: HashSet<DiffId> = images
+        let entries = self.store().cache_entries()?;
+        // where several steps gave the same, the one used last
+        let by_chain: HashMap<ChainId, CacheKey> = entries
             .iter()
-            .flat_map(|image| image.config.rootfs.diff_ids.iter().copied())
+            .map(|entry| (entry.record.parent.push(&entry.record.layer), entry.key))
             .collect();
-        let steps = self.store().cache_entries()?.into_iter().map(|entry| {
-            let shared = in_images.contains(&entry.record.layer);
-            CacheItem {
-                id: entry.key,
-                kind: CacheKind::Regular,
-                description: entry.record.description,
-                size: entry.size,
-                created: entry.record.created,
-                last_used: entry.last_used,
-                use_count: entry.use_count,
-                // the store calls a layer of an image in use too; here that is "shared", and only a build uses a record
-                in_use: entry.in_use && !shared,
-                shared,
-            }
+        let holders: HashMap<DiffId, CacheKey> = entries
+            .iter()
+            .map(|entry| (entry.record.layer, entry.key))
+            .collect();
+        let steps = entries.into_iter().map(|entry| CacheItem {
+            id: entry.key,
+            kind: CacheKind::Regular,
+            description: entry.record.description,
+            size: match holders.get(&entry.record.layer) == Some(&entry.key) {
+                true => entry.size,
+                false => 0,
+            },
+            parent: by_chain.get(&entry.record.parent).copied(),
+            created: entry.record.created,
+            last_used: entry.last_used,
+            use_count: entry.use_count,
+            // the store calls a layer of an image in use too; here that is "shared", and only a build uses a record
+            in_use: entry.in_use && !entry.in_image,
+            shared: entry.in_image,
         });
         let mounts = self.store().mount_entries()?.into_iter().map(|entry| CacheItem {
             id: entry.id,
             kind: CacheKind::Mount,
             description: format!("cache mount {}", entry.name),
             size: entry.size,
+            parent: None,
             created: entry.created,
             last_used: entry.last_used,
             use_count: entry.use_count,

@@ -19,18 +19,45 @@ pub struct CacheSelection {
     pub unused_since: Option<Timestamp>,
     /// Beginnings of the record's key, in hexadecimal; one must match.
     pub ids: Vec<String>,
+    /// Beginnings of the key of the record it was made on; one must match.
+    pub parents: Vec<String>,
     /// Pieces of the description; one must be in it.
     pub descriptions: Vec<String>,
     /// Kinds of records, `regular` or `exec.cachemount`; any other selects nothing.
     pub types: Vec<String>,
-    /// Whether a build is using it now.
+    /// Whether a build is using it now. Those never go, so `true` selects nothing.
     pub in_use: Option<bool>,
     /// Whether an image has the layer too.
     pub shared: Option<bool>,
-    /// The least recently used go until no more than this many bytes are left.
-    pub keep_bytes: Option<u64>,
-    /// The least recently used go until this many bytes of the disk are free.
-    pub free_bytes: Option<u64>,
+    /// How far it goes.
+    pub budget: Budget,
+}
+
+/// How far a prune goes: the least recently used records go first, and as many stay as all that is set lets stay. What images
+/// have too counts nowhere. Without anything set there is no end to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// So many bytes always stay, whatever the other two say; alone, all above goes.
+    pub reserved: Option<u64>,
+    /// More than so many bytes do not stay.
+    pub most: Option<u64>,
+    /// So many bytes of the disk are to be free; nothing goes once they are.
+    pub free: Option<u64>,
+}
+
+impl Budget {
+    /// How many of `total` bytes have to go, where `available` bytes of the disk are free; `None` if there is no end.
+    fn excess(self, total: u64, available: u64) -> Option<u64> {
+        let room = self
+            .free
+            .map(|wanted| total.saturating_sub(wanted.saturating_sub(available)));
+        let limit = [self.most, room].into_iter().flatten().min();
+        let limit = match self.reserved {
+            Some(reserved) => Some(limit.unwrap_or(0).max(reserved)),
+            None => limit,
+        };
+        limit.map(|limit| total.saturating_sub(limit))
+    }
 }
 
 /// What a prune of the build cache did.
@@ -57,7 +84,7 @@ impl Engine {
             }
             if selection.admits(item) {
                 doomed.insert((item.kind, item.id));
-                excess = excess.map(|bytes| bytes.saturating_sub(item.size));
+                excess = excess.map(|bytes| bytes.saturating_sub(item.own_bytes()));
             }
         }
         let steps = self
@@ -74,37 +101,74 @@ impl Engine {
         })
     }
 
-    /// How many bytes have to go at least; `None` if there is no limit to what may go.
     fn excess(&self, selection: &CacheSelection, items: &[CacheItem]) -> Result<Option<u64>, Error> {
-        let mut excess = None;
-        if let Some(keep) = selection.keep_bytes {
-            let total: u64 = items.iter().map(|item| item.size).sum();
-            excess = Some(total.saturating_sub(keep));
-        }
-        if let Some(wanted) = selection.free_bytes {
-            let disk = rustix::fs::statvfs(self.root()).map_err(|source| Error::Io {
-                action: "read how much of the disk is free",
-                source: source.into(),
-            })?;
-            let missing = wanted.saturating_sub(disk.f_bavail.saturating_mul(disk.f_frsize));
-            excess = Some(excess.map_or(missing, |bytes| bytes.max(missing)));
-        }
-        Ok(excess)
+        let total = items.iter().map(CacheItem::own_bytes).sum();
+        let disk = rustix::fs::statvfs(self.root()).map_err(|source| Error::Io {
+            action: "read how much of the disk is free",
+            source: source.into(),
+        })?;
+        let available = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Ok(selection.budget.excess(total, available))
     }
 }
 
 impl CacheSelection {
     fn admits(&self, item: &CacheItem) -> bool {
-        let hex = item.id.digest().hex();
+        let begins = |key: &CacheKey, wanted: &str| {
+            key.digest()
+                .hex()
+                .starts_with(wanted.trim_start_matches("sha256:"))
+        };
         let any = |wanted: &[String], holds: &dyn Fn(&str) -> bool| {
             wanted.is_empty() || wanted.iter().any(|one| holds(one))
         };
-        self.in_use.unwrap_or(false) == item.in_use
+        !item.in_use
+            && self.in_use != Some(true)
             && (self.all || self.shared == Some(true) || !item.shared)
             && self.shared.is_none_or(|wanted| wanted == item.shared)
             && self.unused_since.is_none_or(|limit| item.last_used < limit)
-            && any(&self.ids, &|id| hex.starts_with(id.trim_start_matches("sha256:")))
+            && any(&self.ids, &|id| begins(&item.id, id))
+            && any(&self.parents, &|id| {
+                item.parent.as_ref().is_some_and(|parent| begins(parent, id))
+            })
             && any(&self.types, &|kind| kind == item.kind.as_str())
             && any(&self.descriptions, &|part| item.description.contains(part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_say_how_much_goes() {
+        let budget = |reserved: u64, most: u64, free: u64| {
+            let set = |bytes: u64| Some(bytes).filter(|bytes| *bytes > 0);
+            Budget {
+                reserved: set(reserved),
+                most: set(most),
+                free: set(free),
+            }
+        };
+        // of 100 bytes of cache, with 50 bytes of disk free
+        for (given, expected) in [
+            (budget(0, 0, 0), None),
+            (budget(30, 0, 0), Some(70)),
+            (budget(130, 0, 0), Some(0)),
+            (budget(0, 30, 0), Some(70)),
+            (budget(0, 130, 0), Some(0)),
+            (budget(40, 30, 0), Some(60)),
+            (budget(30, 40, 0), Some(60)),
+            (budget(0, 0, 50), Some(0)),
+            (budget(0, 0, 60), Some(10)),
+            (budget(0, 0, 1000), Some(100)),
+            (budget(80, 0, 1000), Some(20)),
+            (budget(80, 0, 10), Some(0)),
+            (budget(0, 95, 60), Some(10)),
+            (budget(0, 70, 60), Some(30)),
+            (budget(97, 95, 60), Some(3)),
+        ] {
+            assert_eq!(given.excess(100, 50), expected, "{given:?}");
+        }
     }
 }

@@ -22,6 +22,7 @@ mod resolve;
 mod select;
 mod system;
 mod transfer;
+mod usage;
 
 pub use bridge::{
     BodyReader, BodySender, CancelOnDrop, ChunkWriter, Chunks, Events, Unwanted, blocking, body, chunks,
@@ -32,17 +33,18 @@ pub use cache_list::{CacheItem, CacheKind};
 pub use engine::{Config, Engine};
 pub use error::{Error, Kind};
 pub use feed::{Action, Feed, Follower, Happening, Next, Subject};
-pub use gc::{CacheSelection, PrunedCache};
+pub use gc::{Budget, CacheSelection, PrunedCache};
 pub use images::{Step, tag_target};
 pub use import::ImportRequest;
 pub use mica_registry::{
     Credential, Credentials, Fetched, Folders, Proxies, Settings as RegistrySettings, registry_of_server,
 };
 pub use mica_store::archive::{LoadEvent, Loaded};
-pub use mica_store::{Image, LogEntry};
+pub use mica_store::{Image, ImageEntry, LayerUsage, LogEntry};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use select::{LabelMatch, Listed, Selection};
 pub use system::{Info, Version, version};
 pub use transfer::{
     Distribution, PullRequest, Pulled, PushRequest, Pushed, Saving, Sink, TransferEvents, sink,
 };
+pub use usage::ImageUsage;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use mica_oci::{ChainId, ImageId, Reference, Repository};
-use mica_store::{Error as StoreError, Image};
+use mica_store::{Error as StoreError, Image, ImageEntry};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -45,7 +45,7 @@ impl Engine {
     pub fn remove(&self, name: &str, options: RemoveOptions) -> Result<Vec<Removal>, Error> {
         // an unknown name is told before anything is looked through
         self.image(name)?;
-        let images = self.store().images()?;
+        let images = self.store().image_entries()?;
         let mut removing = Removing::new(self, options, &images);
         removing.name(name)?;
         Ok(removing.report.removals)
@@ -56,7 +56,7 @@ impl Engine {
     pub fn prune_images(&self, selection: &Selection) -> Result<PrunedImages, Error> {
         let _claim = self.begin_pruning()?;
         let untagged_only = selection.dangling != Some(false);
-        let images = self.store().images()?;
+        let images = self.store().image_entries()?;
         let parents: BTreeSet<ImageId> = images.iter().filter_map(|image| image.parent).collect();
         let mut removing = Removing::new(self, RemoveOptions::default(), &images);
         for image in &images {
@@ -86,7 +86,7 @@ struct Removing<'a> {
 }
 
 impl<'a> Removing<'a> {
-    fn new(engine: &'a Engine, options: RemoveOptions, images: &[Image]) -> Self {
+    fn new(engine: &'a Engine, options: RemoveOptions, images: &[ImageEntry]) -> Self {
         let mut children = HashMap::new();
         for parent in images.iter().filter_map(|image| image.parent) {
             *children.entry(parent).or_default() += 1;
@@ -99,7 +99,7 @@ impl<'a> Removing<'a> {
         }
     }
 
-    fn all_names(&mut self, image: &Image) -> Result<(), Error> {
+    fn all_names(&mut self, image: &ImageEntry) -> Result<(), Error> {
         let mut names: Vec<String> = image.references.iter().map(Reference::familiar).collect();
         if names.is_empty() {
             names.push(image.id.digest().hex());

@@ -1,10 +1,10 @@
 //! Which images a list or a prune is about.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use jiff::Timestamp;
-use mica_oci::{DiffId, ImageId, Reference};
-use mica_store::Image;
+use mica_oci::{ImageId, Reference};
+use mica_store::ImageEntry;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -20,8 +20,8 @@ pub struct LabelMatch {
 }
 
 impl LabelMatch {
-    fn holds(&self, image: &Image) -> bool {
-        let labels = image.config.config.labels.as_ref();
+    fn holds(&self, image: &ImageEntry) -> bool {
+        let labels = image.labels.as_ref();
         match (labels.and_then(|labels| labels.get(&self.key)), &self.value) {
             (Some(own), Some(value)) => own == value,
             (own, _) => own.is_some(),
@@ -54,7 +54,7 @@ pub struct Selection {
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// The image.
-    pub image: Image,
+    pub image: ImageEntry,
     /// Its tags that were asked for.
     pub tags: Vec<Reference>,
     /// Its digest references that were asked for.
@@ -73,7 +73,7 @@ impl Engine {
         }
         let before = self.created_of(&selection.before)?.into_iter().min();
         let since = self.created_of(&selection.since)?.into_iter().max();
-        let images = self.store().images()?;
+        let images = self.store().image_entries()?;
         let parents: HashSet<ImageId> = images.iter().filter_map(|image| image.parent).collect();
         let mut listed: Vec<Listed> = images
             .into_iter()
@@ -89,25 +89,9 @@ impl Engine {
 
     /// For each of `listed`, the bytes of layers that other images of the store have too.
     pub fn shared_sizes(&self, listed: &[Listed]) -> Result<Vec<u64>, Error> {
-        let mut users: HashMap<DiffId, usize> = HashMap::new();
-        for image in self.store().images()? {
-            let distinct: HashSet<DiffId> = image.config.rootfs.diff_ids.iter().copied().collect();
-            for diff_id in distinct {
-                *users.entry(diff_id).or_default() += 1;
-            }
-        }
-        let lease = self.store().lease();
-        let mut sizes = Vec::new();
-        for one in listed {
-            let mut shared = 0;
-            for diff_id in &one.image.config.rootfs.diff_ids {
-                if users.get(diff_id).is_some_and(|count| *count > 1) {
-                    shared += self.store().layer(&lease, diff_id)?.map_or(0, |layer| layer.size);
-                }
-            }
-            sizes.push(shared);
-        }
-        Ok(sizes)
+        let sizes = self.store().shared_sizes()?;
+        let size = |one: &Listed| sizes.get(&one.image.id).copied().unwrap_or(0);
+        Ok(listed.iter().map(size).collect())
     }
 
     fn created_of(&self, names: &[String]) -> Result<Vec<Timestamp>, Error> {
@@ -121,7 +105,12 @@ impl Engine {
 
 impl Selection {
     /// Whether the image itself is of the selection, its names aside.
-    pub(crate) fn admits(&self, image: &Image, before: Option<Timestamp>, since: Option<Timestamp>) -> bool {
+    pub(crate) fn admits(
+        &self,
+        image: &ImageEntry,
+        before: Option<Timestamp>,
+        since: Option<Timestamp>,
+    ) -> bool {
         let created = image.created.unwrap_or(Timestamp::MIN);
         before.is_none_or(|limit| created < limit)
             && since.is_none_or(|limit| created > limit)
@@ -131,7 +120,7 @@ impl Selection {
     }
 
     /// The image with the names that were asked for; `None` if it is not to be shown.
-    fn show(&self, image: Image, parents: &HashSet<ImageId>) -> Option<Listed> {
+    fn show(&self, image: ImageEntry, parents: &HashSet<ImageId>) -> Option<Listed> {
         let wanted = image.references.iter().filter(|reference| self.names(reference));
         let (digests, tags): (Vec<Reference>, Vec<Reference>) =
             wanted.cloned().partition(|reference| reference.digest.is_some());

@@ -7,8 +7,8 @@ use hyper::StatusCode;
 use jiff::Timestamp;
 use mica_api::{BuildInput, BuildPruneReport};
 use mica_engine::{
-    BodyReader, BuildOutcome, BuildRequest, CacheSelection, CancelOnDrop, Error, Events, Input, Source,
-    blocking, events,
+    BodyReader, Budget, BuildOutcome, BuildRequest, CacheSelection, CancelOnDrop, Error, Events, Input,
+    Source, blocking, events,
 };
 use mica_task::{Cancel, Cancellable, Event};
 use tokio::sync::{mpsc, oneshot};
@@ -21,9 +21,11 @@ use crate::routes::build_query::{request, style};
 use crate::serve::Peer;
 use crate::wire::credential;
 use crate::wire::filter::Filters;
+use crate::wire::query::Query;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, json, pieces};
 use crate::wire::stream::ClassicStream;
 use crate::wire::time;
+use crate::wire::version::ApiVersion;
 
 /// How many pieces of the stream wait for a slow client.
 const WAITING: usize = 8;
@@ -181,25 +183,6 @@ pub(crate) async fn prune(call: Call) -> Result<Reply, Failure> {
 fn cache_selection(call: &Call) -> Result<CacheSelection, Failure> {
     let query = &call.query;
     let filters = Filters::of(query, &PRUNE_FILTERS)?;
-    let bytes = |name: &str| -> Result<Option<u64>, Failure> {
-        let number = query.number(name)?;
-        // 0 and less mean: no limit
-        Ok(number
-            .and_then(|bytes| u64::try_from(bytes).ok())
-            .filter(|bytes| *bytes > 0))
-    };
-    let keep = [
-        bytes("keep-storage")?,
-        bytes("reserved-space")?,
-        bytes("max-used-space")?,
-    ];
-    if !filters.values("parent").is_empty() {
-        // records stand alone here: none has a parent by ID
-        return Ok(CacheSelection {
-            types: vec![String::new()],
-            ..CacheSelection::default()
-        });
-    }
     let shared = match filters.truth("private")? {
         Some(private) => Some(!private),
         None => filters.truth("shared")?,
@@ -208,30 +191,62 @@ fn cache_selection(call: &Call) -> Result<CacheSelection, Failure> {
         all: query.flag("all", false),
         unused_since: unused_since(&filters)?,
         ids: filters.values("id").to_vec(),
+        parents: filters.values("parent").to_vec(),
         descriptions: filters.values("description").to_vec(),
         types: filters.values("type").to_vec(),
         in_use: filters.truth("inuse")?,
         shared,
-        keep_bytes: keep.into_iter().flatten().max(),
-        free_bytes: bytes("min-free-space")?,
+        budget: budget(query, call.version)?,
     })
 }
 
-/// `until` is the older name of `unused-for`; both are durations.
-fn unused_since(filters: &Filters) -> Result<Option<Timestamp>, Failure> {
-    for key in ["unused-for", "until"] {
-        match filters.values(key) {
-            [] => {}
-            [text] => {
-                let since = time::duration(text).and_then(|age| Timestamp::now().checked_sub(age).ok());
-                return since.map(Some).ok_or_else(|| {
-                    Failure::invalid(format!(
-                        "invalid filter '{key}=[{text}]': expected a duration such as 24h"
-                    ))
-                });
-            }
-            _ => return Err(Failure::invalid(format!("more than one {key} filter specified"))),
-        }
+/// How much of the cache stays; 0 and less mean nothing. `keep-storage` is the older name of `reserved-space`.
+fn budget(query: &Query, version: ApiVersion) -> Result<Budget, Failure> {
+    let bytes = |name: &str| -> Result<Option<u64>, Failure> {
+        let Some(text) = query.filled(name) else {
+            return Ok(None);
+        };
+        let number: i64 = text.parse().map_err(|_| {
+            Failure::invalid(format!("{name} is in bytes and expects an integer, got {text}"))
+        })?;
+        Ok(u64::try_from(number).ok().filter(|bytes| *bytes > 0))
+    };
+    if version < ApiVersion::v1(48) {
+        return Ok(Budget {
+            reserved: bytes("keep-storage")?,
+            ..Budget::default()
+        });
     }
-    Ok(None)
+    let reserved = match bytes("reserved-space")? {
+        None => bytes("keep-storage")?,
+        reserved => reserved,
+    };
+    Ok(Budget {
+        reserved,
+        most: bytes("max-used-space")?,
+        free: bytes("min-free-space")?,
+    })
+}
+
+/// `unused-for` is the older name of `until`; both are durations, or points in time.
+fn unused_since(filters: &Filters) -> Result<Option<Timestamp>, Failure> {
+    let (key, values) = match (filters.values("until"), filters.values("unused-for")) {
+        (until, []) => ("until", until),
+        ([], older) => ("unused-for", older),
+        _ => {
+            return Err(Failure::invalid(
+                "conflicting filters: \"until\" and \"unused-for\"",
+            ));
+        }
+    };
+    match values {
+        [] => Ok(None),
+        [text] => match time::read(text, Timestamp::now()) {
+            Some(time) => Ok(Some(time)),
+            None => Err(Failure::invalid(format!(
+                "{key:?} filter expects a duration (e.g., '24h') or a timestamp"
+            ))),
+        },
+        _ => Err(Failure::invalid("filters expect only one value")),
+    }
 }

@@ -69,7 +69,8 @@ fn common_selection(filters: &Filters) -> Result<Selection, Failure> {
     })
 }
 
-fn summary(listed: &Listed, version: ApiVersion) -> ImageSummary {
+/// An image as lists show it to clients of a version.
+pub(crate) fn summary(listed: &Listed, version: ApiVersion) -> ImageSummary {
     let image = &listed.image;
     let familiar = |references: &[Reference]| references.iter().map(Reference::familiar).collect();
     let mut tags: Vec<String> = familiar(&listed.tags);
@@ -86,7 +87,7 @@ fn summary(listed: &Listed, version: ApiVersion) -> ImageSummary {
         created: image.created.map_or(0, |time| time.as_second()),
         size: signed(image.size),
         shared_size: -1,
-        labels: image.config.config.labels.clone(),
+        labels: image.labels.clone(),
         containers: if version >= ApiVersion::v1(51) { 0 } else { -1 },
         virtual_size: (version < ApiVersion::v1(44)).then(|| signed(image.size)),
     }

@@ -1,0 +1,193 @@
+//! `GET /system/df` and `GET /mica/cache`: how much of the disk is used by what.
+
+use hyper::StatusCode;
+use mica_api::{CacheRecord, DiskUsage, ImageSummary, UsageSum};
+use mica_engine::{CacheItem, ImageUsage, blocking};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::routes::Call;
+use crate::routes::images::{signed, summary};
+use crate::wire::query::Query;
+use crate::wire::reply::{Failure, Reply, json};
+use crate::wire::version::ApiVersion;
+
+/// What is asked for.
+struct Wanted {
+    images: bool,
+    containers: bool,
+    volumes: bool,
+    cache: bool,
+}
+
+impl Wanted {
+    /// Everything, or from version 1.42 on what `type` names.
+    fn of(query: &Query, version: ApiVersion) -> Result<Self, Failure> {
+        let kinds: Vec<&str> = query.all("type").collect();
+        let all = kinds.is_empty() || version < ApiVersion::v1(42);
+        let mut wanted = Self {
+            images: all,
+            containers: all,
+            volumes: all,
+            cache: all,
+        };
+        for kind in kinds.into_iter().filter(|_| !all) {
+            match kind {
+                "image" => wanted.images = true,
+                "container" => wanted.containers = true,
+                "volume" => wanted.volumes = true,
+                "build-cache" => wanted.cache = true,
+                _ => return Err(Failure::invalid(format!("unknown object type: {kind}"))),
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// `GET /system/df`
+pub(crate) async fn usage(call: Call) -> Result<Reply, Failure> {
+    let wanted = Wanted::of(&call.query, call.version)?;
+    let engine = call.daemon.engine.clone();
+    let (with_images, with_cache) = (wanted.images, wanted.cache);
+    let (images, cache) = blocking(move || {
+        let images = with_images.then(|| engine.image_usage()).transpose()?;
+        let cache = with_cache.then(|| engine.cache()).transpose()?;
+        Ok((images, cache))
+    })
+    .await?;
+    let mut usage = DiskUsage::default();
+    if let Some(images) = &images {
+        usage.layers_size = signed(images.layers.bytes);
+        usage.images = summaries(images, call.version);
+    }
+    if let Some(cache) = &cache {
+        usage.build_cache = cache.iter().map(|item| record(item, call.version)).collect();
+        if call.version < ApiVersion::v1(42) {
+            usage.builder_size = Some(own_bytes(cache));
+        }
+    }
+    if call.version == ApiVersion::highest() {
+        // clients of newer versions read the sums and nothing else; docker leaves the things out unless asked
+        let verbose = call.query.flag("verbose", false);
+        usage.image_usage = images
+            .as_ref()
+            .map(|images| image_sum(images, items(verbose, &usage.images)));
+        usage.build_cache_usage = cache
+            .as_ref()
+            .map(|cache| cache_sum(cache, items(verbose, &usage.build_cache)));
+        let none = |wanted: bool| {
+            wanted.then(|| UsageSum {
+                items: items(verbose, &[] as &[Value]),
+                ..UsageSum::default()
+            })
+        };
+        usage.container_usage = none(wanted.containers);
+        usage.volume_usage = none(wanted.volumes);
+    }
+    json(StatusCode::OK, &usage)
+}
+
+fn summaries(usage: &ImageUsage, version: ApiVersion) -> Vec<ImageSummary> {
+    usage
+        .images
+        .iter()
+        .zip(&usage.shared)
+        .map(|(listed, shared)| ImageSummary {
+            shared_size: signed(*shared),
+            // no container runs here, so none uses it
+            containers: 0,
+            ..summary(listed, version)
+        })
+        .collect()
+}
+
+fn items(verbose: bool, things: &[impl Serialize]) -> Option<Value> {
+    verbose.then(|| serde_json::to_value(things).unwrap_or_default())
+}
+
+fn image_sum(usage: &ImageUsage, items: Option<Value>) -> UsageSum {
+    UsageSum {
+        active_count: 0,
+        total_count: count(usage.images.len()),
+        reclaimable: signed(usage.layers.only_images),
+        total_size: signed(usage.layers.bytes),
+        items,
+    }
+}
+
+fn cache_sum(cache: &[CacheItem], items: Option<Value>) -> UsageSum {
+    let in_use = cache.iter().filter(|item| item.in_use);
+    let used: u64 = in_use.clone().map(CacheItem::own_bytes).sum();
+    let all = own_bytes(cache);
+    UsageSum {
+        active_count: count(in_use.count()),
+        total_count: count(cache.len()),
+        reclaimable: all - signed(used),
+        total_size: all,
+        items,
+    }
+}
+
+fn own_bytes(cache: &[CacheItem]) -> i64 {
+    signed(cache.iter().map(CacheItem::own_bytes).sum())
+}
+
+fn count(things: usize) -> i64 {
+    i64::try_from(things).unwrap_or(i64::MAX)
+}
+
+/// `GET /mica/cache`: all records of the build cache, the least recently used first.
+pub(crate) async fn cache(call: Call) -> Result<Reply, Failure> {
+    let engine = call.daemon.engine.clone();
+    let items = blocking(move || engine.cache()).await?;
+    let records: Vec<CacheRecord> = items.iter().map(|item| record(item, call.version)).collect();
+    json(StatusCode::OK, &records)
+}
+
+fn record(item: &CacheItem, version: ApiVersion) -> CacheRecord {
+    let parent = item.parent.map(|parent| parent.digest().hex());
+    let (parent, parents) = match version < ApiVersion::v1(42) {
+        true => (parent.unwrap_or_default(), None),
+        false => (String::new(), Some(parent.into_iter().collect())),
+    };
+    CacheRecord {
+        id: item.id.digest().hex(),
+        parent,
+        parents,
+        kind: item.kind.as_str().to_owned(),
+        description: item.description.clone(),
+        in_use: item.in_use,
+        shared: item.shared,
+        size: item.size,
+        created_at: item.created.to_string(),
+        last_used_at: match item.use_count {
+            0 => String::new(),
+            _ => item.last_used.to_string(),
+        },
+        usage_count: item.use_count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_what_docker_calls_them() {
+        let wanted = |text: &str, minor: u32| Wanted::of(&Query::parse(text).unwrap(), ApiVersion::v1(minor));
+        let all = wanted("", 51).unwrap();
+        assert!(all.images && all.containers && all.volumes && all.cache);
+        let some = wanted("type=image&type=build-cache", 42).unwrap();
+        assert!(some.images && some.cache && !some.containers && !some.volumes);
+        assert!(
+            wanted("type=image", 41).unwrap().cache,
+            "older versions have no types"
+        );
+        for (text, message) in [
+            ("type=images", "unknown object type: images"),
+            ("type=image&type=", "unknown object type: "),
+        ] {
+            assert_eq!(wanted(text, 51).err().unwrap().message(), message);
+        }
+    }
+}

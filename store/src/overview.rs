@@ -1,0 +1,192 @@
+//! All images at a glance: what lists and counts need, without a look at any config.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use mica_oci::config::ImageConfig;
+use mica_oci::{Digest, ImageId, Reference};
+use rusqlite::{Connection, Row};
+
+use crate::database::Durability;
+use crate::error::Error;
+use crate::locks::share;
+use crate::rows;
+use crate::store::Store;
+
+/// An image as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageEntry {
+    /// Its identity: the digest of its config.
+    pub id: ImageId,
+    /// When it was made, if the config says so.
+    pub created: Option<Timestamp>,
+    /// Its labels, if the config has any.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// The sum of its layers' uncompressed tars, in bytes.
+    pub size: u64,
+    /// All that leads to it, tags and digests, sorted.
+    pub references: Vec<Reference>,
+    /// The image it was made from, where somebody set it.
+    pub parent: Option<ImageId>,
+}
+
+/// How much of the disk the layers of images take, in all their forms; each layer counts once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LayerUsage {
+    /// Bytes of all of them. A tree counts with the length of its tar.
+    pub bytes: u64,
+    /// Bytes of those that no record of the build cache has: what removing all images would free.
+    pub only_images: u64,
+}
+
+/// What a config says that lists show. It depends on nothing but the config, so it is never out of date.
+pub(crate) struct Summary {
+    created: Option<Timestamp>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Summary {
+    pub(crate) fn of(config: &ImageConfig) -> Self {
+        Self {
+            created: config.created,
+            labels: config.config.labels.clone(),
+        }
+    }
+
+    /// Writes it down for the image.
+    pub(crate) fn write(&self, db: &Connection, id: &ImageId) -> Result<(), Error> {
+        let labels = self.labels.as_ref().map(serde_json::to_string).transpose();
+        let labels = labels.map_err(|error| Error::io("write labels")(error.into()))?;
+        db.prepare_cached("INSERT OR IGNORE INTO summaries (image, created, labels) VALUES (?1, ?2, ?3)")?
+            .execute((
+                id.digest().as_raw(),
+                self.created.map(|time| time.to_string()),
+                labels,
+            ))?;
+        Ok(())
+    }
+}
+
+/// Forgets what the image's config says.
+pub(crate) fn forget(db: &Connection, id: &ImageId) -> Result<(), Error> {
+    db.prepare_cached("DELETE FROM summaries WHERE image = ?1")?
+        .execute([id.digest().as_raw()])?;
+    Ok(())
+}
+
+/// The bytes on disk of the layer of the row `l`, in all forms.
+pub(crate) const ON_DISK: &str = "l.size * ((l.tar > 0) + (l.tree > 0))
+    + coalesce((SELECT sum(size) FROM layer_blobs WHERE diff_id = l.diff_id), 0)
+    + coalesce((SELECT sum(size) FROM layer_claims WHERE diff_id = l.diff_id), 0)";
+
+/// An image's row, and whether its config was summed up.
+fn entry(row: &Row<'_>) -> rusqlite::Result<(ImageEntry, bool)> {
+    let labels = match row.get_ref(4)?.as_str_or_null()? {
+        Some(text) => Some(serde_json::from_str(text).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error))
+        })?),
+        None => None,
+    };
+    let entry = ImageEntry {
+        id: ImageId(rows::digest(row, 0)?),
+        size: rows::bytes(row, 1)?,
+        parent: rows::maybe_digest(row, 2)?.map(ImageId),
+        created: rows::maybe_time(row, 3)?,
+        labels,
+        references: Vec::new(),
+    };
+    Ok((entry, row.get(5)?))
+}
+
+/// The names of all images.
+fn references(db: &Connection) -> Result<HashMap<Digest, Vec<Reference>>, Error> {
+    let mut references: HashMap<Digest, Vec<Reference>> = HashMap::new();
+    let mut query = db.prepare_cached("SELECT image, name FROM refs")?;
+    let mut found = query.query([])?;
+    while let Some(row) = found.next()? {
+        let name = rows::parsed(row, 1)?;
+        references.entry(rows::digest(row, 0)?).or_default().push(name);
+    }
+    Ok(references)
+}
+
+impl Store {
+    /// All images, in no particular order.
+    pub fn image_entries(&self) -> Result<Vec<ImageEntry>, Error> {
+        let _gate = share(&self.inner.gate);
+        let mut new = Vec::new();
+        let entries = self.inner.database.read(|db| {
+            let mut references = references(db)?;
+            let mut query = db.prepare_cached(
+                "SELECT id, size, parent, created, labels, image IS NOT NULL
+                 FROM images LEFT JOIN summaries ON image = id",
+            )?;
+            let found = query.query_map([], entry)?;
+            let mut entries = Vec::new();
+            for found in found {
+                let (mut entry, known) = found?;
+                if !known {
+                    // from a store that did not sum configs up yet
+                    let summary = Summary::of(&*self.inner.config(&entry.id)?);
+                    (entry.created, entry.labels) = (summary.created, summary.labels.clone());
+                    new.push((entry.id, summary));
+                }
+                entry.references = references.remove(entry.id.digest()).unwrap_or_default();
+                entry.references.sort();
+                entries.push(entry);
+            }
+            Ok(entries)
+        })?;
+        if !new.is_empty() {
+            self.inner.database.write(Durability::Normal, |db| {
+                new.iter().try_for_each(|(id, summary)| summary.write(db, id))
+            })?;
+        }
+        Ok(entries)
+    }
+
+    /// For each image that has any, the bytes of layers that other images have too: lengths of uncompressed tars, as in the
+    /// image's own size.
+    pub fn shared_sizes(&self) -> Result<HashMap<ImageId, u64>, Error> {
+        self.inner.database.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT i.image, sum(l.size) FROM image_layers i JOIN layers l ON l.diff_id = i.diff_id
+                 WHERE i.diff_id IN (
+                     SELECT diff_id FROM image_layers GROUP BY diff_id HAVING min(image) <> max(image))
+                 GROUP BY i.image",
+            )?;
+            let found = query.query_map([], |row| {
+                Ok((ImageId(rows::digest(row, 0)?), rows::bytes(row, 1)?))
+            })?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// How much of the disk the layers of images take.
+    pub fn layer_usage(&self) -> Result<LayerUsage, Error> {
+        self.inner.database.read(|db| {
+            Ok(LayerUsage {
+                bytes: on_disk(db, "SELECT diff_id FROM image_layers")?,
+                only_images: on_disk(
+                    db,
+                    "SELECT diff_id FROM image_layers EXCEPT SELECT layer FROM cache",
+                )?,
+            })
+        })
+    }
+}
+
+/// The bytes on disk of the layers that `which` selects. Two layers may be claimed of one blob, which is there once.
+fn on_disk(db: &Connection, which: &str) -> Result<u64, Error> {
+    let sums = format!(
+        "WITH wanted AS MATERIALIZED (SELECT DISTINCT * FROM ({which}))
+         SELECT coalesce((SELECT sum(size * ((tar > 0) + (tree > 0))) FROM layers WHERE diff_id IN wanted), 0)
+             + coalesce((SELECT sum(size) FROM layer_blobs WHERE diff_id IN wanted), 0)
+             + coalesce((SELECT sum(size) FROM (
+                 SELECT DISTINCT digest, size FROM layer_claims WHERE diff_id IN wanted
+                 AND digest NOT IN (SELECT digest FROM layer_blobs))), 0)"
+    );
+    Ok(db
+        .prepare_cached(&sums)?
+        .query_row([], |row| rows::bytes(row, 0))?)
+}
