@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 mod logs;
 mod registry;
+mod search;
 mod system;
 mod usage;
 
@@ -77,6 +78,7 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::Info => system::info(call).await,
         Route::Events => events::follow(&call),
         Route::Images => images::list(call).await,
+        Route::ImagesSearch => search::search(call).await,
         Route::ImageInspect(name) => inspect::inspect(call, name).await,
         Route::ImageHistory(name) => inspect::history(call, name).await,
         Route::ImageTag(name) => images::tag(call, name).await,

@@ -22,5 +22,6 @@ mod house;
 mod images;
 mod logs;
 mod memory;
+mod search;
 mod start;
 mod sync;

@@ -8,6 +8,7 @@ mod faulty_pushes;
 mod listener;
 mod output;
 pub mod registry;
+mod request;
 pub mod servers;
 
 pub use context::Context;
@@ -17,3 +18,4 @@ pub use faulty_pushes::FaultyPushes;
 pub use listener::{Heard, Listener};
 pub use output::{Ran, run, run_fed};
 pub use registry::FakeRegistry;
+pub use request::Answer;

@@ -7,12 +7,14 @@ mod faults;
 mod form;
 mod jwt;
 mod loopback;
+mod search;
 mod token;
 
 pub use certificate::Certificate;
 pub use connect::ConnectProxy;
 pub use docker_registry::{DockerRegistry, NAMED};
 pub use faults::FaultProxy;
+pub use search::{SearchReply, SearchRequest, SearchServer};
 pub use token::{TokenCounts, TokenService};
 
 use std::net::{SocketAddr, TcpListener};

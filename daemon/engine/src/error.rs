@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 
 use mica_oci::{PlatformError, ReferenceError};
+use mica_registry::HostError;
 use mica_task::Cancelled;
 use thiserror::Error;
 
@@ -229,6 +230,29 @@ pub enum Error {
         /// What the registry said, and what can be done about it.
         said: String,
     },
+    /// The registry was not searched, or not with success.
+    #[error("cannot search {registry}")]
+    Search {
+        /// The registry.
+        registry: String,
+        /// Why.
+        #[source]
+        source: Box<mica_registry::Error>,
+    },
+    /// A registry that answers, and has no search.
+    #[error("cannot search {registry}: it has no search, as most registries have none: {said}")]
+    NoSearch {
+        /// The registry.
+        registry: String,
+        /// What the registry said.
+        said: String,
+    },
+    /// What is searched for is an address.
+    #[error("invalid repository name: repository name ({term}) should not have a scheme")]
+    SearchScheme {
+        /// What was asked for.
+        term: String,
+    },
     /// Not a registry's name.
     #[error("{server:?} is no registry: say a host, such as ghcr.io")]
     Server {
@@ -349,6 +373,13 @@ impl Error {
             | Self::NothingToPush { .. }
             | Self::NoPlatform { .. } => Kind::NotFound,
             Self::LoginRefused { .. } => Kind::Unauthorized,
+            Self::Search { source, .. } => match (&**source, source.refusal()) {
+                (_, Some(refusal)) if refusal.is_about_rights() => Kind::Unauthorized,
+                (mica_registry::Error::Host(HostError::Registry { .. }), _) => Kind::Invalid,
+                _ => Kind::Internal,
+            },
+            Self::NoSearch { .. } => Kind::NotFound,
+            Self::SearchScheme { .. } => Kind::Invalid,
             Self::Scratch | Self::PushDenied { .. } => Kind::Forbidden,
             Self::Import(error) if caused_by_cancel(error) => Kind::Cancelled,
             Self::Keep { source, .. } if caused_by_cancel(source) => Kind::Cancelled,

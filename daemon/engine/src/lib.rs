@@ -37,7 +37,7 @@ pub use gc::{Budget, CacheSelection, PrunedCache};
 pub use images::{Step, tag_target};
 pub use import::ImportRequest;
 pub use mica_registry::{
-    Credential, Credentials, Fetched, Folders, Proxies, Settings as RegistrySettings, registry_of_server,
+    Credential, Credentials, Fetched, Folders, Hit, Proxies, Settings as RegistrySettings, registry_of_server,
 };
 pub use mica_store::archive::{LoadEvent, Loaded};
 pub use mica_store::{Image, ImageEntry, LayerUsage, LogEntry};
@@ -45,6 +45,6 @@ pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use select::{LabelMatch, Listed, Selection};
 pub use system::{Info, Version, version};
 pub use transfer::{
-    Distribution, PullRequest, Pulled, PushRequest, Pushed, Saving, Sink, TransferEvents, sink,
+    Distribution, PullRequest, Pulled, PushRequest, Pushed, Saving, SearchRequest, Sink, TransferEvents, sink,
 };
 pub use usage::ImageUsage;

@@ -8,6 +8,7 @@ mod manifest;
 mod parcel;
 mod pull;
 mod push;
+mod search;
 mod sink;
 mod words;
 
@@ -17,4 +18,5 @@ pub(crate) use download::Downloads;
 pub(crate) use pull::or_latest;
 pub use pull::{PullRequest, Pulled};
 pub use push::{PushRequest, Pushed};
+pub use search::SearchRequest;
 pub use sink::{Events as TransferEvents, Sink, sink};

@@ -28,3 +28,146 @@ impl Engine {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use mica_layer::Packed;
+    use mica_oci::{CacheKey, ChainId, ContentDigest, DiffId, Digest, ImageConfig, Raw};
+    use mica_store::CacheRecord;
+
+    use super::*;
+    use crate::cache_list::CacheItem;
+    use crate::engine::Config;
+    use crate::gc::{Budget, CacheSelection};
+
+    /// An engine with a step for each of `steps`: what its layer holds, which of the others it was made on.
+    fn engine(folder: &std::path::Path, steps: &[(&str, Option<usize>)]) -> Engine {
+        let engine = Engine::open(Config {
+            root: folder.join("store"),
+            helper: "/nonexistent".into(),
+            registries: mica_registry::Settings::default(),
+            insecure_allowed: false,
+        })
+        .unwrap();
+        let lease = engine.store().lease();
+        let mut chains: Vec<ChainId> = Vec::new();
+        for (at, (text, on)) in steps.iter().enumerate() {
+            let diff_id = DiffId(Digest::of(text.as_bytes()));
+            let packed = Packed {
+                diff_id,
+                size: text.len() as u64,
+                content: ContentDigest(Digest::of(text.as_bytes())),
+            };
+            let mut ingest = engine.store().ingest(&lease).unwrap();
+            ingest.write_all(text.as_bytes()).unwrap();
+            engine.store().add_layer_tar(&lease, ingest, &packed).unwrap();
+            let parent = on.map_or_else(ChainId::empty, |on| chains[on]);
+            chains.push(parent.push(&diff_id));
+            let record = CacheRecord {
+                layer: diff_id,
+                parent,
+                content: packed.content,
+                created: "2026-01-02T03:04:05Z".parse().unwrap(),
+                description: format!("step {at}"),
+            };
+            engine.store().remember(&lease, &key(at), &record).unwrap();
+        }
+        engine
+    }
+
+    fn key(at: usize) -> CacheKey {
+        CacheKey(Digest::of(&at.to_le_bytes()))
+    }
+
+    fn items(engine: &Engine) -> Vec<(String, u64, bool, Option<CacheKey>)> {
+        let items = engine.cache().unwrap().into_iter();
+        let mut items: Vec<_> = items
+            .map(|item| (item.description, item.size, item.shared, item.parent))
+            .collect();
+        items.sort();
+        items
+    }
+
+    #[test]
+    fn what_is_told_is_what_a_prune_frees() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(
+            folder.path(),
+            &[
+                ("first", None),
+                ("second!", Some(0)),
+                ("first", None),
+                ("third", Some(1)),
+            ],
+        );
+        // of the two with the same layer, the later has its bytes and is what others were made on
+        let told = |at: usize, size: u64, shared: bool, on: Option<usize>| {
+            (format!("step {at}"), size, shared, on.map(key))
+        };
+        let expected = [
+            told(0, 0, false, None),
+            told(1, 7, false, Some(2)),
+            told(2, 5, false, None),
+            told(3, 5, false, Some(1)),
+        ];
+        assert_eq!(items(&engine), expected);
+        let lease = engine.store().lease();
+        let config = ImageConfig {
+            rootfs: mica_oci::config::RootFs {
+                diff_ids: vec![DiffId(Digest::of(b"third"))],
+                ..Default::default()
+            },
+            ..ImageConfig::default()
+        };
+        let committed = engine
+            .store()
+            .commit_image(&lease, &Raw::of(config).unwrap(), None, &[]);
+        committed.unwrap();
+        drop(lease);
+        assert_eq!(items(&engine)[3], told(3, 5, true, Some(1)));
+        let total: u64 = engine.cache().unwrap().iter().map(CacheItem::own_bytes).sum();
+        assert_eq!(total, 12);
+        // the layer of an image counts in no budget, and the earlier of two with one layer frees nothing
+        let budget = |most: u64| CacheSelection {
+            all: true,
+            budget: Budget {
+                most: Some(most),
+                ..Budget::default()
+            },
+            ..CacheSelection::default()
+        };
+        assert_eq!(engine.prune_cache(&budget(12)).unwrap().keys, []);
+        let pruned = engine.prune_cache(&budget(11)).unwrap();
+        assert_eq!((pruned.keys, pruned.bytes), (vec![key(0), key(1)], 7));
+        let pruned = engine
+            .prune_cache(&CacheSelection {
+                all: true,
+                ..CacheSelection::default()
+            })
+            .unwrap();
+        assert_eq!((pruned.keys.len(), pruned.bytes), (2, 5));
+        let layers = engine.image_usage().unwrap().layers;
+        assert_eq!((layers.bytes, layers.only_images), (5, 5));
+    }
+
+    #[test]
+    fn records_are_pruned_by_what_they_were_made_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path(), &[("a", None), ("b", Some(0)), ("c", Some(1))]);
+        let selection = |parent: String| CacheSelection {
+            parents: vec![parent],
+            ..CacheSelection::default()
+        };
+        let prune = |parent: String| engine.prune_cache(&selection(parent)).unwrap().keys;
+        assert_eq!(prune("0".repeat(64)), []);
+        assert_eq!(prune(key(0).digest().hex()[..12].to_owned()), [key(1)]);
+        let in_use = CacheSelection {
+            in_use: Some(true),
+            ..CacheSelection::default()
+        };
+        assert_eq!(engine.prune_cache(&in_use).unwrap().keys, []);
+        assert_eq!(engine.cache().unwrap().len(), 2);
+    }
+}

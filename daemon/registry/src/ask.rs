@@ -50,6 +50,8 @@ pub(crate) struct Ask<'a> {
 pub(crate) enum Target {
     /// `/v2/` itself.
     Root,
+    /// `search` beside it, with this query.
+    Search(String),
     /// Below `/v2/REPOSITORY/`, with a query.
     Below(String),
     /// An address the registry gave.

@@ -171,6 +171,12 @@ impl Site {
         }
     }
 
+    /// Shows user and password to a registry that was not seen to want anything else.
+    pub(crate) fn expect_basic(&self) {
+        let mut doors = self.shared.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.entry(self.host()).or_insert(Door::Basic);
+    }
+
     fn door(&self) -> Option<Door> {
         let doors = self.shared.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.get(&self.host()).cloned()

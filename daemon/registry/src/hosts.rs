@@ -75,6 +75,11 @@ impl Hosts {
         self.plan.endpoints(repository, purpose)
     }
 
+    /// The host that is asked when a registry is searched, which is the registry itself: no mirror knows what it has.
+    pub fn search_endpoint(&self, registry: &str) -> Result<Endpoint, HostError> {
+        self.plan.search_endpoint(registry)
+    }
+
     /// The schemes to try with a host, in order. There is more than one only for an insecure registry: https without
     /// verification, then http; what worked before goes first, and https that worked is not given up for http.
     pub fn attempts(&self, endpoint: &Endpoint) -> &'static [Scheme] {

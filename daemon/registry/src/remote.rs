@@ -45,6 +45,10 @@ impl Client {
         &self.0.hosts
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
     /// A repository as the owner of `credential` sees it; nothing is asked yet.
     pub fn remote(
         &self,

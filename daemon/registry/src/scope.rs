@@ -17,6 +17,11 @@ impl Scope {
         Self(format!("repository:{path}:pull,push"))
     }
 
+    /// Searching the registry (as docker asks for it).
+    pub(crate) fn search() -> Self {
+        Self("registry:catalog:search".to_owned())
+    }
+
     /// The scopes of a challenge, which are separated by spaces.
     pub(crate) fn of_challenge(text: &str) -> Vec<Self> {
         text.split_ascii_whitespace()

@@ -34,6 +34,12 @@ impl Site {
         match target {
             Target::Whole(url) => url.clone(),
             Target::Root => self.endpoint.root(scheme),
+            Target::Search(query) => {
+                let mut url = self.endpoint.root(scheme);
+                url.set_path(&format!("{}search", url.path()));
+                url.set_query(Some(query));
+                url
+            }
             Target::Below(rest) => match rest.split_once('?') {
                 None => self.endpoint.url(scheme, rest),
                 Some((path, query)) => {

@@ -137,7 +137,7 @@ fn what_is_wrong_before_the_first_step_is_a_status() {
         .expect_error(400, "invalid filter 'x'");
     micad
         .post("/build/prune?filters=%7B%22until%22:%5B%22y%22%5D%7D", b"")
-        .expect_error(400, "until=[y]");
+        .expect_error(400, "\"until\" filter expects a duration");
 }
 
 #[test]

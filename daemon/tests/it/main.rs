@@ -15,3 +15,4 @@ mod life;
 mod micad;
 mod system;
 mod transfer;
+mod usage;

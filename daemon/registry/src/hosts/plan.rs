@@ -8,16 +8,21 @@ use mica_oci::reference::DEFAULT_REGISTRY;
 use reqwest::header::HeaderMap;
 
 use crate::hosts::address::{Authority, Scheme};
-use crate::hosts::containerd::{Host, HostsFile};
+use crate::hosts::containerd::{Address, Host, HostsFile};
 use crate::hosts::endpoint::{Endpoint, Purpose, Security, Source, api_host};
 use crate::hosts::error::HostError;
 use crate::hosts::folders::{Folders, HOSTS_FILE};
 use crate::hosts::names::{Fitting, Rules};
 use crate::hosts::settings::{Insecure, Mirror, read_mirrors};
 use crate::hosts::trust::Trust;
+use crate::search::anything_at;
 
 /// Where the API of a registry is that says nothing else.
 const ROOT: &str = "/v2";
+/// Where the older API is, which knows how to search.
+const SEARCH_ROOT: &str = "/v1";
+/// Where Docker Hub is searched.
+const HUB_INDEX: &str = "index.docker.io";
 
 /// The settings that hold for all registries, and where the others are.
 #[derive(Debug)]
@@ -96,6 +101,49 @@ impl Plan {
             }),
             _ => Ok(endpoints),
         }
+    }
+
+    /// The registry itself, to be searched. It is spoken to as for a push, where no other name stands in for it.
+    pub(crate) fn search_endpoint(&self, registry: &str) -> Result<Endpoint, HostError> {
+        let malformed = || HostError::Registry {
+            registry: registry.to_owned(),
+        };
+        let repository = anything_at(registry).ok_or_else(malformed)?;
+        let origin = match registry {
+            DEFAULT_REGISTRY => Authority::parse(HUB_INDEX),
+            registry => Authority::parse(registry),
+        };
+        let asked = Asked {
+            repository: &repository,
+            origin: origin.ok_or_else(malformed)?,
+            purpose: Purpose::Push,
+        };
+        let fitting = self.rules.of(&repository);
+        if let Some(fitting) = fitting.as_ref().filter(|fitting| fitting.rule.blocked) {
+            return Err(HostError::Blocked {
+                name: registry.to_owned(),
+                path: fitting.rule.path.clone(),
+            });
+        }
+        let flagged = fitting.is_some_and(|fitting| fitting.rule.insecure);
+        // what is said of Docker Hub is said of another host than the one that searches it
+        let file = match registry {
+            DEFAULT_REGISTRY => None,
+            registry => self.hosts_file(registry)?,
+        };
+        let server = file.as_ref().map(|file| &file.server).filter(|server| {
+            let elsewhere = |address: &Address| address.authority != asked.origin;
+            !server.address.as_ref().is_some_and(elsewhere)
+        });
+        let scheme = server.and_then(|server| server.address.as_ref()?.scheme);
+        let security = self.security(scheme, &asked.origin, flagged);
+        let mut candidate = Candidate::new(asked.origin.clone(), &repository, security, Source::Name);
+        if let Some(server) = server {
+            candidate.security = judged(candidate.security, server.skip_verify);
+            candidate.take(server);
+        }
+        candidate.root = SEARCH_ROOT.to_owned();
+        self.endpoint(&asked, candidate)
     }
 
     /// What a host is trusted by, and shown, by its folders in certs.d.

@@ -10,6 +10,7 @@ mod mounts;
 mod parts;
 mod pieces;
 mod redirects;
+mod search;
 mod setting;
 mod source;
 mod tokens;
