@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mica_oci::media::OCI_INDEX;
 use mica_oci::{Descriptor, Digest, ImageId, Index, MediaType};
@@ -24,8 +24,10 @@ pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 /// A change waits for its writing while there are no more images and names than this; beyond it, many changes share one
 /// writing.
 const USUAL: usize = 500;
-/// For so long, beyond that, changes are gathered.
+/// For so long at least, beyond that, changes are gathered.
 const PAUSE: Duration = Duration::from_millis(200);
+/// For so many times as long as the last writing took: while names come without end, a tenth of a processor writes.
+const REST: u32 = 10;
 
 /// Writes the derived files after changes, on a thread of its own.
 pub(crate) struct Catalogue {
@@ -101,6 +103,7 @@ impl Drop for Catalogue {
 impl Shared {
     fn run(&self, write: impl Fn() -> Result<usize, Error>) {
         let mut state = lock(&self.state);
+        let mut pause = PAUSE;
         loop {
             while state.written == state.wanted {
                 if state.ends {
@@ -111,13 +114,15 @@ impl Shared {
             if state.lines > USUAL && !state.ends {
                 let (gathered, _) = self
                     .changed
-                    .wait_timeout_while(state, PAUSE, |state| !state.ends)
+                    .wait_timeout_while(state, pause, |state| !state.ends)
                     .unwrap_or_else(PoisonError::into_inner);
                 state = gathered;
             }
             let now = state.wanted;
             drop(state);
+            let began = Instant::now();
             let result = write();
+            pause = PAUSE.max(began.elapsed() * REST);
             state = lock(&self.state);
             state.written = now;
             state.trouble = match result {

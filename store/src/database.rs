@@ -65,6 +65,8 @@ CREATE INDEX IF NOT EXISTS mounts_by_key ON mounts (key);
 const BUSY: Duration = Duration::from_secs(30);
 /// Prepared statements kept by each connection.
 const STATEMENTS: usize = 64;
+/// The most of the file that each connection keeps in memory: a list of ten thousand images reads that much.
+const CACHE_KIB: i32 = 8 << 10;
 /// Idle connections kept for reading.
 const READERS: usize = 4;
 
@@ -162,6 +164,7 @@ fn connect(path: &Path, writes: bool) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
 }
 

@@ -121,6 +121,22 @@ impl Store {
         self.inner.database.read(|db| self.inner.find_image(db, id))
     }
 
+    /// The image with this ID, its names left out: there may be a great many of them.
+    pub fn image_without_names(&self, id: &ImageId) -> Result<Option<Image>, Error> {
+        let _gate = share(&self.inner.gate);
+        self.inner.database.read(|db| match find_record(db, id)? {
+            Some(record) => Ok(Some(self.inner.image(record, Vec::new())?)),
+            None => Ok(None),
+        })
+    }
+
+    /// Whether another image was made from this one.
+    pub fn has_children(&self, id: &ImageId) -> Result<bool, Error> {
+        self.inner
+            .database
+            .read(|db| rows::any(db, "SELECT 1 FROM images WHERE parent = ?1", id.digest()))
+    }
+
     /// The image with this ID, with its config, documents and layers kept by the lease.
     pub fn hold_image(&self, lease: &Lease, id: &ImageId) -> Result<Option<Image>, Error> {
         let _gate = share(&self.inner.gate);

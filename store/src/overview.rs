@@ -1,10 +1,12 @@
 //! All images at a glance: what lists and counts need, without a look at any config.
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter::Peekable;
 
 use jiff::Timestamp;
 use mica_oci::config::ImageConfig;
 use mica_oci::{Digest, ImageId, Reference};
+use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
 use crate::database::Durability;
@@ -40,6 +42,7 @@ pub struct LayerUsage {
 }
 
 /// What a config says that lists show. It depends on nothing but the config, so it is never out of date.
+#[derive(Clone)]
 pub(crate) struct Summary {
     created: Option<Timestamp>,
     labels: Option<BTreeMap<String, String>>,
@@ -79,59 +82,76 @@ pub(crate) const ON_DISK: &str = "l.size * ((l.tar > 0) + (l.tree > 0))
     + coalesce((SELECT sum(size) FROM layer_blobs WHERE diff_id = l.diff_id), 0)
     + coalesce((SELECT sum(size) FROM layer_claims WHERE diff_id = l.diff_id), 0)";
 
-/// An image's row, and whether its config was summed up.
-fn entry(row: &Row<'_>) -> rusqlite::Result<(ImageEntry, bool)> {
-    let labels = match row.get_ref(4)?.as_str_or_null()? {
-        Some(text) => Some(serde_json::from_str(text).map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error))
-        })?),
-        None => None,
-    };
-    let entry = ImageEntry {
+/// An image's row, as far as it says what lists show.
+fn entry(row: &Row<'_>) -> rusqlite::Result<ImageEntry> {
+    Ok(ImageEntry {
         id: ImageId(rows::digest(row, 0)?),
         size: rows::bytes(row, 1)?,
         parent: rows::maybe_digest(row, 2)?.map(ImageId),
-        created: rows::maybe_time(row, 3)?,
-        labels,
+        created: None,
+        labels: None,
         references: Vec::new(),
-    };
-    Ok((entry, row.get(5)?))
+    })
 }
 
-/// The names of all images.
-fn references(db: &Connection) -> Result<HashMap<Digest, Vec<Reference>>, Error> {
-    let mut references: HashMap<Digest, Vec<Reference>> = HashMap::new();
-    let mut query = db.prepare_cached("SELECT image, name FROM refs")?;
-    let mut found = query.query([])?;
-    while let Some(row) = found.next()? {
-        let name = rows::parsed(row, 1)?;
-        references.entry(rows::digest(row, 0)?).or_default().push(name);
+fn summary(row: &Row<'_>) -> rusqlite::Result<(Digest, Summary)> {
+    let labels = match row.get_ref(2)?.as_str_or_null()? {
+        Some(text) => Some(
+            serde_json::from_str(text)
+                .map_err(|error| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, Box::new(error)))?,
+        ),
+        None => None,
+    };
+    let created = rows::maybe_time(row, 1)?;
+    Ok((rows::digest(row, 0)?, Summary { created, labels }))
+}
+
+fn name(row: &Row<'_>) -> rusqlite::Result<(Digest, Reference)> {
+    Ok((rows::digest(row, 0)?, rows::parsed(row, 1)?))
+}
+
+/// Takes from rows in the order of images those of one image; the ones of images before it belong to none that is there.
+fn of_image<T>(
+    rows: &mut Peekable<impl Iterator<Item = rusqlite::Result<(Digest, T)>>>,
+    image: &Digest,
+) -> Result<Vec<T>, Error> {
+    let mut own = Vec::new();
+    while let Some(row) = rows.next_if(|row| row.as_ref().map_or(true, |(of, _)| of <= image)) {
+        let (of, value) = row?;
+        if of == *image {
+            own.push(value);
+        }
     }
-    Ok(references)
+    Ok(own)
 }
 
 impl Store {
-    /// All images, in no particular order.
+    /// All images, in the order of their IDs.
     pub fn image_entries(&self) -> Result<Vec<ImageEntry>, Error> {
         let _gate = share(&self.inner.gate);
         let mut new = Vec::new();
         let entries = self.inner.database.read(|db| {
-            let mut references = references(db)?;
-            let mut query = db.prepare_cached(
-                "SELECT id, size, parent, created, labels, image IS NOT NULL
-                 FROM images LEFT JOIN summaries ON image = id",
-            )?;
-            let found = query.query_map([], entry)?;
+            // all three in the order of the images, so that one walk through each will do
+            let mut images = db.prepare_cached("SELECT id, size, parent FROM images ORDER BY id")?;
+            let mut names = db.prepare_cached("SELECT image, name FROM refs ORDER BY image, name")?;
+            let mut summaries =
+                db.prepare_cached("SELECT image, created, labels FROM summaries ORDER BY image")?;
+            let mut names = names.query_map([], name)?.peekable();
+            let mut summaries = summaries.query_map([], summary)?.peekable();
             let mut entries = Vec::new();
-            for found in found {
-                let (mut entry, known) = found?;
-                if !known {
-                    // from a store that did not sum configs up yet
-                    let summary = Summary::of(&*self.inner.config(&entry.id)?);
-                    (entry.created, entry.labels) = (summary.created, summary.labels.clone());
-                    new.push((entry.id, summary));
-                }
-                entry.references = references.remove(entry.id.digest()).unwrap_or_default();
+            for found in images.query_map([], entry)? {
+                let mut entry = found?;
+                let summary = match of_image(&mut summaries, entry.id.digest())?.pop() {
+                    Some(summary) => summary,
+                    None => {
+                        // from a store that did not sum configs up yet
+                        let summary = Summary::of(&*self.inner.config(&entry.id)?);
+                        new.push((entry.id, summary.clone()));
+                        summary
+                    }
+                };
+                (entry.created, entry.labels) = (summary.created, summary.labels);
+                entry.references = of_image(&mut names, entry.id.digest())?;
                 entry.references.sort();
                 entries.push(entry);
             }

@@ -1,7 +1,7 @@
 //! Names of images.
 
 use jiff::Timestamp;
-use mica_oci::{ImageId, Reference};
+use mica_oci::{ImageId, Reference, Repository};
 use rusqlite::Connection;
 
 use crate::database::Durability;
@@ -33,7 +33,57 @@ pub(crate) fn point(db: &Connection, name: &Reference, image: &ImageId) -> Resul
     Ok(previous)
 }
 
+/// The names of a repository that `sign` begins the rest of, as bounds of the canonical text: `:` tags, `@` digests.
+fn bounds(repository: &Repository, sign: char) -> (String, String) {
+    // no other repository's name goes on with either
+    let after = char::from_u32(u32::from(sign) + 1).unwrap_or(char::MAX);
+    (format!("{repository}{sign}"), format!("{repository}{after}"))
+}
+
 impl Store {
+    /// Whether anything leads to the image.
+    pub fn is_named(&self, image: &ImageId) -> Result<bool, Error> {
+        self.inner
+            .database
+            .read(|db| rows::any(db, "SELECT 1 FROM refs WHERE image = ?1", image.digest()))
+    }
+
+    /// Whether a tag of this repository leads to the image.
+    pub fn has_tag_in(&self, image: &ImageId, repository: &Repository) -> Result<bool, Error> {
+        let (low, high) = bounds(repository, ':');
+        self.inner.database.read(|db| {
+            let mut query = db
+                .prepare_cached("SELECT 1 FROM refs WHERE name >= ?1 AND name < ?2 AND image = ?3 LIMIT 1")?;
+            Ok(query.exists((low, high, image.digest().as_raw()))?)
+        })
+    }
+
+    /// The tags of this repository and where they lead, sorted by image.
+    pub fn tags_in(&self, repository: &Repository) -> Result<Vec<(ImageId, Reference)>, Error> {
+        let (low, high) = bounds(repository, ':');
+        self.inner.database.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT image, name FROM refs WHERE name >= ?1 AND name < ?2 ORDER BY image, name",
+            )?;
+            let found = query.query_map((low, high), |row| {
+                Ok((ImageId(rows::digest(row, 0)?), rows::parsed(row, 1)?))
+            })?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The digests by which this repository has the image.
+    pub fn digests_in(&self, image: &ImageId, repository: &Repository) -> Result<Vec<Reference>, Error> {
+        let (low, high) = bounds(repository, '@');
+        self.inner.database.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT name FROM refs WHERE name >= ?1 AND name < ?2 AND image = ?3 ORDER BY name",
+            )?;
+            let found = query.query_map((low, high, image.digest().as_raw()), |row| rows::parsed(row, 0))?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// The image a reference leads to. Without tag and digest, `latest` is meant; a digest decides over a tag.
     pub fn resolve(&self, reference: &Reference) -> Result<Option<ImageId>, Error> {
         self.inner.database.read(|db| rows::target(db, &kept(reference)))

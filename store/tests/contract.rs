@@ -318,3 +318,51 @@ fn a_new_store_is_its_owners_alone() {
     drop(Store::open(&root).unwrap());
     assert_eq!(mode(&root), 0o750);
 }
+
+#[test]
+fn names_of_one_repository_are_told_from_those_of_another() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let commit = |author: &str| {
+        let committed = store.commit_image(&lease, &config(author, &[]), None, &[]);
+        committed.unwrap().image.id
+    };
+    let (one, two) = (commit("one"), commit("two"));
+    let digest = Digest::of(b"manifest");
+    let by_digest = |repository: &str| name(&format!("{repository}@{digest}"));
+    for text in ["a:1", "a:2", "a-b:1", "a/b:1", "localhost:5000/a:1"] {
+        store.tag(&name(text), &one).unwrap();
+    }
+    store.tag(&name("a:3"), &two).unwrap();
+    store.tag(&by_digest("a"), &two).unwrap();
+    store.tag(&by_digest("a-c"), &one).unwrap();
+    let repository = |text: &str| name(text).repository;
+    let mut tags = store.tags_in(&repository("a")).unwrap();
+    tags.sort_by_key(|(_, reference)| reference.clone());
+    assert_eq!(tags, [(one, name("a:1")), (one, name("a:2")), (two, name("a:3"))]);
+    for (image, text, tagged, digests) in [
+        (&one, "a", true, vec![]),
+        (&two, "a", true, vec![by_digest("a")]),
+        (&one, "a-b", true, vec![]),
+        (&two, "a-b", false, vec![]),
+        (&one, "a-c", false, vec![by_digest("a-c")]),
+        (&one, "localhost:5000/a", true, vec![]),
+        (&one, "b", false, vec![]),
+    ] {
+        assert_eq!(
+            store.has_tag_in(image, &repository(text)).unwrap(),
+            tagged,
+            "{text}"
+        );
+        assert_eq!(
+            store.digests_in(image, &repository(text)).unwrap(),
+            digests,
+            "{text}"
+        );
+    }
+    assert!(store.is_named(&one).unwrap() && !store.is_named(&commit("three")).unwrap());
+    let bare = store.image_without_names(&one).unwrap().unwrap();
+    assert_eq!((bare.id, bare.references.len()), (one, 0));
+    store.set_parent(&two, Some(&one)).unwrap();
+    assert!(store.has_children(&one).unwrap() && !store.has_children(&two).unwrap());
+}
