@@ -50,6 +50,13 @@ pub(crate) async fn dispatch(
     caller: Caller,
     request: Request<Incoming>,
 ) -> Result<Reply, Failure> {
+    let (version, _) = ApiVersion::strip(request.uri().path());
+    let json = version.is_none_or(|version| version.has_json_failures() || version.check().is_err());
+    let answer = serve(daemon, caller, request).await;
+    answer.map_err(|failure| if json { failure } else { failure.plain() })
+}
+
+async fn serve(daemon: Arc<Daemon>, caller: Caller, request: Request<Incoming>) -> Result<Reply, Failure> {
     let (head, body) = request.into_parts();
     let busy = daemon.activity.begin();
     let upload = Upload::new(body, busy.clone());

@@ -3,6 +3,7 @@
 pub(crate) mod credential;
 pub(crate) mod event;
 pub(crate) mod filter;
+pub(crate) mod platform;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod stream;

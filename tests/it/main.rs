@@ -25,3 +25,4 @@ mod memory;
 mod search;
 mod start;
 mod sync;
+mod versions;

@@ -71,7 +71,7 @@ impl Line {
     }
 
     fn remove(&self, name: &str) -> Result<Vec<Removal>, Error> {
-        self.engine.remove(name, RemoveOptions::default())
+        self.engine.remove(name, &[], RemoveOptions::default())
     }
 }
 
@@ -94,7 +94,7 @@ fn what_others_are_built_on_is_hidden_until_asked_for() {
 #[test]
 fn a_history_names_the_images_that_were_kept() {
     let line = line(&[&[], &["mid"], &["top"]]);
-    let steps = line.engine.history("top").unwrap();
+    let steps = line.engine.history("top", None).unwrap();
     let images: Vec<_> = steps.iter().map(|step| step.image).collect();
     assert_eq!(images, [Some(line.ids[2]), Some(line.ids[1]), Some(line.ids[0])]);
     assert_eq!(steps[1].references[0].familiar(), "mid:latest");
@@ -137,7 +137,7 @@ fn a_parent_is_not_removed_by_its_id() {
         force: true,
         ..RemoveOptions::default()
     };
-    assert!(line.engine.remove(&id, options).is_err());
+    assert!(line.engine.remove(&id, &[], options).is_err());
     assert!(line.engine.image("base").is_ok(), "its name is still there");
 }
 
@@ -148,7 +148,7 @@ fn parents_are_kept_where_asked_for_and_where_named() {
         keep_parents: true,
         ..RemoveOptions::default()
     };
-    kept.engine.remove("top", options).unwrap();
+    kept.engine.remove("top", &[], options).unwrap();
     assert_eq!(kept.left(), [0]);
     let named = line(&[&["base"], &[], &["top"]]);
     named.remove("top").unwrap();

@@ -1,28 +1,50 @@
 //! Shell patterns as docker's `reference` filter takes them (Go's `path.Match`).
 
-/// Whether `text` matches the whole of `pattern`: `*` and `?` stop at `/`, `[a-z]` and `[^a-z]` are classes, `\` quotes.
-/// `None` if the pattern is malformed.
-pub(crate) fn matches(pattern: &str, text: &str) -> Option<bool> {
-    let tokens = parse(pattern)?;
-    let text: Vec<char> = text.chars().collect();
-    // positions in the pattern that the text read so far can have reached
-    let mut reached = vec![false; tokens.len() + 1];
-    reached[0] = true;
-    skip_stars(&tokens, &mut reached);
-    for c in text {
-        let mut next = vec![false; tokens.len() + 1];
-        for (at, token) in tokens.iter().enumerate().filter(|(at, _)| reached[*at]) {
-            match token {
-                Token::Star if c != '/' => next[at] = true,
-                Token::Star => {}
-                token if token.takes(c) => next[at + 1] = true,
-                _ => {}
+/// A pattern: `*` and `?` stop at `/`, `[a-z]` and `[^a-z]` are classes, `\` quotes.
+pub(crate) struct Glob(Vec<Token>);
+
+impl Glob {
+    /// Reads a pattern; `None` if it is malformed.
+    pub(crate) fn parse(pattern: &str) -> Option<Self> {
+        parse(pattern).map(Self)
+    }
+
+    /// Whether `text` matches the whole of the pattern.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        let tokens = &self.0;
+        let mut chars = text.chars();
+        // what stands before the first star has to be there as it is, which most texts fail at once
+        let fixed = tokens.iter().take_while(|token| !matches!(token, Token::Star));
+        let mut start = 0;
+        for token in fixed {
+            match chars.next() {
+                Some(c) if token.takes(c) => start += 1,
+                _ => return false,
             }
         }
-        skip_stars(&tokens, &mut next);
-        reached = next;
+        if start == tokens.len() {
+            return chars.next().is_none();
+        }
+        // positions in the pattern that the text read so far can have reached
+        let mut reached = vec![false; tokens.len() + 1];
+        let mut next = reached.clone();
+        reached[start] = true;
+        skip_stars(tokens, &mut reached);
+        for c in chars {
+            next.fill(false);
+            for (at, token) in tokens.iter().enumerate().filter(|(at, _)| reached[*at]) {
+                match token {
+                    Token::Star if c != '/' => next[at] = true,
+                    Token::Star => {}
+                    token if token.takes(c) => next[at + 1] = true,
+                    _ => {}
+                }
+            }
+            skip_stars(tokens, &mut next);
+            std::mem::swap(&mut reached, &mut next);
+        }
+        reached[tokens.len()]
     }
-    Some(reached[tokens.len()])
 }
 
 enum Token {
@@ -120,20 +142,21 @@ mod tests {
             ("\\*", "a", false),
             ("**", "abc", true),
         ] {
-            assert_eq!(matches(pattern, text), Some(expected), "{pattern:?} {text:?}");
+            let glob = Glob::parse(pattern).unwrap();
+            assert_eq!(glob.matches(text), expected, "{pattern:?} {text:?}");
         }
     }
 
     #[test]
     fn malformed_patterns_are_none() {
         for pattern in ["[", "[]", "[a", "[a-", "[a-]", "[]a]", "\\", "[-x]", "[^"] {
-            assert_eq!(matches(pattern, "a"), None, "{pattern:?}");
+            assert!(Glob::parse(pattern).is_none(), "{pattern:?}");
         }
     }
 
     #[test]
     fn many_stars_take_no_time() {
         let pattern = "*a".repeat(200) + "b";
-        assert_eq!(matches(&pattern, &"a".repeat(2000)), Some(false));
+        assert!(!Glob::parse(&pattern).unwrap().matches(&"a".repeat(2000)));
     }
 }

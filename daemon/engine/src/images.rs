@@ -1,7 +1,7 @@
 //! Naming images and looking at how they were made.
 
 use jiff::Timestamp;
-use mica_oci::{History, ImageId, Reference, Repository, Tag};
+use mica_oci::{History, ImageId, Platform, Reference, Repository, Tag};
 use mica_store::Image;
 
 use crate::engine::Engine;
@@ -29,15 +29,15 @@ impl Engine {
     /// Gives the image that `source` means another name; what had the name before loses it.
     pub fn tag(&self, source: &str, repository: &str, tag: Option<&str>) -> Result<(), Error> {
         let target = tag_target(repository, tag)?;
-        let image = self.image(source)?;
+        let image = self.image_without_names(source)?;
         self.store().tag(&target, &image.id)?;
         self.feed().image(Action::Tag, &image, target.familiar());
         Ok(())
     }
 
-    /// How the image that `name` means came to be, newest step first.
-    pub fn history(&self, name: &str) -> Result<Vec<Step>, Error> {
-        let image = self.image(name)?;
+    /// How the image that `name` means came to be, newest step first; it has to be for `platform`.
+    pub fn history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<Step>, Error> {
+        let image = self.image_for(name, platform)?;
         let mut steps = self.steps(&image)?;
         let mut ancestor = Some(image);
         // a builder that kept its intermediate images has one for each step

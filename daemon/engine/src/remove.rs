@@ -1,8 +1,8 @@
 //! Taking names away from images, and images away (engine API contract, "DELETE /images").
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use mica_oci::{ChainId, ImageId, Reference, Repository};
+use mica_oci::{ChainId, ImageId, Platform, Reference, Repository};
 use mica_store::{Error as StoreError, Image, ImageEntry};
 
 use crate::engine::Engine;
@@ -42,11 +42,18 @@ pub struct PrunedImages {
 
 impl Engine {
     /// Takes the name `name` away from its image, and the image if that was its last name; by ID, the image with all its names.
-    pub fn remove(&self, name: &str, options: RemoveOptions) -> Result<Vec<Removal>, Error> {
-        // an unknown name is told before anything is looked through
-        self.image(name)?;
-        let images = self.store().image_entries()?;
-        let mut removing = Removing::new(self, options, &images);
+    /// It has to be for all of `platforms`: an image is for one here, so nothing of it stays when that is removed, and what is
+    /// not there cannot be removed.
+    pub fn remove(
+        &self,
+        name: &str,
+        platforms: &[Platform],
+        options: RemoveOptions,
+    ) -> Result<Vec<Removal>, Error> {
+        for platform in platforms {
+            self.image_for(name, Some(platform))?;
+        }
+        let mut removing = Removing::new(self, options);
         removing.name(name)?;
         Ok(removing.report.removals)
     }
@@ -58,7 +65,7 @@ impl Engine {
         let untagged_only = selection.dangling != Some(false);
         let images = self.store().image_entries()?;
         let parents: BTreeSet<ImageId> = images.iter().filter_map(|image| image.parent).collect();
-        let mut removing = Removing::new(self, RemoveOptions::default(), &images);
+        let mut removing = Removing::new(self, RemoveOptions::default());
         for image in &images {
             let tagged = image
                 .references
@@ -80,21 +87,14 @@ impl Engine {
 struct Removing<'a> {
     engine: &'a Engine,
     options: RemoveOptions,
-    /// How many images are built on each; looked up once for all that is removed.
-    children: HashMap<ImageId, usize>,
     report: PrunedImages,
 }
 
 impl<'a> Removing<'a> {
-    fn new(engine: &'a Engine, options: RemoveOptions, images: &[ImageEntry]) -> Self {
-        let mut children = HashMap::new();
-        for parent in images.iter().filter_map(|image| image.parent) {
-            *children.entry(parent).or_default() += 1;
-        }
+    fn new(engine: &'a Engine, options: RemoveOptions) -> Self {
         Self {
             engine,
             options,
-            children,
             report: PrunedImages::default(),
         }
     }
@@ -116,22 +116,24 @@ impl<'a> Removing<'a> {
     }
 
     fn name(&mut self, name: &str) -> Result<(), Error> {
-        let image = self.engine.image(name)?;
+        let image = self.engine.image_without_names(name)?;
         if !names_id(name, &image.id) {
             let reference: Reference = name.parse()?;
-            let names_left = self.drop_name(&image, reference.or_latest())?;
+            self.drop_name(&image, reference.or_latest())?;
             // an image others are built on loses its name and stays
-            return match names_left || self.has_children(&image.id) {
+            let store = self.engine.store();
+            return match store.is_named(&image.id)? || store.has_children(&image.id)? {
                 true => Ok(()),
                 false => self.delete(image),
             };
         }
+        let image = self.engine.image(&image.id.to_string())?;
         if !is_single(&image.references) && !self.options.force {
             return Err(Error::ManyNames {
                 short: image.id.digest().short(),
             });
         }
-        if self.has_children(&image.id) {
+        if self.engine.store().has_children(&image.id)? {
             return Err(Error::HasChildren {
                 short: image.id.digest().short(),
             });
@@ -142,8 +144,8 @@ impl<'a> Removing<'a> {
         self.delete(image)
     }
 
-    /// Takes one name away, and with a repository's last tag its digest references. Whether names are left.
-    fn drop_name(&mut self, image: &Image, reference: Reference) -> Result<bool, Error> {
+    /// Takes one name away, and with a repository's last tag its digest references.
+    fn drop_name(&mut self, image: &Image, reference: Reference) -> Result<(), Error> {
         let by_digest = reference.digest.is_some();
         let reference = match reference.digest {
             Some(_) => Reference {
@@ -153,17 +155,14 @@ impl<'a> Removing<'a> {
             None => reference,
         };
         self.untag_aloud(image, &reference)?;
-        let mut left: Vec<&Reference> = image.references.iter().filter(|own| **own != reference).collect();
-        let of_repository = |own: &&Reference| own.repository == reference.repository;
-        let tag_left = left.iter().any(|own| of_repository(own) && own.digest.is_none());
-        if !by_digest && !tag_left {
+        let store = self.engine.store();
+        if !by_digest && !store.has_tag_in(&image.id, &reference.repository)? {
             // these go without a word of their own, as docker does it
-            for own in left.iter().filter(|own| of_repository(own)) {
-                self.untag(own)?;
+            for own in store.digests_in(&image.id, &reference.repository)? {
+                self.untag(&own)?;
             }
-            left.retain(|own| !of_repository(own));
         }
-        Ok(!left.is_empty())
+        Ok(())
     }
 
     /// Takes a name away and says so to those who follow what happens.
@@ -204,10 +203,7 @@ impl<'a> Removing<'a> {
             removals.extend(removed.chains.into_iter().map(Removal::Layer));
             self.report.bytes += removed.bytes;
             let Some(parent) = image.parent else { return Ok(()) };
-            if let Some(count) = self.children.get_mut(&parent) {
-                *count = count.saturating_sub(1);
-            }
-            if self.options.keep_parents || self.has_children(&parent) {
+            if self.options.keep_parents || store.has_children(&parent)? {
                 return Ok(());
             }
             next = store
@@ -215,10 +211,6 @@ impl<'a> Removing<'a> {
                 .filter(|parent| parent.references.is_empty());
         }
         Ok(())
-    }
-
-    fn has_children(&self, id: &ImageId) -> bool {
-        self.children.get(id).is_some_and(|count| *count > 0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which image a name means (engine API contract, "Lookup order").
 
-use mica_oci::{ImageId, Platform, Reference};
+use mica_oci::{ImageId, Platform, Reference, Repository};
 use mica_store::Image;
 
 use crate::engine::Engine;
@@ -12,25 +12,46 @@ const SHORTEST_PREFIX: usize = 4;
 impl Engine {
     /// The image that `name` means: a whole ID, else a reference, else the unique beginning of an ID.
     pub fn image(&self, name: &str) -> Result<Image, Error> {
+        let id = self.meaning(name)?;
+        self.found(self.store().image(&id)?, name)
+    }
+
+    /// The image that `name` means, its own names left out: an image may have a great many.
+    pub(crate) fn image_without_names(&self, name: &str) -> Result<Image, Error> {
+        let id = self.meaning(name)?;
+        self.found(self.store().image_without_names(&id)?, name)
+    }
+
+    fn meaning(&self, name: &str) -> Result<ImageId, Error> {
         if name.is_empty() {
             return Err(Error::BlankName);
         }
         if let Some(id) = whole_id(name) {
-            return self.by_id(&id, name);
+            return Ok(id);
         }
         let reference: Result<Reference, _> = name.parse();
         if let Ok(reference) = &reference
-            && let Some(image) = self.by_reference(reference)?
+            && let Some(id) = self.by_reference(reference)?
         {
-            return Ok(image);
+            return Ok(id);
         }
         if let Some(prefix) = id_prefix(name)
             && let [id] = self.store().find(prefix)?[..]
         {
-            return self.by_id(&id, name);
+            return Ok(id);
         }
         Err(Error::NoSuchImage {
             name: reference?.or_latest().familiar(),
+        })
+    }
+
+    /// What was meant may be gone in the next moment.
+    fn found(&self, image: Option<Image>, name: &str) -> Result<Image, Error> {
+        image.ok_or_else(|| Error::NoSuchImage {
+            name: match (whole_id(name), name.parse::<Reference>()) {
+                (None, Ok(reference)) => reference.or_latest().familiar(),
+                _ => name.to_owned(),
+            },
         })
     }
 
@@ -47,19 +68,45 @@ impl Engine {
         }
     }
 
-    fn by_id(&self, id: &ImageId, name: &str) -> Result<Image, Error> {
-        self.store().image(id)?.ok_or_else(|| Error::NoSuchImage {
-            name: name.to_owned(),
-        })
+    /// The images that tags of a repository lead to, with these tags; those for another platform are left out.
+    ///
+    /// # Errors
+    /// [`Error::OtherPlatform`] if nothing is left of them.
+    pub(crate) fn tagged_in(
+        &self,
+        repository: &Repository,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<(Image, Vec<Reference>)>, Error> {
+        let mut found: Vec<(Image, Vec<Reference>)> = Vec::new();
+        for (id, reference) in self.store().tags_in(repository)? {
+            match found.last_mut() {
+                Some((image, tags)) if image.id == id => tags.push(reference),
+                _ => {
+                    // a tag may have gone in this moment
+                    if let Some(image) = self.store().image(&id)? {
+                        found.push((image, vec![reference]));
+                    }
+                }
+            }
+        }
+        let Some(wanted) = platform else {
+            return Ok(found);
+        };
+        let (fitting, others): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(image, _)| fits(image, wanted));
+        match (fitting.is_empty(), others.first()) {
+            (true, Some((image, _))) => Err(Error::OtherPlatform {
+                reference: repository.familiar(),
+                actual: platform_of(image),
+                wanted: wanted.to_string(),
+            }),
+            _ => Ok(fitting),
+        }
     }
 
-    fn by_reference(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+    fn by_reference(&self, reference: &Reference) -> Result<Option<ImageId>, Error> {
         let Some(digest) = reference.digest else {
-            let reference = reference.clone().or_latest();
-            return match self.store().resolve(&reference)? {
-                Some(id) => Ok(self.store().image(&id)?),
-                None => Ok(None),
-            };
+            return Ok(self.store().resolve(&reference.clone().or_latest())?);
         };
         // the digest decides; a tag beside it is for people
         let by_digest = Reference {
@@ -68,16 +115,13 @@ impl Engine {
             digest: Some(digest),
         };
         if let Some(id) = self.store().resolve(&by_digest)? {
-            return Ok(self.store().image(&id)?);
+            return Ok(Some(id));
         }
         // images built here have no manifest digest to be called by: their ID serves, within their repositories
-        let image = self.store().image(&ImageId(digest))?;
-        Ok(image.filter(|image| {
-            image
-                .references
-                .iter()
-                .any(|own| own.repository == reference.repository)
-        }))
+        let (id, repository) = (ImageId(digest), &reference.repository);
+        let of_repository = self.store().has_tag_in(&id, repository)?
+            || !self.store().digests_in(&id, repository)?.is_empty();
+        Ok(of_repository.then_some(id))
     }
 }
 

@@ -8,7 +8,7 @@ use mica_store::ImageEntry;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::glob;
+use crate::glob::Glob;
 
 /// Asks for a label: that it is there, or that it has this value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Selection {
 /// One image of a list.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// The image.
+    /// The image, its names aside.
     pub image: ImageEntry,
     /// Its tags that were asked for.
     pub tags: Vec<Reference>,
@@ -64,13 +64,7 @@ pub struct Listed {
 impl Engine {
     /// The images of a selection, newest first.
     pub fn list(&self, selection: &Selection) -> Result<Vec<Listed>, Error> {
-        for pattern in &selection.references {
-            if glob::matches(pattern, "").is_none() {
-                return Err(Error::Pattern {
-                    pattern: pattern.clone(),
-                });
-            }
-        }
+        let patterns = selection.patterns()?;
         let before = self.created_of(&selection.before)?.into_iter().min();
         let since = self.created_of(&selection.since)?.into_iter().max();
         let images = self.store().image_entries()?;
@@ -78,7 +72,7 @@ impl Engine {
         let mut listed: Vec<Listed> = images
             .into_iter()
             .filter(|image| selection.admits(image, before, since))
-            .filter_map(|image| selection.show(image, &parents))
+            .filter_map(|image| selection.show(image, &parents, patterns.as_deref()))
             .collect();
         listed.sort_by(|a, b| {
             let key = |listed: &Listed| (std::cmp::Reverse(listed.image.created), listed.image.id);
@@ -120,35 +114,42 @@ impl Selection {
     }
 
     /// The image with the names that were asked for; `None` if it is not to be shown.
-    fn show(&self, image: ImageEntry, parents: &HashSet<ImageId>) -> Option<Listed> {
-        let wanted = image.references.iter().filter(|reference| self.names(reference));
+    fn show(
+        &self,
+        mut image: ImageEntry,
+        parents: &HashSet<ImageId>,
+        patterns: Option<&[Glob]>,
+    ) -> Option<Listed> {
+        let own = std::mem::take(&mut image.references).into_iter();
+        let wanted = own.filter(|reference| patterns.is_none_or(|patterns| is_meant(reference, patterns)));
         let (digests, tags): (Vec<Reference>, Vec<Reference>) =
-            wanted.cloned().partition(|reference| reference.digest.is_some());
+            wanted.partition(|reference| reference.digest.is_some());
         let shown = if tags.is_empty() && digests.is_empty() {
-            (self.all || !parents.contains(&image.id))
-                && self.dangling != Some(false)
-                && self.references.is_empty()
+            (self.all || !parents.contains(&image.id)) && self.dangling != Some(false) && patterns.is_none()
         } else {
             self.dangling != Some(true) || tags.is_empty()
         };
         shown.then_some(Listed { image, tags, digests })
     }
 
-    fn names(&self, reference: &Reference) -> bool {
-        let forms = || {
-            let repository = &reference.repository;
-            [
-                reference.familiar(),
-                repository.familiar(),
-                reference.to_string(),
-                repository.to_string(),
-            ]
-        };
-        self.references.is_empty()
-            || self.references.iter().any(|pattern| {
-                forms()
-                    .iter()
-                    .any(|form| glob::matches(pattern, form) == Some(true))
+    /// What names are to look like; `None` if any will do.
+    fn patterns(&self) -> Result<Option<Vec<Glob>>, Error> {
+        let read = |pattern: &String| {
+            Glob::parse(pattern).ok_or_else(|| Error::Pattern {
+                pattern: pattern.clone(),
             })
+        };
+        let patterns: Vec<Glob> = self.references.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Some(patterns).filter(|patterns| !patterns.is_empty()))
     }
+}
+
+/// Whether a pattern is about a name, in one of the ways it can be written.
+fn is_meant(reference: &Reference, patterns: &[Glob]) -> bool {
+    let is = |form: String| patterns.iter().any(|pattern| pattern.matches(&form));
+    let repository = &reference.repository;
+    is(reference.familiar())
+        || is(repository.familiar())
+        || is(reference.to_string())
+        || is(repository.to_string())
 }

@@ -5,53 +5,24 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use mica_api::{Message, ProgressDetail};
 use mica_engine::{CancelOnDrop, Error, LoadEvent, Loaded, blocking, chunks};
-use mica_oci::Platform;
 use mica_task::Cancel;
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::routes::Call;
 use crate::routes::images::signed;
-use crate::wire::query::Query;
+use crate::wire::platform;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, TAR, pieces};
 use crate::wire::stream::line;
-use crate::wire::version::ApiVersion;
 
 /// How many lines or chunks wait for a slow client.
 const WAITING: usize = 8;
-
-/// The `platform` of a query, an OCI platform in JSON.
-pub(crate) fn platform(query: &Query) -> Result<Option<Platform>, Failure> {
-    #[derive(Deserialize)]
-    struct Wanted {
-        os: String,
-        architecture: String,
-        #[serde(default)]
-        variant: String,
-    }
-    let Some(text) = query.filled("platform") else {
-        return Ok(None);
-    };
-    let malformed =
-        |reason: &dyn std::fmt::Display| Failure::invalid(format!("failed to parse platform: {reason}"));
-    let wanted: Wanted = serde_json::from_str(text).map_err(|error| malformed(&error))?;
-    let mut text = format!("{}/{}", wanted.os, wanted.architecture);
-    if !wanted.variant.is_empty() {
-        text.push('/');
-        text.push_str(&wanted.variant);
-    }
-    text.parse().map(Some).map_err(|error| malformed(&error))
-}
 
 /// `GET /images/get` and `GET /images/{name}/get`
 pub(crate) async fn save(call: Call, names: Vec<String>) -> Result<Reply, Failure> {
     if names.is_empty() {
         return Err(Failure::invalid("no image names given"));
     }
-    let wanted = match call.version >= ApiVersion::v1(48) {
-        true => platform(&call.query)?,
-        false => None,
-    };
+    let wanted = platform::since(48, call.version, &call.query)?;
     let engine = call.daemon.engine.clone();
     let saving = blocking({
         let engine = engine.clone();
@@ -100,10 +71,8 @@ fn cancelled_by_client(error: &Error, sender: &mpsc::Sender<io::Result<Bytes>>) 
 /// `POST /images/load`
 pub(crate) async fn load(call: Call) -> Result<Reply, Failure> {
     let quiet = call.query.flag("quiet", true);
-    if call.version >= ApiVersion::v1(48) {
-        // an archive is loaded whole; the parameter is only checked
-        platform(&call.query)?;
-    }
+    // an archive is loaded whole; the parameter is only checked
+    platform::since(48, call.version, &call.query)?;
     let engine = call.daemon.engine.clone();
     let cancel = Cancel::new();
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -167,24 +136,4 @@ fn names(loaded: &Loaded) -> Vec<String> {
     }
     let name = |reference: &mica_oci::Reference| format!("Loaded image: {}\n", reference.familiar());
     loaded.references.iter().map(name).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn platforms_are_read_from_json() {
-        let read = |text: &str| platform(&Query::parse(&format!("platform={text}")).unwrap());
-        assert_eq!(read("").unwrap(), None);
-        let json = "%7B%22os%22:%22linux%22,%22architecture%22:%22arm%22,%22variant%22:%22v6%22%7D";
-        assert_eq!(read(json).unwrap().unwrap().to_string(), "linux/arm/v6");
-        for bad in [
-            "linux/amd64",
-            "%7B%7D",
-            "%7B%22os%22:%22x%22,%22architecture%22:%22y%22%7D",
-        ] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
-    }
 }

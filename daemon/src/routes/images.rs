@@ -8,7 +8,8 @@ use mica_oci::Reference;
 
 use crate::routes::Call;
 use crate::wire::filter::Filters;
-use crate::wire::reply::{Failure, Reply, empty, json};
+use crate::wire::platform;
+use crate::wire::reply::{Failure, JSON, Reply, empty, json, json_bytes, whole};
 use crate::wire::version::ApiVersion;
 
 const LIST_FILTERS: [&str; 7] = [
@@ -28,23 +29,26 @@ pub(crate) async fn list(call: Call) -> Result<Reply, Failure> {
     let engine = call.daemon.engine.clone();
     let shared = call.query.flag("shared-size", false) && call.version >= ApiVersion::v1(42);
     let version = call.version;
-    let summaries = blocking(move || {
+    let bytes = blocking(move || {
         let listed = engine.list(&selection)?;
-        let mut summaries: Vec<ImageSummary> = listed.iter().map(|one| summary(one, version)).collect();
-        if shared {
-            for (summary, size) in summaries.iter_mut().zip(engine.shared_sizes(&listed)?) {
-                summary.shared_size = signed(size);
-            }
+        let sizes = match shared {
+            true => engine.shared_sizes(&listed)?,
+            false => Vec::new(),
+        };
+        let mut summaries: Vec<ImageSummary> = listed.into_iter().map(|one| summary(one, version)).collect();
+        for (summary, size) in summaries.iter_mut().zip(sizes) {
+            summary.shared_size = signed(size);
         }
-        Ok(summaries)
+        Ok(json_bytes(&summaries))
     })
     .await?;
-    json(StatusCode::OK, &summaries)
+    Ok(whole(StatusCode::OK, JSON, bytes?))
 }
 
 fn list_selection(call: &Call) -> Result<Selection, Failure> {
     let mut filters = Filters::of(&call.query, &LIST_FILTERS)?;
     if call.version < ApiVersion::v1(41)
+        && filters.values("reference").is_empty()
         && let Some(reference) = call.query.filled("filter")
     {
         filters.add("reference", reference);
@@ -70,8 +74,8 @@ fn common_selection(filters: &Filters) -> Result<Selection, Failure> {
 }
 
 /// An image as lists show it to clients of a version.
-pub(crate) fn summary(listed: &Listed, version: ApiVersion) -> ImageSummary {
-    let image = &listed.image;
+pub(crate) fn summary(listed: Listed, version: ApiVersion) -> ImageSummary {
+    let image = listed.image;
     let familiar = |references: &[Reference]| references.iter().map(Reference::familiar).collect();
     let mut tags: Vec<String> = familiar(&listed.tags);
     let mut digests: Vec<String> = familiar(&listed.digests);
@@ -87,7 +91,7 @@ pub(crate) fn summary(listed: &Listed, version: ApiVersion) -> ImageSummary {
         created: image.created.map_or(0, |time| time.as_second()),
         size: signed(image.size),
         shared_size: -1,
-        labels: image.labels.clone(),
+        labels: image.labels,
         containers: if version >= ApiVersion::v1(51) { 0 } else { -1 },
         virtual_size: (version < ApiVersion::v1(44)).then(|| signed(image.size)),
     }
@@ -109,14 +113,10 @@ pub(crate) async fn remove(call: Call, name: String) -> Result<Reply, Failure> {
         force: call.query.flag("force", false),
         keep_parents: call.query.flag("noprune", false),
     };
-    if call.query.filled("platforms").is_some() {
-        return Err(Failure::unsupported(
-            "removing one platform of an image is not supported yet by micad",
-        ));
-    }
+    let platforms = platform::all(&call.query, call.version)?;
     let busy = call.busy.clone();
     let removals = blocking(move || {
-        let removals = engine.remove(name.trim(), options);
+        let removals = engine.remove(name.trim(), &platforms, options);
         drop(busy);
         removals
     })

@@ -10,17 +10,14 @@ use mica_oci::{ContainerConfig, Healthcheck, Reference};
 use serde_json::Value;
 
 use crate::routes::Call;
-use crate::routes::archive::platform;
 use crate::routes::images::signed;
+use crate::wire::platform;
 use crate::wire::reply::{Failure, Reply, json};
 use crate::wire::version::ApiVersion;
 
 /// `GET /images/{name}/json`
 pub(crate) async fn inspect(call: Call, name: String) -> Result<Reply, Failure> {
-    let wanted = match call.version >= ApiVersion::v1(49) {
-        true => platform(&call.query)?,
-        false => None,
-    };
+    let wanted = platform::since(49, call.version, &call.query)?;
     if wanted.is_some() && call.query.flag("manifests", false) {
         return Err(Failure::invalid(
             "conflicting options: manifests and platform options cannot both be set",
@@ -33,8 +30,9 @@ pub(crate) async fn inspect(call: Call, name: String) -> Result<Reply, Failure> 
 
 /// `GET /images/{name}/history`
 pub(crate) async fn history(call: Call, name: String) -> Result<Reply, Failure> {
+    let wanted = platform::since(48, call.version, &call.query)?;
     let engine = call.daemon.engine.clone();
-    let steps = blocking(move || engine.history(&name)).await?;
+    let steps = blocking(move || engine.history(&name, wanted.as_ref())).await?;
     let items: Vec<HistoryItem> = steps.iter().map(history_item).collect();
     json(StatusCode::OK, &items)
 }
@@ -93,7 +91,7 @@ fn describe(image: &Image, version: ApiVersion) -> ImageInspect {
                 .extra
                 .get("container_config")
                 .cloned()
-                .unwrap_or(Value::Null)
+                .unwrap_or_else(no_container)
         }),
         docker_version: text("docker_version"),
         author: config.author.clone(),
@@ -118,6 +116,15 @@ fn describe(image: &Image, version: ApiVersion) -> ImageInspect {
                 .map_or_else(|| ZERO_TIME.to_owned(), |time| time.to_string()),
         },
     }
+}
+
+/// The config of a container where there was none: clients of these versions expect one.
+fn no_container() -> Value {
+    let config = InspectConfig {
+        legacy: Some(LegacyConfig::default()),
+        ..InspectConfig::default()
+    };
+    serde_json::to_value(config).unwrap_or_default()
 }
 
 fn describe_config(config: &ContainerConfig, version: ApiVersion) -> InspectConfig {

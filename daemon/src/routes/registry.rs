@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::routes::Call;
-use crate::routes::archive::platform;
 use crate::wire::credential;
+use crate::wire::platform;
 use crate::wire::query::Query;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, json, pieces, whole};
 use crate::wire::stream::line;
@@ -100,7 +100,7 @@ pub(crate) async fn push(call: Call, name: String) -> Result<Reply, Failure> {
     };
     let request = PushRequest {
         tag,
-        platform: platform(&call.query)?,
+        platform: platform::since(46, call.version, &call.query)?,
         credential: credential::of(&call.headers),
         compression: compression(&call.query)?,
         repository: reference.repository,

@@ -2,14 +2,14 @@
 
 use hyper::StatusCode;
 use mica_api::{CacheRecord, DiskUsage, ImageSummary, UsageSum};
-use mica_engine::{CacheItem, ImageUsage, blocking};
+use mica_engine::{CacheItem, ImageUsage, LayerUsage, blocking};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::routes::Call;
 use crate::routes::images::{signed, summary};
 use crate::wire::query::Query;
-use crate::wire::reply::{Failure, Reply, json};
+use crate::wire::reply::{Failure, JSON, Reply, json, json_bytes, whole};
 use crate::wire::version::ApiVersion;
 
 /// What is asked for.
@@ -47,53 +47,66 @@ impl Wanted {
 /// `GET /system/df`
 pub(crate) async fn usage(call: Call) -> Result<Reply, Failure> {
     let wanted = Wanted::of(&call.query, call.version)?;
-    let engine = call.daemon.engine.clone();
-    let (with_images, with_cache) = (wanted.images, wanted.cache);
-    let (images, cache) = blocking(move || {
-        let images = with_images.then(|| engine.image_usage()).transpose()?;
-        let cache = with_cache.then(|| engine.cache()).transpose()?;
-        Ok((images, cache))
+    let (engine, version) = (call.daemon.engine.clone(), call.version);
+    let verbose = call.query.flag("verbose", false);
+    let bytes = blocking(move || {
+        let images = wanted.images.then(|| engine.image_usage()).transpose()?;
+        let cache = wanted.cache.then(|| engine.cache()).transpose()?;
+        let mut usage = DiskUsage::default();
+        let mut layers = None;
+        if let Some(images) = images {
+            usage.layers_size = signed(images.layers.bytes);
+            layers = Some(images.layers);
+            usage.images = summaries(images, version);
+        }
+        if let Some(cache) = &cache {
+            usage.build_cache = cache.iter().map(|item| record(item, version)).collect();
+            if version < ApiVersion::v1(42) {
+                usage.builder_size = Some(own_bytes(cache));
+            }
+        }
+        if version == ApiVersion::highest() {
+            add_sums(&mut usage, &wanted, layers, cache.as_deref(), verbose);
+        }
+        Ok(json_bytes(&usage))
     })
     .await?;
-    let mut usage = DiskUsage::default();
-    if let Some(images) = &images {
-        usage.layers_size = signed(images.layers.bytes);
-        usage.images = summaries(images, call.version);
-    }
-    if let Some(cache) = &cache {
-        usage.build_cache = cache.iter().map(|item| record(item, call.version)).collect();
-        if call.version < ApiVersion::v1(42) {
-            usage.builder_size = Some(own_bytes(cache));
-        }
-    }
-    if call.version == ApiVersion::highest() {
-        // clients of newer versions read the sums and nothing else; docker leaves the things out unless asked
-        let verbose = call.query.flag("verbose", false);
-        usage.image_usage = images
-            .as_ref()
-            .map(|images| image_sum(images, items(verbose, &usage.images)));
-        usage.build_cache_usage = cache
-            .as_ref()
-            .map(|cache| cache_sum(cache, items(verbose, &usage.build_cache)));
-        let none = |wanted: bool| {
-            wanted.then(|| UsageSum {
-                items: items(verbose, &[] as &[Value]),
-                ..UsageSum::default()
-            })
-        };
-        usage.container_usage = none(wanted.containers);
-        usage.volume_usage = none(wanted.volumes);
-    }
-    json(StatusCode::OK, &usage)
+    Ok(whole(StatusCode::OK, JSON, bytes?))
 }
 
-fn summaries(usage: &ImageUsage, version: ApiVersion) -> Vec<ImageSummary> {
+/// Clients of newer versions read the sums and nothing else; docker leaves the things out of them unless asked.
+fn add_sums(
+    usage: &mut DiskUsage,
+    wanted: &Wanted,
+    layers: Option<LayerUsage>,
+    cache: Option<&[CacheItem]>,
+    verbose: bool,
+) {
+    usage.image_usage = layers.map(|layers| UsageSum {
+        active_count: 0,
+        total_count: count(usage.images.len()),
+        reclaimable: signed(layers.only_images),
+        total_size: signed(layers.bytes),
+        items: items(verbose, &usage.images),
+    });
+    usage.build_cache_usage = cache.map(|cache| cache_sum(cache, items(verbose, &usage.build_cache)));
+    let none = |wanted: bool| {
+        wanted.then(|| UsageSum {
+            items: items(verbose, &[] as &[Value]),
+            ..UsageSum::default()
+        })
+    };
+    usage.container_usage = none(wanted.containers);
+    usage.volume_usage = none(wanted.volumes);
+}
+
+fn summaries(usage: ImageUsage, version: ApiVersion) -> Vec<ImageSummary> {
     usage
         .images
-        .iter()
-        .zip(&usage.shared)
+        .into_iter()
+        .zip(usage.shared)
         .map(|(listed, shared)| ImageSummary {
-            shared_size: signed(*shared),
+            shared_size: signed(shared),
             // no container runs here, so none uses it
             containers: 0,
             ..summary(listed, version)
@@ -103,16 +116,6 @@ fn summaries(usage: &ImageUsage, version: ApiVersion) -> Vec<ImageSummary> {
 
 fn items(verbose: bool, things: &[impl Serialize]) -> Option<Value> {
     verbose.then(|| serde_json::to_value(things).unwrap_or_default())
-}
-
-fn image_sum(usage: &ImageUsage, items: Option<Value>) -> UsageSum {
-    UsageSum {
-        active_count: 0,
-        total_count: count(usage.images.len()),
-        reclaimable: signed(usage.layers.only_images),
-        total_size: signed(usage.layers.bytes),
-        items,
-    }
 }
 
 fn cache_sum(cache: &[CacheItem], items: Option<Value>) -> UsageSum {

@@ -79,6 +79,7 @@ impl Body for ReplyBody {
 pub(crate) struct Failure {
     status: StatusCode,
     message: String,
+    plain: bool,
 }
 
 impl Failure {
@@ -87,7 +88,13 @@ impl Failure {
         Self {
             status,
             message: message.into(),
+            plain: false,
         }
+    }
+
+    /// The same in plain text: clients of before 1.24 print what they get.
+    pub(crate) fn plain(self) -> Self {
+        Self { plain: true, ..self }
     }
 
     /// The request makes no sense.
@@ -113,6 +120,9 @@ impl Failure {
 
     /// The answer that says so.
     pub(crate) fn reply(self) -> Reply {
+        if self.plain {
+            return whole(self.status, TEXT, self.message + "\n");
+        }
         let body = ErrorBody {
             message: self.message,
         };
@@ -154,8 +164,13 @@ pub(crate) fn whole(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes
     reply
 }
 
-/// An answer in JSON, ended with a line end as Go does.
+/// An answer in JSON.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Result<Reply, Failure> {
+    Ok(whole(status, JSON, json_bytes(value)?))
+}
+
+/// The body of an answer in JSON, ended with a line end as Go does. What is long is written where it holds nobody up.
+pub(crate) fn json_bytes<T: Serialize>(value: &T) -> Result<Bytes, Failure> {
     let mut bytes = serde_json::to_vec(value).map_err(|error| {
         Failure::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -163,7 +178,7 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Result<Reply,
         )
     })?;
     bytes.push(b'\n');
-    Ok(whole(status, JSON, bytes))
+    Ok(bytes.into())
 }
 
 /// An answer that comes piece by piece.
@@ -191,6 +206,10 @@ mod tests {
         assert_eq!(reply.status(), 404);
         assert_eq!(reply.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(body(reply), "{\"message\":\"page not found\"}\n");
+        let reply = Failure::no_route().plain().reply();
+        assert_eq!(reply.status(), 404);
+        assert_eq!(reply.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+        assert_eq!(body(reply), "page not found\n");
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl ApiVersion {
         }
     }
 
+    /// Whether clients of this version know failures in JSON.
+    pub(crate) fn has_json_failures(self) -> bool {
+        self >= Self::v1(24)
+    }
+
     /// Refuses what is not spoken here, in the words clients expect.
     pub(crate) fn check(self) -> Result<Self, Failure> {
         let lowest = Self::read(MIN_API_VERSION).expect("the constant is a version");

@@ -226,7 +226,7 @@ fn building() {
     );
     std::fs::write(context.join("Dockerfile"), "NOPE\n").unwrap();
     docker.fails(&["build", "context"], 1, "unknown instruction: NOPE");
-    docker.fails(&["search", "busybox"], 1, "not supported yet");
+    docker.fails(&["search", "127.0.0.1:1/busybox"], 1, "cannot search 127.0.0.1:1");
     docker.fails(
         &["push", "nothing-here"],
         1,

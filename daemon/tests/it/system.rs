@@ -158,7 +158,7 @@ fn questions_about_containers_get_honest_answers() {
         ),
         ("POST", "/images/a@b/push", 400, "invalid reference format"),
         ("GET", "/distribution/A/json", 400, "must be lowercase"),
-        ("GET", "/images/search?term=x", 501, "not supported yet"),
+        ("GET", "/images/search?term=", 400, "search term is required"),
         ("POST", "/session", 501, "not supported yet"),
     ] {
         let answer = connection.ask(method, path, b"{\"a\":1}");

@@ -77,6 +77,11 @@ fn what_is_saved_can_be_loaded_again() {
             400,
             "failed to parse platform",
         ),
+        (
+            "/images/get?names=a&platform=%7B%22os%22:%22linux%22,%22architecture%22:%22s390x%22%7D",
+            404,
+            "image with reference a was found but its platform (linux/",
+        ),
     ] {
         micad.get(path).expect_error(status, message);
     }

@@ -41,8 +41,8 @@ fn an_empty_store_takes_nothing() {
 fn images_are_told_with_what_they_share() {
     let micad = Micad::start();
     let created = "2026-01-02T03:04:05Z";
-    let (below, above): (&[(&str, &[u8])], &[(&str, &[u8])]) = (&[("a", b"1")], &[("b", b"2")]);
-    micad.load(&image(&["one:1"], created, &json!({}), &[below, above]));
+    let below: &[(&str, &[u8])] = &[("a", b"1")];
+    micad.load(&image(&["one:1"], created, &json!({}), &[below, &[("b", b"2")]]));
     micad.load(&image(&["two:1"], created, &json!({"k": "v"}), &[below]));
     let usage = micad.get("/system/df").json();
     // a layer's tar has 2048 bytes, and one of the three layers is there once

@@ -89,7 +89,7 @@ impl Engine {
             && reference.tag.is_none()
             && reference.digest.is_none()
         {
-            let tags = self.tags_of(&reference)?;
+            let tags = self.tags_of(&reference, platform)?;
             if !tags.is_empty() {
                 return Ok(tags);
             }
@@ -106,16 +106,15 @@ impl Engine {
         Ok(vec![(image, reference)])
     }
 
-    fn tags_of(&self, bare: &Reference) -> Result<Vec<(Image, Option<Reference>)>, Error> {
-        let mut found = Vec::new();
-        for image in self.store().images()? {
-            let of_repository = |reference: &&Reference| {
-                reference.repository == bare.repository && reference.digest.is_none()
-            };
-            for reference in image.references.iter().filter(of_repository) {
-                found.push((image.clone(), Some(reference.clone())));
-            }
-        }
-        Ok(found)
+    fn tags_of(
+        &self,
+        bare: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<(Image, Option<Reference>)>, Error> {
+        let found = self.tagged_in(&bare.repository, platform)?;
+        let each = |(image, tags): (Image, Vec<Reference>)| {
+            tags.into_iter().map(move |tag| (image.clone(), Some(tag)))
+        };
+        Ok(found.into_iter().flat_map(each).collect())
     }
 }

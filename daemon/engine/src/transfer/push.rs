@@ -105,17 +105,12 @@ impl Engine {
                     tags: vec![tag.clone()],
                 }]);
             }
-            let mut orders: Vec<Order> = Vec::new();
-            for image in engine.store().images()? {
-                let own = image
-                    .references
-                    .iter()
-                    .filter(|name| name.repository == request.repository);
-                let tags: Vec<Tag> = own.filter_map(|name| name.tag.clone()).collect();
-                if !tags.is_empty() {
-                    orders.push(Order { image, tags });
-                }
-            }
+            let found = engine.tagged_in(&request.repository, request.platform.as_ref())?;
+            let order = |(image, names): (Image, Vec<Reference>)| Order {
+                image,
+                tags: names.into_iter().filter_map(|name| name.tag).collect(),
+            };
+            let orders: Vec<Order> = found.into_iter().map(order).collect();
             match orders.is_empty() {
                 true => Err(Error::NothingToPush {
                     reference: request.repository.familiar(),
