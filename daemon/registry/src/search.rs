@@ -1,6 +1,5 @@
 //! Searching a registry for repositories (Docker Registry API v1, "Search"): Docker Hub does it, and few others.
 
-use mica_oci::Repository;
 use mica_oci::reference::DEFAULT_REGISTRY;
 use reqwest::Method;
 use serde::Deserialize;
@@ -141,11 +140,6 @@ fn form(pairs: &[(&str, &str)]) -> String {
     url.query().unwrap_or_default().to_owned()
 }
 
-/// The name under which settings are looked up for a registry that is only searched.
-pub(crate) fn anything_at(registry: &str) -> Option<Repository> {
-    format!("{registry}/search").parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +173,6 @@ mod tests {
         #[test]
         fn any_term_is_taken(text in "\\PC{0,60}") {
             let term = Term::of(&text);
-            let _ = anything_at(&term.registry);
             let _ = form(&[("q", &term.text)]);
         }
     }

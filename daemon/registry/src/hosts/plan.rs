@@ -15,7 +15,6 @@ use crate::hosts::folders::{Folders, HOSTS_FILE};
 use crate::hosts::names::{Fitting, Rules};
 use crate::hosts::settings::{Insecure, Mirror, read_mirrors};
 use crate::hosts::trust::Trust;
-use crate::search::anything_at;
 
 /// Where the API of a registry is that says nothing else.
 const ROOT: &str = "/v2";
@@ -108,7 +107,9 @@ impl Plan {
         let malformed = || HostError::Registry {
             registry: registry.to_owned(),
         };
-        let repository = anything_at(registry).ok_or_else(malformed)?;
+        // settings are looked up by repositories: any of the registry's will do
+        let repository: Option<Repository> = format!("{registry}/search").parse().ok();
+        let repository = repository.ok_or_else(malformed)?;
         let origin = match registry {
             DEFAULT_REGISTRY => Authority::parse(HUB_INDEX),
             registry => Authority::parse(registry),
