@@ -257,6 +257,16 @@ pub(super) const WRONG: &[(&str, &[Wrong])] = &[
         "POST /exec/{id}/{rest}",
         &[("/exec/x/start", 501, "does not run containers")],
     ),
+    (
+        "GET /events",
+        &[
+            ("/events?since=soon", 400, "since: \"soon\""),
+            ("/events?until=1x", 400, "until: \"1x\""),
+            ("/events?since=1h&until=2h", 400, "cannot be after"),
+            ("/events?filters=x&until=1", 400, "invalid filter"),
+            ("/events?filters=%7B%22type%22:1%7D&until=1", 400, "invalid filter"),
+        ],
+    ),
     ("GET /services", &[("/services", 503, "not a swarm manager")]),
 ];
 
