@@ -14,7 +14,7 @@ pub(crate) fn description() -> Reply {
 mod tests {
     use std::collections::BTreeSet;
 
-    use mica_api::{API_VERSION, DESCRIPTION};
+    use mica_api::{API_VERSION, BuildInput, DESCRIPTION};
     use serde_json::Value;
 
     use crate::router::{Route, route};
@@ -150,6 +150,7 @@ mod tests {
     fn every_path_names_its_parameters_and_every_reference_leads_somewhere() {
         let description = description();
         assert_eq!(description["info"]["version"], API_VERSION);
+        let mut references = BTreeSet::new();
         let mut values = vec![&description];
         while let Some(value) = values.pop() {
             match value {
@@ -159,6 +160,16 @@ mod tests {
             }
             if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
                 assert!(description.pointer(&reference[1..]).is_some(), "{reference}");
+                references.insert(reference);
+            }
+        }
+        for (kind, components) in description["components"].as_object().unwrap() {
+            for name in components.as_object().unwrap().keys() {
+                let reference = format!("#/components/{kind}/{name}");
+                assert!(
+                    references.contains(reference.as_str()),
+                    "nothing speaks of {reference}"
+                );
             }
         }
         for (path, item) in items(&description) {
@@ -187,5 +198,15 @@ mod tests {
                 assert_eq!(names.collect::<BTreeSet<_>>(), wanted, "{method} {path}");
             }
         }
+    }
+    #[test]
+    fn what_a_client_hands_over_is_described_as_it_is_read() {
+        let description = description();
+        let described = description["components"]["schemas"]["BuildInput"]["properties"]
+            .as_object()
+            .unwrap();
+        let read = serde_json::to_value(BuildInput::default()).unwrap();
+        let read: BTreeSet<&String> = read.as_object().unwrap().keys().collect();
+        assert_eq!(described.keys().collect::<BTreeSet<_>>(), read);
     }
 }

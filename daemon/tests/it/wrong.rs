@@ -1,61 +1,13 @@
 //! Wrong requests to every route: the right status, a message that names what is wrong, and a connection that goes on.
 
+mod described;
 mod requests;
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use mica_api::DESCRIPTION;
-use serde_json::Value;
 
 use crate::archive::{small_image, tar};
 use crate::http::Connection;
 use crate::micad::Micad;
+use crate::wrong::described::{Route, routes};
 use crate::wrong::requests::{FILTERED, FILTERS, HEX, NAME_FORMAT, NAMED, NAMES, WRONG};
-
-/// Every described route, with a path that leads to it.
-fn routes() -> BTreeMap<String, String> {
-    let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
-    let mut routes = BTreeMap::new();
-    for (path, item) in description["paths"].as_object().unwrap() {
-        let item = item["$ref"]
-            .as_str()
-            .map_or(item, |to| description.pointer(&to[1..]).unwrap());
-        let leads: String = path
-            .split(['{', '}'])
-            .enumerate()
-            .map(|(at, part)| if at % 2 == 0 { part } else { "some" })
-            .collect();
-        for method in item
-            .as_object()
-            .unwrap()
-            .keys()
-            .filter(|key| *key != "parameters")
-        {
-            routes.insert(format!("{} {path}", method.to_uppercase()), leads.clone());
-        }
-    }
-    routes
-}
-
-/// The described routes that take something in their query.
-fn with_query() -> Vec<String> {
-    let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
-    let mut out = Vec::new();
-    for (path, item) in description["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            let parameters = operation["parameters"].as_array().into_iter().flatten();
-            let mut places = parameters.map(|parameter| {
-                let reference = parameter["$ref"].as_str();
-                let parameter = reference.map_or(parameter, |to| description.pointer(&to[1..]).unwrap());
-                parameter["in"] == "query"
-            });
-            if places.any(|is_query| is_query) {
-                out.push(format!("{} {path}", method.to_uppercase()));
-            }
-        }
-    }
-    out
-}
 
 /// What is wrong with a route, whatever it does.
 fn always_wrong(method: &str, path: &str) -> Vec<(String, String, u16, String)> {
@@ -149,78 +101,105 @@ fn refused(connection: &mut Connection, asked: &str, headers: &str, body: &[u8],
     }
 }
 
+/// What is wrong with a route: what is asked, the status and a part of the message.
+fn all_wrong(route: &Route) -> Vec<(String, String, u16, String)> {
+    let method = route.method.as_str();
+    let mut out = always_wrong(method, &route.path());
+    let mut add = |target: String, status, part: &str| {
+        out.push((method.to_owned(), target, status, part.to_owned()));
+    };
+    let own = WRONG.iter().filter(|(name, _)| *name == route.name());
+    for (target, status, part) in own.flat_map(|(_, all)| *all) {
+        add((*target).to_owned(), *status, part);
+    }
+    for parameter in route.query.iter().filter(|parameter| parameter.is_typed) {
+        // of filters the word is in the singular
+        let part = parameter.name.trim_end_matches('s');
+        add(route.target(&parameter.name, "%7Bx"), 400, part);
+    }
+    if FILTERED.contains(&route.name().as_str()) {
+        for (filters, part) in FILTERS {
+            add(route.target("filters", filters), 400, part);
+        }
+    }
+    if NAMED.contains(&route.name().as_str()) {
+        let named = |name: &str| format!("{}?repo=b", route.template.replace("{name}", name));
+        for (name, status, part) in NAMES {
+            add(named(name), status, part);
+        }
+        for name in [format!("sha256:{HEX}"), HEX.to_owned(), format!("a@sha256:{HEX}")] {
+            add(named(&name), 404, &format!("No such image: {name}"));
+        }
+        add(named(&"a".repeat(300)), 400, "255 characters");
+        add(named(&format!("a:{}", "t".repeat(129))), 400, NAME_FORMAT);
+    }
+    out
+}
+
 #[test]
 fn wrong_requests_are_told_what_is_wrong_on_a_connection_that_goes_on() {
     let micad = Micad::start();
     micad.load(&small_image(&["a:1"]));
     let context = tar(&[("Dockerfile", b"FROM scratch\nCOPY Dockerfile /\n")]);
     let mut found = Vec::new();
+    for route in routes() {
+        let mut connection = micad.connect();
+        let body: &[u8] = match (route.method.as_str(), route.template.as_str()) {
+            ("POST", "/auth") => b"",
+            ("POST", _) => &context,
+            _ => b"",
+        };
+        for (method, target, status, part) in all_wrong(&route) {
+            let asked = format!("{method} {target}");
+            found.extend(differs(&mut connection, &asked, "", body, status, &part));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The table above knows the routes there are, and of each that takes something in its query what is wrong with that.
+#[test]
+fn no_route_is_forgotten() {
     let routes = routes();
-    let table: BTreeSet<&str> = WRONG.iter().map(|(route, _)| *route).collect();
-    let unknown: Vec<_> = table
-        .iter()
-        .filter(|route| !routes.contains_key(**route))
+    let names: Vec<String> = routes.iter().map(Route::name).collect();
+    let unknown = WRONG.iter().map(|(name, _)| *name).chain(FILTERED).chain(NAMED);
+    let unknown: Vec<_> = unknown
+        .filter(|name| !names.iter().any(|own| own == name))
         .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
-    let forgotten = with_query()
-        .into_iter()
-        .filter(|route| !table.contains(route.as_str()));
-    let forgotten: Vec<_> = forgotten.collect();
+    let asked = routes
+        .iter()
+        .filter(|route| !route.query.is_empty())
+        .map(Route::name);
+    let forgotten: Vec<_> = asked
+        .filter(|name| !WRONG.iter().any(|(own, _)| own == name))
+        .collect();
     assert!(
         forgotten.is_empty(),
         "what is wrong with these queries? {forgotten:?}"
     );
-    for (route, path) in &routes {
-        let (method, template) = route.split_once(' ').unwrap();
-        let mut connection = micad.connect();
-        let body: &[u8] = if method == "POST" && template != "/auth" {
-            &context
-        } else {
-            b""
-        };
-        let mut try_one = |method: &str, target: &str, status, part: &str| {
-            let asked = format!("{method} {target}");
-            found.extend(differs(&mut connection, &asked, "", body, status, part));
-        };
-        for (method, target, status, part) in always_wrong(method, path) {
-            try_one(&method, &target, status, &part);
-        }
-        for (target, status, part) in WRONG
-            .iter()
-            .filter(|(own, _)| own == route)
-            .flat_map(|(_, all)| *all)
-        {
-            try_one(method, target, *status, part);
-        }
-        for (filters, part) in FILTERS.iter().filter(|_| FILTERED.contains(&route.as_str())) {
-            try_one(method, &format!("{path}?filters={filters}"), 400, part);
-        }
-        let names = NAMES
-            .iter()
-            .map(|(name, status, part)| (name.to_string(), *status, part.to_string()));
-        let more = [
-            (String::new(), 400, "image name cannot be blank".to_owned()),
-            ("%20".to_owned(), 400, String::new()),
-            (
-                format!("sha256:{HEX}"),
-                404,
-                format!("No such image: sha256:{HEX}"),
-            ),
-            (HEX.to_owned(), 404, format!("No such image: {HEX}")),
-            (
-                format!("a@sha256:{HEX}"),
-                404,
-                format!("No such image: a@sha256:{HEX}"),
-            ),
-            ("a".repeat(300), 400, "255 characters".to_owned()),
-            (format!("a:{}", "t".repeat(129)), 400, NAME_FORMAT.to_owned()),
-        ];
-        for (name, status, part) in names.chain(more).filter(|_| NAMED.contains(&route.as_str())) {
-            let target = format!("{}?repo=b", template.replace("{name}", &name));
-            try_one(method, &target, status, &part);
+}
+
+/// Filters that are described are known.
+#[test]
+fn described_filters_are_no_unknown_ones() {
+    let micad = Micad::start();
+    let mut connection = micad.connect();
+    let mut count = 0;
+    for route in routes() {
+        for key in route.query.iter().flat_map(|parameter| &parameter.keys) {
+            let filters = format!("%7B%22{key}%22:%5B%5D%7D");
+            let answer = connection.ask(&route.method, &route.target("filters", &filters), b"");
+            let text = answer.text();
+            assert!(
+                !text.contains("invalid filter"),
+                "{}: {key}: {text}",
+                route.name()
+            );
+            count += 1;
         }
     }
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert!(count > 10);
 }
 
 #[test]

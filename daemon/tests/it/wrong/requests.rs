@@ -19,7 +19,9 @@ pub(super) const FILTERS: [(&str, &str); 6] = [
 
 /// Names that are wrong for an image to be found by, after `/images/` or the like, and what is said of each.
 #[rustfmt::skip]
-pub(super) const NAMES: [(&str, u16, &str); 8] = [
+pub(super) const NAMES: [(&str, u16, &str); 10] = [
+    ("", 400, "image name cannot be blank"),
+    ("%20", 400, ""),
     ("nope", 404, "No such image: nope:latest"),
     ("nope:1", 404, "No such image: nope:1"),
     ("Upper", 400, "repository name (Upper) must be lowercase"),
