@@ -1,4 +1,4 @@
-"""A registry on loopback that has one image under every name and nothing else, and refuses to be a proxy."""
+"""A registry on loopback that has one image under every name, finds one name whatever is searched for, and refuses to be a proxy."""
 import hashlib, json, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,6 +17,7 @@ KIND = 'application/vnd.oci.image.manifest.v1+json'
 MANIFEST = json.dumps({'schemaVersion': 2, 'mediaType': KIND, 'config': descriptor('config.v1+json', CONFIG),
                        'layers': [descriptor('layer.v1.tar', LAYER)]}).encode()
 THINGS = {'sha256:' + hashlib.sha256(data).hexdigest(): data for data in (LAYER, CONFIG, MANIFEST)}
+HITS = json.dumps({'results': [{'name': 'a', 'description': 'b', 'star_count': 1, 'is_official': True, 'is_automated': False}]}).encode()
 # What a manifest is asked for by to be there.
 TAGS = ('1', 'latest')
 
@@ -34,6 +35,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, THINGS[which], KIND if THINGS[which] is MANIFEST else 'application/octet-stream')
         elif self.path.endswith('/tags/list'):
             self.answer(200, json.dumps({'tags': list(TAGS)}).encode())
+        elif self.path.startswith('/v1/search?'):
+            self.answer(200, HITS)
         else:
             self.refuse()
 

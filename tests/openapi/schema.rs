@@ -72,10 +72,10 @@ impl Schemas {
                 "enum" if !wanted.as_array().is_some_and(|all| all.contains(value)) => {
                     return wrong(&format!("one of {wanted}"));
                 }
-                "pattern" if !value.as_str().is_some_and(|text| matches(wanted, text)) => {
+                "pattern" if value.as_str().is_some_and(|text| !matches(wanted, text)) => {
                     return wrong(&wanted.to_string());
                 }
-                "format" if !value.as_str().is_some_and(|text| has_format(wanted, text)) => {
+                "format" if value.as_str().is_some_and(|text| !has_format(wanted, text)) => {
                     return wrong(&wanted.to_string());
                 }
                 "minLength" if value == "" => return wrong("some text"),

@@ -60,6 +60,8 @@ def fair(case):
     if path == '/events':
         query = case.query if isinstance(case.query, dict) else {}
         case.query = {**query, 'until': ENDS[draw % len(ENDS)]}
+    if path == '/images/search' and isinstance(case.query, dict) and case.query.get('term'):
+        case.query = {**case.query, 'term': f"{REGISTRY}/{case.query['term']}"}
     if draw & 1 and isinstance(case.path_parameters, dict) and 'name' in case.path_parameters:
         name = f'{REGISTRY}/{goods.NAME}' if draw & 4 else goods.NAME
         case.path_parameters = {**case.path_parameters, 'name': name}
