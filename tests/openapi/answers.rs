@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use mica_tests::registry::{Action, Door, Options, User};
+use mica_tests::servers::{SearchReply, SearchServer};
 use mica_tests::{Context, FakeRegistry};
 use serde_json::Value;
 
@@ -111,7 +112,9 @@ fn builds(world: &mut World) -> String {
     let input = "/mica/build?dockerfile=other&input=%7B%22context%22:%22body%22,%22explain%22:true%7D";
     world.send("POST /mica/build", input, "", &child);
     world.ask("POST /build/cancel", "/build/cancel?id=x");
-    world.ask("GET /mica/cache", "/mica/cache");
+    for version in VERSIONS {
+        world.ask("GET /mica/cache", &format!("{version}/mica/cache"));
+    }
     text.split_once("mica logs ").unwrap().1[..12].to_owned()
 }
 
@@ -212,11 +215,27 @@ fn registries(world: &mut World) {
     }
 }
 
+/// A registry that can be searched.
+fn search(world: &mut World) {
+    let hit = r#"{"name":"a","description":"b","star_count":1,"is_official":true,"is_automated":false}"#;
+    let hits = format!(r#"{{"results":[{hit}]}}"#).into_bytes();
+    let server = SearchServer::start([SearchReply::Bytes(200, hits)]);
+    let target = format!("/images/search?term={}/a", server.host());
+    let found = world.ask("GET /images/search", &target);
+    assert!(found.text().contains("star_count"), "{}", found.text());
+}
+
 /// What tells of all that was done, and what takes it away.
 fn rest(world: &mut World, failed: &str) {
     world.ask("GET /mica/logs", "/mica/logs");
     world.ask("GET /mica/logs/{build}", &format!("/mica/logs/{failed}"));
-    world.ask("GET /mica/cache", "/mica/cache");
+    for version in VERSIONS {
+        world.ask("GET /system/df", &format!("{version}/system/df"));
+        let verbose = format!("{version}/system/df?type=image&type=build-cache&verbose=1");
+        world.ask("GET /system/df", &verbose);
+        let refused = world.ask("GET /images/{name}/json", &format!("{version}/images/nope/json"));
+        assert_eq!(refused.status, 404);
+    }
     world.ask("GET /events", "/events?since=0&until=1");
     world.ask(
         "GET /events",
@@ -245,6 +264,7 @@ fn answers_are_what_the_description_says() {
     let failed = builds(&mut world);
     let archive = images(&mut world);
     registries(&mut world);
+    search(&mut world);
     rest(&mut world, &failed);
     world.send("POST /images/load", "/images/load?quiet=0", "", &archive);
 

@@ -68,7 +68,7 @@ pub(super) const WRONG: &[(&str, &[Wrong])] = &[
             ("/images/a:1/json?platform=%7B%22os%22:%22linux%22,%22architecture%22:%22s390x%22%7D", 404, "does not match the specified platform"),
         ],
     ),
-    ("GET /images/{name}/history", &[]),
+    ("GET /images/{name}/history", &[("/images/a:1/history?platform=x", 400, "failed to parse platform")]),
     (
         "POST /images/{name}/tag",
         &[
@@ -83,7 +83,7 @@ pub(super) const WRONG: &[(&str, &[Wrong])] = &[
     ),
     (
         "DELETE /images/{name}",
-        &[("/images/a:1?platforms=x", 501, "one platform")],
+        &[("/images/a:1?platforms=x", 400, "failed to parse platform")],
     ),
     (
         "POST /images/{name}/push",
@@ -180,12 +180,12 @@ pub(super) const WRONG: &[(&str, &[Wrong])] = &[
     (
         "POST /build/prune",
         &[
-            ("/build/prune?keep-storage=x", 400, "keep-storage: \"x\""),
-            ("/build/prune?reserved-space=1GB", 400, "reserved-space: \"1GB\""),
-            ("/build/prune?max-used-space=1.5", 400, "max-used-space: \"1.5\""),
+            ("/build/prune?keep-storage=x", 400, "keep-storage is in bytes and expects an integer, got x"),
+            ("/build/prune?reserved-space=1GB", 400, "reserved-space is in bytes and expects an integer, got 1GB"),
+            ("/build/prune?max-used-space=1.5", 400, "max-used-space is in bytes and expects an integer, got 1.5"),
             ("/build/prune?min-free-space=%20x", 400, "min-free-space"),
-            ("/build/prune?filters=%7B%22unused-for%22:%5B%22soon%22%5D%7D", 400, "unused-for=[soon]"),
-            ("/build/prune?filters=%7B%22until%22:%5B%221h%22,%222h%22%5D%7D", 400, "more than one until filter"),
+            ("/build/prune?filters=%7B%22unused-for%22:%5B%22soon%22%5D%7D", 400, "\"unused-for\" filter expects a duration"),
+            ("/build/prune?filters=%7B%22until%22:%5B%221h%22,%222h%22%5D%7D", 400, "only one value"),
             ("/build/prune?filters=%7B%22inuse%22:%5B%22x%22%5D%7D", 400, "inuse=[x]"),
         ],
     ),
@@ -267,6 +267,27 @@ pub(super) const WRONG: &[(&str, &[Wrong])] = &[
             ("/events?since=1h&until=2h", 400, "cannot be after"),
             ("/events?filters=x&until=1", 400, "invalid filter"),
             ("/events?filters=%7B%22type%22:1%7D&until=1", 400, "invalid filter"),
+        ],
+    ),
+    (
+        "GET /system/df",
+        &[
+            ("/system/df?type=x", 400, "unknown object type: x"),
+            ("/system/df?type=image&type=", 400, "unknown object type: "),
+        ],
+    ),
+    (
+        "GET /images/search",
+        &[
+            ("/images/search", 400, "search term is required"),
+            ("/images/search?term=", 400, "search term is required"),
+            ("/images/search?term=a&limit=x", 400, "\"x\" is not a number"),
+            ("/images/search?term=a&limit=101", 400, "limit 101 is outside the range"),
+            ("/images/search?term=a&limit=-1", 400, "limit -1 is outside the range"),
+            ("/images/search?term=a&filters=x", 400, "invalid filter"),
+            ("/images/search?term=a&filters=%7B%22nope%22:%5B%22x%22%5D%7D", 400, "invalid filter 'nope'"),
+            ("/images/search?term=a&filters=%7B%22stars%22:%5B%22x%22%5D%7D", 400, "stars=x"),
+            ("/images/search?term=a&filters=%7B%22is-official%22:%5B%22x%22%5D%7D", 400, "is-official=[x]"),
         ],
     ),
     ("GET /services", &[("/services", 503, "not a swarm manager")]),
