@@ -74,10 +74,15 @@ fn system(world: &mut World) {
 /// Builds that succeed and fail; the name of one that failed.
 fn builds(world: &mut World) -> String {
     let context = Context::with_shell(EVERYTHING);
-    // nothing that is sent in no time
-    let noise: Vec<u8> = (0..LARGE)
-        .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
+    // nothing that can be made small, or is sent in no time (xorshift, Marsaglia 2003)
+    let mut state = 1_u64;
+    let noise = (0..LARGE / 8).flat_map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    let noise: Vec<u8> = noise.collect();
     fs_err::write(context.path().join("large"), noise).unwrap();
     let tar_of = |dockerfile: &str| {
         context.write("other", dockerfile);
