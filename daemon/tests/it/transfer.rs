@@ -199,14 +199,12 @@ fn a_slow_reader_holds_the_daemon_up_and_not_its_memory() {
 
 #[test]
 fn a_client_that_stops_reading_ends_the_saving() {
-    let mut micad = Micad::start_with(&["--idle-timeout", "1"]);
     let data = vec![1; 64 << 20];
-    micad.load(&image(
-        &["big:1"],
-        "2026-01-01T00:00:00Z",
-        &json!({}),
-        &[&[("big", &data)]],
-    ));
+    let files: &[(&str, &[u8])] = &[("big", &data)];
+    let big = image(&["big:1"], "2026-01-01T00:00:00Z", &json!({}), &[files]);
+    // it waits for nobody longer than this, not even for the image to be made
+    let mut micad = Micad::start_with(&["--idle-timeout", "1"]);
+    micad.load(&big);
     let mut connection = micad.connect();
     connection.send_head("GET", "/images/big:1/get", "");
     assert_eq!(connection.answer_head().status, 200);
