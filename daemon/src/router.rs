@@ -25,6 +25,8 @@ pub(crate) enum Route {
     Distribution(String),
     /// Ours: the manifest as the registry has it.
     RemoteManifest(String),
+    /// Ours: what is served, as OpenAPI describes it.
+    Description,
     /// Ours: what the build cache holds.
     Cache,
     DiskUsage,
@@ -93,6 +95,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("GET", ["mica", "logs"]) => Route::Logs,
         ("GET", ["mica", "logs", build]) => Route::Log(build.to_string()),
         ("GET", ["mica", "cache"]) => Route::Cache,
+        ("GET", ["mica", "openapi.json"]) => Route::Description,
         ("GET", ["system", "df"]) => Route::DiskUsage,
         ("GET", ["events"]) => Route::Events,
 
@@ -189,6 +192,7 @@ mod tests {
                 Route::RemoteManifest("a/b:c".into()),
             ),
             ("GET", "/mica/cache", Route::Cache),
+            ("GET", "/mica/openapi.json", Route::Description),
             ("GET", "/system/df", Route::DiskUsage),
             ("POST", "/auth", Route::Auth),
             ("POST", "/build", Route::Build),

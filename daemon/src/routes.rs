@@ -6,6 +6,7 @@ mod build_input;
 mod build_query;
 mod containers;
 mod debug;
+mod description;
 mod events;
 pub(crate) mod images;
 mod import;
@@ -108,6 +109,7 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::BuildPrune => build::prune(call).await,
         Route::Cache => usage::cache(call).await,
         Route::DiskUsage => usage::usage(call).await,
+        Route::Description => Ok(description::description()),
         Route::BuildCancel => build::cancel(&call),
         Route::Debug(build) => debug::enter(call, build).await,
         Route::Logs => logs::list(call).await,

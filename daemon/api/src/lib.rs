@@ -35,6 +35,9 @@ pub use system::{
 };
 pub use usage::{DiskUsage, UsageSum};
 
+/// All that is served, as OpenAPI 3.1 describes it: JSON, the content of `openapi.json` beside this crate's manifest.
+pub const DESCRIPTION: &str = include_str!("../openapi.json");
+
 /// The highest version of the API that is spoken.
 pub const API_VERSION: &str = "1.51";
 

@@ -117,9 +117,10 @@ pub fn registry_of_server(server: &str) -> String {
         .map_or(server.trim(), |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or_default();
     match host {
-        "" | "docker.io" | "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => {
+        "docker.io" | "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => {
             "docker.io".to_owned()
         }
+        "" if server.trim().is_empty() => "docker.io".to_owned(),
         host => host.to_owned(),
     }
 }

@@ -77,7 +77,7 @@ pub(crate) async fn load(call: Call) -> Result<Reply, Failure> {
     let cancel = Cancel::new();
     let (sender, receiver) = mpsc::channel(WAITING);
     let (progress, busy) = (sender.clone(), call.busy.clone());
-    let input = cancel.guard(call.upload.into_reader());
+    let input = cancel.guard(call.upload.wanted(&call.headers).await.into_reader());
     let work = blocking(move || {
         let mut moved = Vec::new();
         let loaded = engine.load(Box::new(input), &mut |event| match event {

@@ -37,7 +37,7 @@ pub(crate) async fn import(call: Call) -> Result<Reply, Failure> {
     let guard = CancelOnDrop::new(cancel.clone());
     let mut lines = Vec::new();
     let input = match source.as_str() {
-        BODY => call.upload.into_reader(),
+        BODY => call.upload.wanted(&call.headers).await.into_reader(),
         address => {
             lines.push(Message::status(format!("Downloading from {address}")));
             engine.open_address(address).await?

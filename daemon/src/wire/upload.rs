@@ -3,8 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::HeaderMap;
+use hyper::body::{Body, Frame, Incoming};
+use hyper::header::EXPECT;
 use mica_engine::{BodyReader, body};
 
 use crate::activity::Busy;
@@ -20,6 +23,8 @@ const DRAIN_LIMIT: u64 = 64 << 30;
 /// still sending would otherwise see a broken connection instead of the answer.
 pub(crate) struct Upload {
     body: Option<Incoming>,
+    /// What was read ahead.
+    first: Option<hyper::Result<Frame<Bytes>>>,
     busy: Busy,
 }
 
@@ -28,17 +33,32 @@ impl Upload {
     pub(crate) fn new(body: Incoming, busy: Busy) -> Self {
         Self {
             body: Some(body).filter(|body| !body.is_end_stream()),
+            first: None,
             busy,
+        }
+    }
+
+    /// Lets a client that waits for it send the body (`Expect: 100-continue`, RFC 9110, section 10.1.1). For answers that begin
+    /// before the body is read: their head alone tells such a client not to send it.
+    pub(crate) async fn wanted(mut self, headers: &HeaderMap) -> Self {
+        if headers.contains_key(EXPECT) {
+            self.first = self.frame().await;
+        }
+        self
+    }
+
+    async fn frame(&mut self) -> Option<hyper::Result<Frame<Bytes>>> {
+        match (self.first.take(), self.body.as_mut()) {
+            (Some(first), _) => Some(first),
+            (None, Some(body)) => body.frame().await,
+            (None, None) => None,
         }
     }
 
     /// The whole body, which must not be longer than `limit` bytes.
     pub(crate) async fn read(mut self, limit: usize) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
-        while let Some(frame) = match self.body.as_mut() {
-            Some(body) => body.frame().await,
-            None => None,
-        } {
+        while let Some(frame) = self.frame().await {
             let frame = frame.map_err(|error| Failure::invalid(format!("cannot read the body: {error}")))?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > limit {
@@ -54,10 +74,7 @@ impl Upload {
         let (sender, reader) = body();
         tokio::spawn(async move {
             loop {
-                let Some(incoming) = self.body.as_mut() else {
-                    return sender.finish().await;
-                };
-                match incoming.frame().await {
+                match self.frame().await {
                     Some(Ok(frame)) => {
                         let Ok(bytes) = frame.into_data() else { continue };
                         // when nobody reads any more, dropping `self` takes care of the rest

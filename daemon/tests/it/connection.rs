@@ -60,6 +60,25 @@ fn requests_may_come_one_after_the_other_and_in_pieces() {
 }
 
 #[test]
+fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
+    let micad = Micad::start();
+    let archive = small_image(&["a:1"]).archive;
+    let mut connection = micad.connect();
+    let length = archive.len();
+    let expecting = format!("Expect: 100-continue\r\nContent-Length: {length}\r\n");
+    for target in ["/images/load", "/images/create?fromSrc=-", "/build", "/auth"] {
+        connection.send_head("POST", target, &expecting);
+        assert_eq!(connection.answer_head().status, 100, "{target}");
+        connection.send(&archive);
+        assert_ne!(connection.answer(false).status, 100, "{target}");
+    }
+    assert_eq!(connection.ask("GET", "/images/a:1/json", b"").status, 200);
+    // whose body is of no use is not asked for it
+    connection.send_head("POST", "/images/load?platform=x", &expecting);
+    assert_eq!(connection.answer(false).status, 400);
+}
+
+#[test]
 fn a_client_that_has_said_all_still_gets_its_answer() {
     let micad = Micad::start();
     let mut stream = UnixStream::connect(micad.socket()).unwrap();

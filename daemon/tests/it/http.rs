@@ -45,6 +45,15 @@ impl Answer {
             .collect()
     }
 
+    /// The message of an error in docker's shape, if it is one.
+    pub(crate) fn message(&self) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.body).ok()?;
+        let keys = body.as_object()?.len();
+        let is_json = self.header("content-type") == Some("application/json") && self.body.ends_with(b"}\n");
+        let message = body["message"].as_str().filter(|message| !message.is_empty())?;
+        (is_json && keys == 1).then(|| message.to_owned())
+    }
+
     /// All `stream` texts of a stream together.
     pub(crate) fn stream(&self) -> String {
         self.lines()

@@ -13,6 +13,8 @@ mod http;
 mod images;
 mod life;
 mod micad;
+mod raw;
 mod system;
 mod transfer;
 mod usage;
+mod wrong;

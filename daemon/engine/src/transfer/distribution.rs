@@ -96,11 +96,8 @@ impl Engine {
 
     /// Shows a credential to a registry; gives a token to be kept in place of the password, if the registry has one.
     pub async fn login(&self, server: &str, credential: &Credential) -> Result<Option<String>, Error> {
-        let registry = mica_registry::registry_of_server(server);
         // any repository will do: only the registry is asked
-        let name: Reference = format!("{registry}/x").parse().map_err(|_| Error::Server {
-            server: server.to_owned(),
-        })?;
+        let name = some_name_at(server)?;
         let remote = self
             .registries()
             .remote(&name.repository, Intent::Push, credential, &Listener::deaf());
@@ -112,5 +109,45 @@ impl Engine {
             _ => Error::Registry(Box::new(error)),
         })?;
         Ok(login.identity_token)
+    }
+}
+
+/// A name at the registry that a server's address means. An address that names none must not end up at Docker Hub: a password
+/// goes where it says.
+fn some_name_at(server: &str) -> Result<Reference, Error> {
+    let registry = mica_registry::registry_of_server(server);
+    let name: Option<Reference> = format!("{registry}/x").parse().ok();
+    name.filter(|name| name.repository.registry().eq_ignore_ascii_case(&registry))
+        .ok_or_else(|| Error::Server {
+            server: server.to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_goes_to_the_registry_that_was_named_or_nowhere() {
+        for (server, registry) in [
+            ("", "docker.io"),
+            ("https://index.docker.io/v1/", "docker.io"),
+            ("ghcr.io", "ghcr.io"),
+            ("https://GHCR.io/v2/", "ghcr.io"),
+            ("localhost:5000", "localhost:5000"),
+        ] {
+            let name = some_name_at(server).unwrap();
+            assert_eq!(
+                name.repository.registry().to_ascii_lowercase(),
+                registry,
+                "{server}"
+            );
+        }
+        for server in ["foo", "https://foo/v2/", "https://", "/", "a b", "u@ghcr.io"] {
+            assert!(
+                matches!(some_name_at(server), Err(Error::Server { .. })),
+                "{server}"
+            );
+        }
     }
 }

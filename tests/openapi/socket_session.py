@@ -1,0 +1,56 @@
+"""A session of requests that speaks over one Unix socket and counts how often it had to connect."""
+import socket
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+
+BASE = 'http://micad'
+
+
+class Connection(HTTPConnection):
+    def __init__(self, path, **options):
+        super().__init__('micad', **options)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Pool(HTTPConnectionPool):
+    def __init__(self, path):
+        super().__init__('micad', maxsize=1, block=True)
+        self.path = path
+
+    def _new_conn(self):
+        self.num_connections += 1
+        return Connection(self.path, timeout=self.timeout.connect_timeout)
+
+
+class Adapter(HTTPAdapter):
+    def __init__(self, path):
+        super().__init__(max_retries=0)
+        self.pool = Pool(path)
+
+    def get_connection_with_tls_context(self, *_, **__):
+        return self.pool
+
+    def request_url(self, request, proxies):
+        return request.path_url
+
+
+class Session(requests.Session):
+    """All requests over one connection, as long as the daemon lets it live."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.trust_env = False
+        self.adapter = Adapter(path)
+        self.mount('http://', self.adapter)
+
+    @property
+    def connections(self):
+        return self.adapter.pool.num_connections
