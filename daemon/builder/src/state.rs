@@ -52,12 +52,17 @@ impl State {
 
     /// `FROM` an image.
     pub(crate) fn of(base: BaseImage) -> Self {
+        Self::with_path(Self::unchanged(base))
+    }
+
+    /// An image as it is: what is not built is not given a PATH.
+    pub(crate) fn unchanged(base: BaseImage) -> Self {
         let mut image = base.config;
         Origins::forget(&mut image);
         image.rootfs.diff_ids.clone_from(&base.layers);
         pad_history(&mut image, base.layers.len());
         let env = Environment::of(image.config.env.as_deref().unwrap_or_default());
-        Self::with_path(Self {
+        Self {
             inherited: image.history.len(),
             image,
             layers: base.layers,
@@ -65,7 +70,7 @@ impl State {
             args: Vec::new(),
             has_cmd: false,
             origins: Origins::default(),
-        })
+        }
     }
 
     /// `FROM` an earlier stage: all of it, its ARGs included, but not that it had a CMD.
