@@ -1,0 +1,113 @@
+//! The stock docker command line with its classic builder: the one on the path, and Debian's.
+
+mod builds;
+mod images;
+mod registries;
+mod system;
+
+use std::path::Path;
+use std::process::Command;
+
+use mica_tests::{Ran, run, run_fed};
+
+use crate::cell::Cells;
+use crate::world::World;
+
+/// Where Debian's docker is; the one on the path may be another.
+const DEBIAN: &str = "/usr/bin/docker";
+
+/// A docker and the world it works in.
+pub(crate) struct Docker<'a> {
+    program: &'static str,
+    world: &'a World<'a>,
+}
+
+/// The docker on the path.
+pub(crate) fn on_path(world: &World) -> Result<Cells, String> {
+    all("docker", world)
+}
+
+/// Debian's docker, an older one.
+pub(crate) fn of_debian(world: &World) -> Result<Cells, String> {
+    match Path::new(DEBIAN).exists() {
+        true => all(DEBIAN, world),
+        false => Err("Debian's docker is not installed".to_owned()),
+    }
+}
+
+fn all(program: &'static str, world: &World) -> Result<Cells, String> {
+    let docker = Docker { program, world };
+    let version = Command::new(program).arg("--version").output();
+    let version = version.map_err(|error| format!("{program}: {error}"))?;
+    #[allow(clippy::print_stdout, reason = "the version is the machine's")]
+    {
+        print!("{program} is {}", String::from_utf8_lossy(&version.stdout));
+    }
+    let mut cells = Cells::default();
+    docker.system(&mut cells);
+    docker.builds(&mut cells);
+    docker.registries(&mut cells);
+    docker.images(&mut cells);
+    docker.housekeeping(&mut cells);
+    Ok(cells)
+}
+
+impl Docker<'_> {
+    fn command(&self, args: &[&str]) -> Command {
+        // a command that waits for ever must not hold up the others
+        let mut command = Command::new("timeout");
+        command
+            .args(["60", self.program])
+            .args(args)
+            .env("DOCKER_HOST", self.world.daemon.host())
+            .env("DOCKER_BUILDKIT", "0")
+            .env("DOCKER_CONFIG", self.world.scratch("docker-config"))
+            .env_remove("DOCKER_CONTEXT");
+        command
+    }
+
+    /// What a command said, whatever came of it.
+    fn run(&self, args: &[&str]) -> Ran {
+        run(&mut self.command(args))
+    }
+
+    /// What a command printed; it must succeed.
+    #[track_caller]
+    fn ok(&self, args: &[&str]) -> String {
+        self.run(args).ok().text().to_owned()
+    }
+
+    /// What a command with this on its standard input printed; it must succeed.
+    #[track_caller]
+    fn fed(&self, args: &[&str], input: &str) -> String {
+        run_fed(&mut self.command(args), input).ok().text().to_owned()
+    }
+
+    /// A command that must fail with this exit code and words on its standard error.
+    #[track_caller]
+    fn refused(&self, args: &[&str], code: i32, words: &str) {
+        let ran = self.run(args);
+        assert_eq!(ran.code, code, "stdout:\n{}\nstderr:\n{}", ran.stdout, ran.stderr);
+        has(&ran.stderr, words);
+    }
+
+    /// The ID of an image.
+    #[track_caller]
+    fn id(&self, name: &str) -> String {
+        self.ok(&["inspect", "-f", "{{.Id}}", name])
+    }
+
+    /// A small image with a label of this name, and its ID; there is always a new one.
+    #[track_caller]
+    fn small(&self, name: &str) -> String {
+        let label = format!("for={name}");
+        let context = self.world.arg("small");
+        self.ok(&["build", "-q", "--label", &label, "-t", name, &context])
+    }
+}
+
+/// Fails if a text does not have these words.
+#[track_caller]
+fn has(text: &str, words: &str) {
+    assert!(text.contains(words), "{words:?} is not in:\n{text}");
+}

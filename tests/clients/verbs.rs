@@ -1,0 +1,57 @@
+//! What clients do to images: the rows of the table, in its order.
+
+/// Every verb has a cell for every client.
+pub(crate) const VERBS: [&str; 47] = [
+    // the daemon
+    "ping",
+    "version",
+    "info",
+    "log in",
+    "log in with a wrong password",
+    "disk usage",
+    "events",
+    // builds
+    "build",
+    "build with arguments and labels",
+    "build up to a stage",
+    "build quietly",
+    "build with nothing but a Dockerfile",
+    "build from a tar",
+    "build from an address",
+    "build without ignored files",
+    "build without the cache",
+    "build on a private base",
+    "build that fails",
+    // registries
+    "pull",
+    "pull by digest",
+    "pull all tags",
+    "pull what is not there",
+    "push",
+    "push all tags",
+    "push and pull with a password",
+    "push without the password",
+    "ask a registry",
+    "search",
+    // images
+    "list",
+    "list with filters",
+    "inspect",
+    "inspect what is not there",
+    "history",
+    "tag",
+    "save",
+    "save several",
+    "load",
+    "load what is no image",
+    "import",
+    "import from an address",
+    "remove",
+    "remove by ID, several and forced",
+    "remove what has two names",
+    // keeping house
+    "prune images",
+    "prune builds",
+    "prune everything",
+    "run, which is refused",
+];
