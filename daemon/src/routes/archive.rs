@@ -114,7 +114,8 @@ pub(crate) async fn load(call: Call) -> Result<Reply, Failure> {
             }
         }
     });
-    Ok(pieces(JSON, Pieces::new(receiver, CancelOnDrop::new(cancel))))
+    let body = Pieces::begun(receiver, CancelOnDrop::new(cancel)).await;
+    Ok(pieces(JSON, body))
 }
 
 fn layer_progress(id: String, current: u64, total: u64) -> Message {

@@ -1,19 +1,23 @@
 //! `POST /images/create` with `fromSrc`: an image made of a tar of a file system.
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use mica_api::Message;
-use mica_engine::{CancelOnDrop, Error, ImportRequest, blocking};
+use mica_engine::{BodyReader, CancelOnDrop, Error, ImportRequest, blocking};
 use mica_oci::Reference;
 use mica_task::Cancel;
 use tokio::sync::mpsc;
 
 use crate::routes::Call;
 use crate::routes::registry::text_platform;
-use crate::wire::reply::{Failure, JSON, Pieces, Reply, pieces};
+use crate::wire::reply::{Failure, JSON, Pieces, Reply, pieces, whole};
 use crate::wire::stream::line;
 
 /// The source that means the request's body.
 const BODY: &str = "-";
+
+/// How many lines an import from an address tells.
+const LINES: usize = 2;
 
 /// Imports, and tells the new image's ID as the last line.
 pub(crate) async fn import(call: Call) -> Result<Reply, Failure> {
@@ -35,26 +39,29 @@ pub(crate) async fn import(call: Call) -> Result<Reply, Failure> {
     };
     let (engine, busy, cancel) = (call.daemon.engine.clone(), call.busy.clone(), Cancel::new());
     let guard = CancelOnDrop::new(cancel.clone());
-    let mut lines = Vec::new();
-    let input = match source.as_str() {
-        BODY => call.upload.wanted(&call.headers).await.into_reader(),
-        address => {
-            lines.push(Message::status(format!("Downloading from {address}")));
-            engine.open_address(address).await?
-        }
-    };
-    let (sender, receiver) = mpsc::channel(lines.len() + 1);
-    tokio::spawn(async move {
-        let input = cancel.guard(input);
-        let imported = blocking(move || {
+    let importing = |input: BodyReader| {
+        let (engine, input) = (engine.clone(), cancel.guard(input));
+        blocking(move || {
             let imported = engine.import(&request, Box::new(input));
             drop(busy);
             imported
-        });
-        for message in lines {
-            // there is room for all lines
-            let _ = sender.send(Ok(line(&message))).await;
-        }
+        })
+    };
+    if source == BODY {
+        // nothing is told before, so that a failure is the answer
+        let image = importing(call.upload.wanted(&call.headers).await.into_reader()).await?;
+        return Ok(whole(
+            StatusCode::OK,
+            JSON,
+            line(&Message::status(image.to_string())),
+        ));
+    }
+    let imported = importing(engine.open_address(&source).await?);
+    let (sender, receiver) = mpsc::channel(LINES);
+    tokio::spawn(async move {
+        let first = Message::status(format!("Downloading from {source}"));
+        // there is room for both
+        let _ = sender.send(Ok(line(&first))).await;
         let last = match imported.await {
             Ok(image) => Message::status(image.to_string()),
             Err(error) => Message::failure(error.describe(), None),

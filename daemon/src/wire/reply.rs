@@ -34,6 +34,7 @@ pub(crate) enum ReplyBody {
 /// A body that comes piece by piece. An error as a piece breaks the connection, so that nobody takes the part for the whole.
 /// When the body is dropped, because it ended or because the client went away, the work behind it is told to stop.
 pub(crate) struct Pieces {
+    first: Option<io::Result<Bytes>>,
     receiver: mpsc::Receiver<io::Result<Bytes>>,
     _work: Box<dyn Send>,
 }
@@ -42,8 +43,22 @@ impl Pieces {
     /// A body made of what arrives at `receiver`. `work` is dropped with it.
     pub(crate) fn new(receiver: mpsc::Receiver<io::Result<Bytes>>, work: impl Send + 'static) -> Self {
         Self {
+            first: None,
             receiver,
             _work: Box::new(work),
+        }
+    }
+
+    /// The same once there is a first piece, or none will come. Some clients end their own body when the answer begins, and must not be
+    /// answered before all of it was read (skopeo before 1.14 does).
+    pub(crate) async fn begun(
+        mut receiver: mpsc::Receiver<io::Result<Bytes>>,
+        work: impl Send + 'static,
+    ) -> Self {
+        let first = receiver.recv().await;
+        Self {
+            first,
+            ..Self::new(receiver, work)
         }
     }
 }
@@ -55,10 +70,11 @@ impl Body for ReplyBody {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Pieces(pieces) => pieces
-                .receiver
-                .poll_recv(context)
-                .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            Self::Pieces(pieces) => match pieces.first.take() {
+                Some(first) => Poll::Ready(Some(first)),
+                None => pieces.receiver.poll_recv(context),
+            }
+            .map(|piece| piece.map(|piece| piece.map(Frame::data))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Images out of the daemon and into it.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -143,6 +144,37 @@ fn what_cannot_be_loaded_is_an_error_in_the_stream() {
         "invalid archive: does not contain a manifest.json"
     );
     assert_eq!(connection.ask("GET", "/images/json", b"").text(), "[]\n");
+}
+
+#[test]
+fn a_load_is_answered_when_all_of_it_was_read() {
+    let micad = Micad::start();
+    let mut connection = micad.connect();
+    let archive = small_image(&["a:1"]).archive;
+    connection.send_head("POST", "/images/load?quiet=1", "Transfer-Encoding: chunked\r\n");
+    // the second piece is the end of the archive, which says nothing
+    let (first, second) = archive.split_at(archive.len() - 512);
+    for piece in [first, second] {
+        connection.send_chunk(piece).unwrap();
+        let stream = connection.stream.get_ref();
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        assert!(connection.stream.fill_buf().is_err(), "it answers too early");
+    }
+    let stream = connection.stream.get_ref();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    connection.send_chunk(b"").unwrap();
+    assert_eq!(connection.answer(false).stream(), "Loaded image: a:1\n");
+}
+
+#[test]
+fn what_cannot_be_imported_is_no_success() {
+    let micad = Micad::start();
+    let answer = micad.post("/images/create?fromSrc=-&repo=a", &b"garbage".repeat(100));
+    answer.expect_error(400, "");
+    let answer = micad.post("/images/create?fromSrc=-&repo=a", &tar(&[("x", b"y")]));
+    assert_eq!(answer.status, 200);
+    let id = answer.lines()[0]["status"].as_str().unwrap().to_owned();
+    assert_eq!(micad.get("/images/a/json").json()["Id"], id.as_str());
 }
 
 /// Sends a tar of one file of this many zeros, chunk by chunk.
