@@ -12,6 +12,7 @@ mod cell;
 mod docker;
 mod docker_py;
 mod dockerode;
+mod ggcr;
 mod script;
 mod skopeo;
 mod table;
@@ -33,13 +34,14 @@ use crate::world::{Places, World};
 type Do = fn(&World) -> Result<Cells, String>;
 
 /// A client: its name and version where they are pinned, the first part of the names that are its own, how it does everything.
-const CLIENTS: [(&str, &str, Do); 6] = [
+const CLIENTS: [(&str, &str, Do); 7] = [
     ("docker", "docker", docker::on_path),
-    ("docker 20.10", "docker-debian", docker::of_debian),
+    ("Debian's docker", "docker-debian", docker::of_debian),
     ("docker-py 7.2.0", "docker-py", docker_py::all),
     ("dockerode 5.0.1", "dockerode", dockerode::all),
     ("bollard 0.21.1", "bollard", with_bollard::all),
     ("skopeo", "skopeo", skopeo::all),
+    ("go-containerregistry 0.20.6", "ggcr", ggcr::all),
 ];
 
 /// What came of a client's verbs, in their order; nothing if it was left out.

@@ -33,7 +33,14 @@ pub(crate) fn kept(
         fs_err::remove_dir_all(&folder).map_err(|error| error.to_string())?;
     }
     fs_err::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    succeed(fetch(&folder)?.current_dir(&folder))?;
+    let fetching = fetch(&folder)?;
+    let mut command = Command::new("timeout");
+    // a network that answers nothing must not hold up the other clients
+    command
+        .arg("300")
+        .arg(fetching.get_program())
+        .args(fetching.get_args());
+    succeed(command.current_dir(&folder))?;
     fs_err::write(&file, stamp).map_err(|error| error.to_string())?;
     Ok(folder)
 }

@@ -6,43 +6,10 @@ use mica_tests::{Context, Ran, run};
 
 use crate::cell::Cells;
 use crate::script::succeed;
+use crate::verbs::ENGINE;
 use crate::world::{PASSWORD, USER, World};
 
 struct Skopeo<'a>(&'a World<'a>);
-
-/// What only a daemon's own clients do.
-const OTHERS: [&str; 30] = [
-    "ping",
-    "version",
-    "info",
-    "log in",
-    "log in with a wrong password",
-    "disk usage",
-    "events",
-    "build",
-    "build with arguments and labels",
-    "build up to a stage",
-    "build quietly",
-    "build with nothing but a Dockerfile",
-    "build from a tar",
-    "build from an address",
-    "build without ignored files",
-    "build without the cache",
-    "build on a private base",
-    "build that fails",
-    "pull all tags",
-    "push all tags",
-    "ask a registry",
-    "search",
-    "list",
-    "list with filters",
-    "import",
-    "import from an address",
-    "prune images",
-    "prune builds",
-    "prune everything",
-    "run, which is refused",
-];
 
 pub(crate) fn all(world: &World) -> Result<Cells, String> {
     let version = succeed(Command::new("skopeo").arg("--version"))?;
@@ -52,7 +19,7 @@ pub(crate) fn all(world: &World) -> Result<Cells, String> {
     }
     let mut cells = Cells::default();
     let skopeo = Skopeo(world);
-    cells.cannot("it asks a daemon for nothing but images", &OTHERS);
+    cells.cannot("it asks a daemon for nothing but images", &ENGINE);
     skopeo.transfers(&mut cells);
     skopeo.images(&mut cells);
     Ok(cells)
