@@ -1,6 +1,6 @@
 //! Real clients against a daemon and a real registry: every verb by every client, and the table of README.md held against what came of it.
 //!
-//! usage: clients [NAME…] runs the clients whose names contain one of the words; with UPDATE=1 in the environment the table is written anew.
+//! usage: clients [NAME…] runs the clients of these names, or whose names contain one of the words; with UPDATE=1 in the environment the table is written anew.
 
 #![allow(
     clippy::unwrap_used,
@@ -71,11 +71,23 @@ fn done(world: &World, name: &str, work: Do) -> Option<Vec<Outcome>> {
     Some(outcomes)
 }
 
+/// Whether a client is meant by these words: by its whole name, or a part of it that is nobody's whole name.
+fn is_chosen(name: &str, words: &[String]) -> bool {
+    let is_whole = |word: &str| CLIENTS.iter().any(|(name, ..)| *name == word);
+    let meant = |word: &String| match is_whole(word) {
+        true => word == name,
+        false => name.contains(word.as_str()),
+    };
+    words.is_empty() || words.iter().any(meant)
+}
+
 fn run(words: &[String]) -> ExitCode {
     let began = Instant::now();
     cell::catch_places();
-    let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    let clients: Vec<_> = CLIENTS.into_iter().filter(|(name, ..)| chosen(name)).collect();
+    let clients: Vec<_> = CLIENTS
+        .into_iter()
+        .filter(|(name, ..)| is_chosen(name, words))
+        .collect();
     println!("\nrunning {} tests", clients.len() * VERBS.len());
     let places = Places::prepare();
     let queue = Mutex::new(VecDeque::from(clients.clone()));

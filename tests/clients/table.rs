@@ -97,7 +97,10 @@ pub(crate) fn compared(columns: &[(&str, Vec<Outcome>)]) -> Result<(), String> {
     let found = rendered(columns);
     let mut wrong = Vec::new();
     for (name, _) in columns {
-        let expected = column(committed, name).unwrap_or_default();
+        let Some(expected) = column(committed, name) else {
+            wrong.push(format!("there is no column of {name} in README.md"));
+            continue;
+        };
         let found = column(&found, name).unwrap_or_default();
         let missing = expected.iter().filter(|line| !found.contains(line));
         wrong.extend(missing.map(|(verb, told)| format!("{name}, {verb}: {told} is not so")));
