@@ -56,14 +56,18 @@ impl Docker<'_> {
     fn command(&self, args: &[&str]) -> Command {
         // a command that waits for ever must not hold up the others
         let mut command = Command::new("timeout");
+        command.args(["60", self.program]).args(args);
+        self.set(&mut command);
         command
-            .args(["60", self.program])
-            .args(args)
+    }
+
+    /// Tells a docker where the daemon is.
+    fn set(&self, command: &mut Command) {
+        command
             .env("DOCKER_HOST", self.world.daemon.host())
             .env("DOCKER_BUILDKIT", "0")
             .env("DOCKER_CONFIG", self.world.scratch("docker-config"))
             .env_remove("DOCKER_CONTEXT");
-        command
     }
 
     /// What a command said, whatever came of it.

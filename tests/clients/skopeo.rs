@@ -87,6 +87,18 @@ impl Skopeo<'_> {
             self.copy(&[], &by_digest, "docker-daemon:pulled:2").ok();
             assert_eq!(self.id("pulled:2"), self.id("pulled:1"));
         });
+        cells.check("pull for another platform", || {
+            let many = format!("docker://{}", self.0.places.plain.name("seed/many:1"));
+            for architecture in ["arm64", "amd64"] {
+                let flags = ["--override-arch", architecture];
+                self.copy(&flags, &many, "docker-daemon:many:1").ok();
+                let told = self
+                    .0
+                    .daemon
+                    .mica(["inspect", "-f", "{{.Architecture}}", "many:1"]);
+                assert_eq!(told.ok().text(), architecture);
+            }
+        });
         cells.check("pull what is not there", || {
             let ran = self.copy(
                 &[],

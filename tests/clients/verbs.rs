@@ -1,7 +1,7 @@
 //! What clients do to images: the rows of the table, in its order.
 
 /// Every verb has a cell for every client.
-pub(crate) const VERBS: [&str; 47] = [
+pub(crate) const VERBS: [&str; 50] = [
     // the daemon
     "ping",
     "version",
@@ -21,11 +21,14 @@ pub(crate) const VERBS: [&str; 47] = [
     "build without ignored files",
     "build without the cache",
     "build on a private base",
+    "build with hosts and limits",
     "build that fails",
+    "build that is given up",
     // registries
     "pull",
     "pull by digest",
     "pull all tags",
+    "pull for another platform",
     "pull what is not there",
     "push",
     "push all tags",
@@ -57,7 +60,7 @@ pub(crate) const VERBS: [&str; 47] = [
 ];
 
 /// What programs that only move images between a daemon and other places leave to others.
-pub(crate) const ENGINE: [&str; 30] = [
+pub(crate) const ENGINE: [&str; 32] = [
     "ping",
     "version",
     "info",
@@ -75,7 +78,9 @@ pub(crate) const ENGINE: [&str; 30] = [
     "build without ignored files",
     "build without the cache",
     "build on a private base",
+    "build with hosts and limits",
     "build that fails",
+    "build that is given up",
     "pull all tags",
     "push all tags",
     "ask a registry",

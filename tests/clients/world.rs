@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use mica_tests::servers::DockerRegistry;
 use mica_tests::{Context, Daemon, run};
@@ -10,14 +12,22 @@ use tempfile::TempDir;
 
 use crate::web::Web;
 
+/// How long a build may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Who may use the registry with a password.
 pub(crate) const USER: &str = "somebody";
 /// The password.
 pub(crate) const PASSWORD: &str = "open-sesame";
 
+/// What `seed/many:1` is there for.
+const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
 /// What all clients share; each keeps to repositories of its own.
 pub(crate) struct Places {
-    /// A registry for everybody. It has `seed/base` with the tags `1` and `2`.
+    /// A registry for everybody. It has `seed/base` with the tags `1` and `2`, and `seed/many:1` for [`PLATFORMS`].
     pub(crate) plain: DockerRegistry,
     /// A registry that wants a password. It has `seed/base:1`.
     pub(crate) locked: DockerRegistry,
@@ -34,6 +44,8 @@ pub(crate) struct World<'a> {
     pub(crate) places: &'a Places,
     /// The first part of the names that belong to this client.
     pub(crate) space: &'static str,
+    /// How long its build that is given up would take: a number that no other process of this machine has.
+    pub(crate) seconds: String,
 }
 
 impl Places {
@@ -71,6 +83,46 @@ impl Places {
                 .ok();
             daemon.mica(["push", name]).ok();
         }
+        self.seed_index(&daemon);
+    }
+
+    /// Puts an index of two images there.
+    fn seed_index(&self, daemon: &Daemon) {
+        let repository = format!("http://{}/v2/seed/many/manifests", self.plain.address());
+        let context = Context::new("FROM scratch\nCOPY file /file\n").file("file", "text\n");
+        let manifests = PLATFORMS.map(|platform| {
+            let architecture = platform.trim_start_matches("linux/");
+            let name = self.plain.name(&format!("seed/many:{architecture}"));
+            daemon
+                .mica(["build", "-q", "--platform", platform, "-t", &name, context.arg()])
+                .ok();
+            daemon.mica(["push", &name]).ok();
+            let address = format!("{repository}/{architecture}");
+            let accept = format!("Accept: {MANIFEST}");
+            let manifest = run(Command::new("curl").args(["-sSf", "-H", &accept, &address])).ok();
+            let digest = daemon
+                .mica(["inspect", "-f", "{{index .RepoDigests 0}}", &name])
+                .ok();
+            json!({
+                "mediaType": MANIFEST,
+                "digest": digest.text().split_once('@').expect("it was pushed").1,
+                "size": manifest.stdout.len(),
+                "platform": {"os": "linux", "architecture": architecture},
+            })
+        });
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string();
+        let (kind, address) = (format!("Content-Type: {INDEX}"), format!("{repository}/1"));
+        let put = [
+            "-sSf",
+            "-X",
+            "PUT",
+            "-H",
+            &kind,
+            "--data-binary",
+            &index,
+            &address,
+        ];
+        run(Command::new("curl").args(put)).ok();
     }
 
     /// Writes the folders to build and the archives.
@@ -91,6 +143,16 @@ impl Places {
             (
                 "failing/Dockerfile",
                 format!("FROM {base}\nRUN echo before; exit 7\n"),
+            ),
+            (
+                "limited/Dockerfile",
+                format!(
+                    "FROM {base}\nRUN grep -w somewhere /etc/hosts; df -k /dev/shm | tail -1; ls /sys/class/net\n"
+                ),
+            ),
+            (
+                "endless/Dockerfile",
+                format!("FROM {base}\nARG SECONDS\nRUN sleep $SECONDS\n"),
             ),
             (
                 "private/Dockerfile",
@@ -121,7 +183,7 @@ impl Places {
         }
     }
 
-    /// A file or folder of these: `context`, `failing`, `private` and `small` to build, `small.tar` the same in an archive,
+    /// A file or folder of these: `context`, `limited`, `failing`, `endless`, `private` and `small` to build, `small.tar` the same in an archive,
     /// `root.tar` to import, `garbage.tar`.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -130,10 +192,29 @@ impl Places {
 
 impl<'a> World<'a> {
     pub(crate) fn new(places: &'a Places, space: &'static str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Self {
             daemon: Daemon::start(),
             places,
             space,
+            seconds: format!("{}{number:02}", std::process::id()),
+        }
+    }
+
+    /// Waits until the build that would take so long runs, or until it does not.
+    #[track_caller]
+    pub(crate) fn await_sleep(&self, runs: bool) {
+        let wanted = format!("sleep\0{}\0", self.seconds);
+        let sleeps = || {
+            let processes = fs_err::read_dir("/proc").expect("/proc is mounted").flatten();
+            let mut commands = processes.filter_map(|entry| fs_err::read(entry.path().join("cmdline")).ok());
+            commands.any(|command| command == wanted.as_bytes())
+        };
+        let began = Instant::now();
+        while sleeps() != runs {
+            assert!(began.elapsed() < PATIENCE, "it sleeps: {}", !runs);
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -179,8 +260,28 @@ impl<'a> World<'a> {
             "user": USER,
             "password": PASSWORD,
             "space": self.space,
+            "seconds": self.seconds,
             "files": self.places.file(""),
             "folder": self.daemon.folder(),
         })
     }
+}
+
+/// Holds what a build of `limited` told against what it was asked for: a host `somewhere` at 10.1.2.3, 8 MiB of shared memory, no network.
+#[track_caller]
+pub(crate) fn limited_as_asked(told: &str) {
+    let lines: Vec<Vec<_>> = told
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let memory = |line: &&Vec<&str>| line.last() == Some(&"/dev/shm") && line[1] == "8192";
+    assert!(
+        lines.iter().any(|line| line[..] == ["10.1.2.3", "somewhere"]),
+        "{told}"
+    );
+    assert!(lines.iter().find(memory).is_some(), "{told}");
+    assert!(
+        lines.iter().any(|line| line[..] == ["lo"]) && !told.contains("eth0"),
+        "{told}"
+    );
 }

@@ -6,7 +6,7 @@ use mica_tests::run;
 
 use crate::cell::Cells;
 use crate::docker::{Docker, has};
-use crate::world::{PASSWORD, USER};
+use crate::world::{PASSWORD, USER, limited_as_asked};
 
 impl Docker<'_> {
     pub(crate) fn builds(&self, cells: &mut Cells) {
@@ -100,6 +100,46 @@ impl Docker<'_> {
             let told = self.ok(&["build", "-t", "private:1", &private]);
             self.ok(&["logout", &locked]);
             has(&told, "Successfully tagged private:1");
+        });
+        cells.check("build with hosts and limits", || {
+            let harmless = ["--compress", "--force-rm", "--memory", "64m", "--cpu-shares", "2"];
+            let limits = [
+                "--ulimit",
+                "nofile=100:200",
+                "--shm-size",
+                "8m",
+                "--network",
+                "none",
+            ];
+            let args = [
+                &["build", "--add-host", "somewhere:10.1.2.3"],
+                &harmless[..],
+                &limits[..],
+            ]
+            .concat();
+            let limited = self.world.arg("limited");
+            let told = self.ok(&[&args[..], &["--platform", "linux", &limited]].concat());
+            limited_as_asked(&told);
+        });
+        cells.check("build that is given up", || {
+            let (seconds, endless) = (
+                format!("SECONDS={}", self.world.seconds),
+                self.world.arg("endless"),
+            );
+            // without the command that limits its time, which would get the signal
+            let mut command = Command::new(self.program);
+            self.set(&mut command);
+            command.args(["build", "--build-arg", &seconds, &endless]);
+            let mut child = command
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            self.world.await_sleep(true);
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+            assert!(!child.wait().unwrap().success());
+            self.world.await_sleep(false);
         });
         cells.check("build that fails", || {
             let failing = self.world.arg("failing");

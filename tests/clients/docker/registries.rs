@@ -36,6 +36,20 @@ impl Docker<'_> {
             tags.sort();
             assert_eq!(tags, ["1", "2"]);
         });
+        cells.check("pull for another platform", || {
+            let many = self.world.places.plain.name("seed/many:1");
+            for platform in ["linux/arm64", "linux/amd64"] {
+                self.ok(&["pull", "-q", "--platform", platform, &many]);
+                let got = self.ok(&["inspect", "-f", "{{.Os}}/{{.Architecture}}", &many]);
+                assert_eq!(got, platform);
+            }
+            self.refused(
+                &["pull", "--platform", "linux/s390x", &many],
+                1,
+                "no matching manifest",
+            );
+            self.refused(&["pull", "--platform", "linux/nonsense", &many], 1, "nonsense");
+        });
         cells.check("pull what is not there", || {
             self.refused(&["pull", &self.world.base("none")], 1, "not found");
             self.refused(&["pull", &self.world.own("nothing")], 1, "not found");

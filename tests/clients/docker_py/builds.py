@@ -7,7 +7,7 @@ import tarfile
 import docker
 from docker import errors
 
-from world import ACCOUNT, BASE, CLIENT, FACTS, LOW, equal, has, path, raises, small, text_of, verb
+from world import ACCOUNT, BASE, CLIENT, FACTS, LOW, await_sleep, equal, has, path, raises, small, text_of, verb
 
 
 @verb("build")
@@ -117,6 +117,34 @@ def build_private():
     stranger = docker.DockerClient(base_url="unix://" + FACTS["socket"])
     raises(errors.BuildError, lambda: stranger.images.build(path=path("private"), nocache=True, pull=True))
     stranger.close()
+
+
+@verb("build with hosts and limits")
+def build_limited():
+    _, lines = CLIENT.images.build(
+        path=path("limited"),
+        extra_hosts={"somewhere": "10.1.2.3"},
+        shmsize=8 << 20,
+        network_mode="none",
+        container_limits={"memory": 1 << 26, "cpushares": 2},
+        platform="linux",
+        rm=True,
+        forcerm=True,
+    )
+    words = [line.split() for line in text_of(lines).splitlines()]
+    assert ["10.1.2.3", "somewhere"] in words and ["lo"] in words, words
+    assert [line for line in words if line[1:2] == ["8192"] and line[-1] == "/dev/shm"], words
+
+
+@verb("build that is given up")
+def build_given_up():
+    client = docker.APIClient(base_url="unix://" + FACTS["socket"])
+    lines = client.build(path=path("endless"), buildargs={"SECONDS": FACTS["seconds"]}, decode=True)
+    while "Running in" not in next(lines).get("stream", ""):
+        pass
+    await_sleep(True)
+    lines.close()
+    await_sleep(False)
 
 
 @verb("build that fails")

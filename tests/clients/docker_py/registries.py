@@ -31,6 +31,18 @@ def pull_all():
     equal(sorted(tag for image in images for tag in image.tags if tag.startswith(BASE)), [f"{BASE}:1", f"{BASE}:2"])
 
 
+@verb("pull for another platform")
+def pull_platform():
+    many = f"{FACTS['plain']}/seed/many"
+    for architecture in ("arm64", "amd64"):
+        image = CLIENT.images.pull(many, tag="1", platform=f"linux/{architecture}")
+        equal(image.attrs["Architecture"], architecture)
+    # the layer above does not look at what the stream says
+    lines = list(LOW.pull(many, tag="1", platform="linux/s390x", stream=True, decode=True))
+    has(lines[-1]["error"], "no matching manifest")
+    raises(errors.APIError, lambda: CLIENT.images.pull(many, tag="1", platform="linux/nonsense"), "nonsense")
+
+
 @verb("pull what is not there")
 def pull_nothing():
     for name in (f"{BASE}:none", own("nothing")):
@@ -84,7 +96,10 @@ def distribution():
     has(data.id, "sha256:")
     has(data.attrs["Descriptor"], "mediaType")
     assert data.has_platform("linux/amd64") or data.has_platform("linux/arm64"), data.attrs
-    equal(data.pull().tags[0], f"{BASE}:1")
+    has(data.pull().tags, f"{BASE}:1")
+    many = CLIENT.images.get_registry_data(f"{FACTS['plain']}/seed/many:1")
+    assert many.has_platform("linux/amd64") and many.has_platform("linux/arm64"), many.attrs
+    assert not many.has_platform("linux/s390x"), many.attrs
     error = raises(errors.NotFound, lambda: CLIENT.images.get_registry_data(f"{BASE}:none"))
     equal(error.response.status_code, 404)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 
 import docker
 from docker import errors
@@ -67,6 +68,23 @@ def imported(name):
         data = tar.read()
     told = LOW.import_image_from_data(data, repository=name, changes=[f"LABEL for={name}"])
     return json.loads(told.splitlines()[-1])["status"]
+
+
+def await_sleep(runs):
+    """Waits until the build that would take so long runs, or until it does not."""
+    wanted = f"sleep\0{FACTS['seconds']}\0".encode()
+    for _ in range(500):
+        found = False
+        for process in os.listdir("/proc"):
+            try:
+                with open(f"/proc/{process}/cmdline", "rb") as file:
+                    found = found or file.read() == wanted
+            except OSError:
+                pass
+        if found == runs:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"it sleeps: {not runs}")
 
 
 def text_of(lines):

@@ -61,6 +61,23 @@ const imported = async (name) => {
 const listed = (filters) => docker.listImages({ filters });
 const ids = async (filters) => (await listed(filters)).map((image) => image.Id);
 
+// waits until the build that would take so long runs, or until it does not
+const sleep = async (runs) => {
+  const wanted = `sleep\0${facts.seconds}\0`;
+  const sleeps = (id) => {
+    try {
+      return fs.readFileSync(`/proc/${id}/cmdline`, 'utf8') === wanted;
+    } catch {
+      return false;
+    }
+  };
+  for (let tries = 0; tries < 500; tries += 1) {
+    if (fs.readdirSync('/proc').some(sleeps) === runs) return;
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  assert.fail(`it sleeps: ${!runs}`);
+};
+
 const verbs = {
   async ping() {
     assert.strictEqual((await docker.ping()).toString(), 'OK');
@@ -167,6 +184,25 @@ const verbs = {
     assert.strictEqual((await inspect('private:1')).Config.Labels.private, 'yes');
   },
 
+  async 'build with hosts and limits'() {
+    const limits = { extrahosts: 'somewhere:10.1.2.3', shmsize: 8 << 20, networkmode: 'none', memory: 1 << 26 };
+    const told = text(await build('limited', { ...limits, platform: 'linux', forcerm: true }));
+    assert.match(told, /^10\.1\.2\.3\s+somewhere$/m);
+    assert.match(told, /^\S+\s+8192\s.*\/dev\/shm$/m);
+    assert.match(told, /^lo$/m);
+  },
+
+  async 'build that is given up'() {
+    const controller = new AbortController();
+    const options = { buildargs: { SECONDS: facts.seconds }, abortSignal: controller.signal };
+    const stream = await docker.buildImage({ context: file('endless'), src: ['Dockerfile'] }, options);
+    stream.on('error', () => {});
+    stream.resume();
+    await sleep(true);
+    controller.abort();
+    await sleep(false);
+  },
+
   async 'build that fails'() {
     const words = "The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7";
     const error = await failure(build('failing'), undefined, words);
@@ -192,6 +228,17 @@ const verbs = {
     await followed(await docker.pullAll(base));
     const tags = (await listed({ reference: [base] })).flatMap((image) => image.RepoTags);
     assert.deepStrictEqual(tags.sort(), [`${base}:1`, `${base}:2`]);
+  },
+
+  async 'pull for another platform'() {
+    const many = `${facts.plain}/seed/many:1`;
+    for (const architecture of ['arm64', 'amd64']) {
+      await followed(await docker.pull(many, { platform: `linux/${architecture}` }));
+      assert.strictEqual((await inspect(many)).Architecture, architecture);
+    }
+    const none = docker.pull(many, { platform: 'linux/s390x' }).then(followed);
+    await failure(none, undefined, 'no matching manifest');
+    await failure(docker.pull(many, { platform: 'linux/nonsense' }), 400, 'nonsense');
   },
 
   async 'pull what is not there'() {

@@ -237,6 +237,27 @@ func pullByDigest() error {
 	return fromRegistry(source+"@"+described.Digest.String(), "pulled:2")
 }
 
+func pullPlatforms() error {
+	for _, architecture := range []string{"arm64", "amd64"} {
+		platform := remote.WithPlatform(v1.Platform{OS: "linux", Architecture: architecture})
+		if err := fromRegistry(facts.Plain+"/seed/many:1", "many:1", platform); err != nil {
+			return err
+		}
+		found, err := image("many:1")
+		if err != nil {
+			return err
+		}
+		config, err := found.ConfigFile()
+		if err != nil {
+			return err
+		}
+		if config.Architecture != architecture {
+			return fmt.Errorf("it is for %s", config.Architecture)
+		}
+	}
+	return nil
+}
+
 func pullNothing() error {
 	if err := fromRegistry(own("nothing:1"), "pulled:3"); err == nil {
 		return errors.New("it succeeded")
@@ -287,6 +308,7 @@ var verbs = []struct {
 	{"tag", named},
 	{"pull", pull},
 	{"pull by digest", pullByDigest},
+	{"pull for another platform", pullPlatforms},
 	{"pull what is not there", pullNothing},
 	{"push", push},
 	{"push without the password", pushRefused},

@@ -5,10 +5,12 @@ use std::process::Command;
 
 use bollard::body_full;
 use bollard::query_parameters::BuildImageOptionsBuilder;
+use futures_util::StreamExt;
 use mica_tests::run;
 
 use crate::cell::Cells;
 use crate::with_bollard::{Bollard, broken, has, refused, text};
+use crate::world::limited_as_asked;
 
 fn options() -> BuildImageOptionsBuilder {
     BuildImageOptionsBuilder::default()
@@ -94,6 +96,31 @@ impl Bollard<'_> {
             self.all(self.docker.build_image(built, Some(accounts), Some(tar)))
                 .unwrap();
             self.id("private:1");
+        });
+        cells.check("build with hosts and limits", || {
+            let limits = options().networkmode("none").shmsize(8 << 20).memory(1 << 26);
+            let limits = limits
+                .extrahosts("somewhere:10.1.2.3")
+                .platform("linux")
+                .forcerm(true);
+            limited_as_asked(&text(&self.build("limited", limits).unwrap()));
+        });
+        cells.check("build that is given up", || {
+            let args = HashMap::from([("SECONDS", self.world.seconds.as_str())]);
+            let tar = body_full(self.tar("endless").into());
+            let built = options().buildargs(&args).build();
+            let mut lines = Box::pin(self.docker.build_image(built, None, Some(tar)));
+            while let Some(line) = self.wait(lines.next()) {
+                let said = line.unwrap().stream.unwrap_or_default();
+                if said.contains("Running in") {
+                    break;
+                }
+            }
+            self.world.await_sleep(true);
+            drop(lines);
+            // what was dropped is closed when the runtime goes on
+            self.wait(tokio::task::yield_now());
+            self.world.await_sleep(false);
         });
         cells.check("build that fails", || {
             let words = "The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7";

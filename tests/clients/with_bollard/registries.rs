@@ -6,7 +6,7 @@ use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::PushImageInfo;
 use bollard::query_parameters::{
-    ListImagesOptionsBuilder, PushImageOptionsBuilder, SearchImagesOptionsBuilder,
+    CreateImageOptionsBuilder, ListImagesOptionsBuilder, PushImageOptionsBuilder, SearchImagesOptionsBuilder,
 };
 
 use crate::cell::Cells;
@@ -57,6 +57,25 @@ impl Bollard<'_> {
             let mut names: Vec<_> = images.into_iter().flat_map(|image| image.repo_tags).collect();
             names.sort();
             assert_eq!(names, [self.world.base("1"), self.world.base("2")]);
+        });
+        cells.check("pull for another platform", || {
+            let many = self.world.places.plain.name("seed/many");
+            let pulled = |platform: &str| {
+                let options = CreateImageOptionsBuilder::default()
+                    .from_image(&many)
+                    .tag("1")
+                    .platform(platform);
+                self.all(self.docker.create_image(Some(options.build()), None, None))
+            };
+            for platform in ["linux/arm64", "linux/amd64"] {
+                pulled(platform).unwrap();
+                let image = self
+                    .wait(self.docker.inspect_image(&format!("{many}:1")))
+                    .unwrap();
+                assert_eq!(format!("linux/{}", image.architecture.unwrap()), platform);
+            }
+            broken(pulled("linux/s390x"), "no matching manifest");
+            refused(pulled("linux/nonsense"), 400, "nonsense");
         });
         cells.check("pull what is not there", || {
             refused(self.pull(base, "none", None), 404, "not found");
