@@ -40,7 +40,8 @@ pub(crate) fn kept(
         .arg("300")
         .arg(fetching.get_program())
         .args(fetching.get_args());
-    succeed(command.current_dir(&folder))?;
+    let fetched = succeed(command.current_dir(&folder));
+    fetched.map_err(|error| format!("what it needs cannot be fetched: {error}"))?;
     fs_err::write(&file, stamp).map_err(|error| error.to_string())?;
     Ok(folder)
 }
@@ -59,7 +60,16 @@ pub(crate) fn succeed(command: &mut Command) -> Result<String, String> {
     }
     let told = String::from_utf8_lossy(&output.stderr);
     let last = told.lines().rev().find(|line| !line.trim().is_empty());
-    Err(format!("{program} failed: {}", last.unwrap_or_default()))
+    let words = command
+        .get_args()
+        .map(|arg| arg.to_string_lossy())
+        .collect::<Vec<_>>();
+    Err(format!(
+        "{program} {} ended with {}: {}",
+        words.join(" "),
+        output.status,
+        last.unwrap_or("it said nothing")
+    ))
 }
 
 /// Has a program do all verbs; it gets what it finds in the world as its last argument.

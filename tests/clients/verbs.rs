@@ -1,7 +1,7 @@
 //! What clients do to images: the rows of the table, in its order.
 
 /// Every verb has a cell for every client.
-pub(crate) const VERBS: [&str; 50] = [
+pub(crate) const VERBS: [&str; 51] = [
     // the daemon
     "ping",
     "version",
@@ -57,10 +57,11 @@ pub(crate) const VERBS: [&str; 50] = [
     "prune builds",
     "prune everything",
     "run, which is refused",
+    "list containers, networks and volumes",
 ];
 
 /// What programs that only move images between a daemon and other places leave to others.
-pub(crate) const ENGINE: [&str; 32] = [
+pub(crate) const ENGINE: [&str; 33] = [
     "ping",
     "version",
     "info",
@@ -93,4 +94,5 @@ pub(crate) const ENGINE: [&str; 32] = [
     "prune builds",
     "prune everything",
     "run, which is refused",
+    "list containers, networks and volumes",
 ];

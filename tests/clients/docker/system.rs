@@ -40,6 +40,18 @@ impl Docker<'_> {
             self.small("runs:1");
             self.refused(&["run", "--rm", "runs:1"], 125, "does not run containers");
         });
+        cells.check("list containers, networks and volumes", || {
+            for args in [
+                ["ps", "-aq"],
+                ["network", "ls"],
+                ["volume", "ls"],
+                ["plugin", "ls"],
+            ] {
+                // nothing but the line of titles
+                let listed = self.ok(&args);
+                assert!(listed.lines().all(|line| line.contains("NAME")), "{listed}");
+            }
+        });
         cells.check("prune images", || self.prune_images());
         cells.check("prune builds", || {
             has(&self.ok(&["builder", "prune", "-f"]), "Total");

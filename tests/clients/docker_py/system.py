@@ -85,7 +85,15 @@ def run_refused():
     small("runs:1")
     error = raises(errors.APIError, lambda: CLIENT.containers.run("runs:1"), "does not run containers")
     equal(error.response.status_code, 501)
-    equal(CLIENT.containers.list(all=True), [])
+
+
+@verb("list containers, networks and volumes")
+def list_others():
+    for kind in (CLIENT.containers, CLIENT.networks, CLIENT.volumes, CLIENT.plugins):
+        equal(kind.list(), [])
+    raises(errors.NotFound, lambda: CLIENT.containers.get("nothing"))
+    raises(errors.NotFound, lambda: CLIENT.networks.get("nothing"))
+    raises(errors.NotFound, lambda: CLIENT.volumes.get("nothing"))
 
 
 @verb("prune images")

@@ -456,7 +456,14 @@ const verbs = {
   async 'run, which is refused'() {
     await small('runs:1');
     await failure(docker.run('runs:1', ['true'], process.stderr), 501, 'does not run containers');
+  },
+
+  async 'list containers, networks and volumes'() {
     assert.deepStrictEqual(await docker.listContainers({ all: true }), []);
+    assert.deepStrictEqual(await docker.listNetworks(), []);
+    assert.deepStrictEqual((await docker.listVolumes()).Volumes ?? [], []);
+    assert.deepStrictEqual(await docker.listPlugins(), []);
+    await failure(docker.getContainer('nothing').inspect(), 404, 'No such container');
   },
 };
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::models::{ContainerCreateBody, EventMessage};
 use bollard::query_parameters::{
     CreateContainerOptions, EventsOptionsBuilder, ListContainersOptions, ListImagesOptions,
-    PruneBuildOptionsBuilder, PruneImagesOptionsBuilder,
+    ListNetworksOptions, ListVolumesOptions, PruneBuildOptionsBuilder, PruneImagesOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
@@ -64,8 +64,14 @@ impl Bollard<'_> {
                 501,
                 "does not run containers",
             );
-            let none = self.wait(self.docker.list_containers(None::<ListContainersOptions>));
-            assert!(none.unwrap().is_empty());
+        });
+        cells.check("list containers, networks and volumes", || {
+            let containers = self.wait(self.docker.list_containers(None::<ListContainersOptions>));
+            assert!(containers.unwrap().is_empty());
+            let networks = self.wait(self.docker.list_networks(None::<ListNetworksOptions>));
+            assert!(networks.unwrap().is_empty());
+            let volumes = self.wait(self.docker.list_volumes(None::<ListVolumesOptions>));
+            assert!(volumes.unwrap().volumes.unwrap_or_default().is_empty());
         });
         cells.check("prune images", || self.prune_images());
         cells.check("prune builds", || {
