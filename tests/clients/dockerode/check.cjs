@@ -238,7 +238,7 @@ const verbs = {
     }
     const none = docker.pull(many, { platform: 'linux/s390x' }).then(followed);
     await failure(none, undefined, 'no matching manifest');
-    await failure(docker.pull(many, { platform: 'linux/nonsense' }), 400, 'nonsense');
+    await failure(docker.pull(many, { platform: 'nonsense' }), 400, 'nonsense');
   },
 
   async 'pull what is not there'() {

@@ -75,7 +75,7 @@ impl Bollard<'_> {
                 assert_eq!(format!("linux/{}", image.architecture.unwrap()), platform);
             }
             broken(pulled("linux/s390x"), "no matching manifest");
-            refused(pulled("linux/nonsense"), 400, "nonsense");
+            refused(pulled("nonsense"), 400, "nonsense");
         });
         cells.check("pull what is not there", || {
             refused(self.pull(base, "none", None), 404, "not found");
