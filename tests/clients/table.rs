@@ -9,6 +9,9 @@ use crate::verbs::VERBS;
 const BEGIN: &str = "<!-- the table: UPDATE=1 writes it -->\n";
 const END: &str = "<!-- the end of the table -->\n";
 
+/// More verbs than this of one reason are not listed.
+const MANY: usize = 10;
+
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/README.md")
 }
@@ -48,10 +51,13 @@ fn reasons(name: &str, outcomes: &[Outcome]) -> String {
             None => reasons.push((why, vec![verb])),
         }
     }
-    let lines = reasons
+    // what would fill half a page is told last, and for all the rest
+    let (many, few): (Vec<_>, Vec<_>) = reasons.iter().partition(|(_, verbs)| verbs.len() > MANY);
+    let few = few
         .iter()
         .map(|(why, verbs)| format!("- {}: {why}\n", verbs.join("; ")));
-    let lines: String = lines.collect();
+    let many = many.iter().map(|(why, _)| format!("- all else: {why}\n"));
+    let lines: String = few.chain(many).collect();
     match lines.is_empty() {
         true => String::new(),
         false => format!("\nWhat {name} cannot:\n\n{lines}"),
