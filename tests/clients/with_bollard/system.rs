@@ -94,7 +94,7 @@ impl Bollard<'_> {
         let mut listening = Box::pin(listening);
         // the first look at it sends the request
         let nothing =
-            self.wait(async { tokio::time::timeout(Duration::from_millis(200), listening.next()).await });
+            self.wait(async { tokio::time::timeout(Duration::from_secs(1), listening.next()).await });
         assert!(nothing.is_err(), "{nothing:?}");
         let id = self.small("heard:1");
         self.tag("heard:1", "heard", "2").unwrap();
