@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mica_api::Message;
 use mica_engine::{CancelOnDrop, Error, ImportRequest, blocking};
-use mica_oci::Reference;
+use mica_oci::{ImageId, Reference};
 use mica_task::Cancel;
 use tokio::sync::mpsc;
 
@@ -35,33 +35,45 @@ pub(crate) async fn import(call: Call) -> Result<Reply, Failure> {
     };
     let (engine, busy, cancel) = (call.daemon.engine.clone(), call.busy.clone(), Cancel::new());
     let guard = CancelOnDrop::new(cancel.clone());
-    let mut lines = Vec::new();
-    let input = match source.as_str() {
-        BODY => call.upload.wanted(&call.headers).await.into_reader(),
-        address => {
-            lines.push(Message::status(format!("Downloading from {address}")));
-            engine.open_address(address).await?
-        }
+    let is_body = source == BODY;
+    let input = match is_body {
+        true => call.upload.wanted(&call.headers).await.into_reader(),
+        false => engine.open_address(&source).await?,
     };
+    let input = cancel.guard(input);
+    let imported = blocking(move || {
+        let imported = engine.import(&request, Box::new(input));
+        drop(busy);
+        imported
+    });
+    if is_body {
+        // nothing is told before the end, so what fails is told by the status
+        let image = imported.await?;
+        return Ok(stream(vec![Message::status(image.to_string())], None, guard));
+    }
+    let first = Message::status(format!("Downloading from {source}"));
+    Ok(stream(vec![first], Some(Box::pin(imported)), guard))
+}
+
+/// An import that goes on.
+type Importing = std::pin::Pin<Box<dyn Future<Output = Result<ImageId, Error>> + Send>>;
+
+/// A stream of these lines, and of what comes of the import.
+fn stream(lines: Vec<Message>, imported: Option<Importing>, guard: CancelOnDrop) -> Reply {
     let (sender, receiver) = mpsc::channel(lines.len() + 1);
     tokio::spawn(async move {
-        let input = cancel.guard(input);
-        let imported = blocking(move || {
-            let imported = engine.import(&request, Box::new(input));
-            drop(busy);
-            imported
-        });
         for message in lines {
             // there is room for all lines
             let _ = sender.send(Ok(line(&message))).await;
         }
+        let Some(imported) = imported else { return };
         let last = match imported.await {
             Ok(image) => Message::status(image.to_string()),
             Err(error) => Message::failure(error.describe(), None),
         };
         let _ = sender.send(Ok::<Bytes, _>(line(&last))).await;
     });
-    Ok(pieces(JSON, Pieces::new(receiver, guard)))
+    pieces(JSON, Pieces::new(receiver, guard))
 }
 
 /// What `repo` and `tag` name together.
