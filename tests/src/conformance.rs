@@ -14,6 +14,7 @@ mod tar;
 mod tree;
 mod workshop;
 
+pub use archive::{Format, tar};
 pub use case::{Case, Expected, Send, Source, parse};
 pub use compare::differences;
 pub use describe::{Facts, describe};
@@ -21,4 +22,5 @@ pub use engine::{Engine, Outcome};
 pub use entry::{Content, Entry, Kind};
 pub use image::Image;
 pub use rewrite::rewrite;
+pub use tar::files_of;
 pub use workshop::Workshop;

@@ -5,6 +5,7 @@ mod context;
 mod daemon;
 mod debian;
 mod faulty_pushes;
+pub mod http;
 mod listener;
 mod output;
 pub mod registry;

@@ -6,7 +6,7 @@ const BLOCK: usize = 512;
 
 /// Which of tar's dialects is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// POSIX.1-2001: what does not fit goes into an extended header.
     Pax,
     /// GNU tar: long names go into entries of types L and K.
@@ -19,7 +19,7 @@ pub(crate) enum Format {
 const TIME: i64 = 1_000_000_000;
 
 /// A tar of these entries, in this order and with the names as they are.
-pub(crate) fn tar(entries: &[Entry], format: Format) -> Vec<u8> {
+pub fn tar(entries: &[Entry], format: Format) -> Vec<u8> {
     let mut out = Vec::new();
     for entry in entries {
         // a hard link's header repeats what its file's says
