@@ -11,6 +11,7 @@ mod output;
 pub mod registry;
 mod request;
 pub mod servers;
+pub mod soak;
 
 pub use context::Context;
 pub use daemon::{Daemon, Options, binary};

@@ -37,6 +37,19 @@ pub fn tar(entries: &[Entry], format: Format) -> Vec<u8> {
     out
 }
 
+/// A tar of regular files, for everybody to read and to run.
+pub fn folder(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let files = files.iter().map(|(path, bytes)| Entry {
+        path: (*path).to_owned(),
+        kind: Kind::File(Content::Bytes(bytes.to_vec())),
+        mode: 0o755,
+        owner: (0, 0),
+        time: None,
+        xattrs: std::collections::BTreeMap::new(),
+    });
+    tar(&files.collect::<Vec<_>>(), Format::Pax)
+}
+
 fn add(out: &mut Vec<u8>, entry: &Entry, format: Format) {
     let (letter, link, body): (u8, &str, &[u8]) = match &entry.kind {
         Kind::File(Content::Bytes(bytes)) => (b'0', "", bytes),
