@@ -23,6 +23,7 @@ pub(crate) fn all(fixture: &Fixture) -> Vec<Ask> {
         versions::asks(),
         archives::save(fixture),
         names::tag(fixture),
+        system::events(),
         registries::asks(fixture),
         archives::import(),
         names::remove(fixture),

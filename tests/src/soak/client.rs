@@ -209,7 +209,7 @@ impl Client {
     /// Asks, and counts an answer that no client should see.
     pub(super) async fn ask(&self, question: Question) -> Outcome<Answer> {
         let answer = question.ask(&self.world.socket).await?;
-        if answer.status >= 500 && answer.status != 501 {
+        if answer.status >= 500 {
             self.world.tally().broken_answers += 1;
         }
         Ok(answer)

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// Descriptors that are made when many ask at once, and stay: the store has up to eight connections to its database for reading.
-const STAYING: usize = 8;
+/// Descriptors that are made when many ask at once, and stay: the store has up to eight connections to its database for reading, and
+/// each has the file and its log open.
+const STAYING: usize = 16;
 
 /// What a process has at one time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -262,10 +262,7 @@ impl Client {
     }
 
     pub(super) async fn usage(&mut self) -> Outcome<()> {
-        let answer = self.ask(Question::new(Method::GET, "/system/df")).await?;
-        if answer.status == 501 {
-            return Ok(());
-        }
+        let answer = self.get("/system/df").await?;
         match json(&answer)?["Images"].is_array() {
             true => Ok(()),
             false => Err("the usage lists no images".to_owned()),

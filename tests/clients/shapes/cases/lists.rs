@@ -67,6 +67,9 @@ pub(crate) fn asks(fixture: &Fixture) -> Vec<Ask> {
     ];
     let asked = |text: &str| Ask::get(&format!("list/{text}"), "/images/json").with("filters", text);
     asks.extend(filters.iter().chain(&wrong).map(|text| asked(text)));
+    let sizes = ["body.LayersSize", "body.Images[].*Size"];
+    asks.push(Ask::get("df", "/system/df").loose(&sizes));
+    asks.push(Ask::get("df/1.39", "/system/df").version("1.39").loose(&sizes));
     // by an ID as before and since take them
     asks.push(
         Ask::get("list/before-id", "/images/json")

@@ -68,7 +68,6 @@ pub(crate) fn last() -> Vec<Ask> {
             .stream()
     };
     vec![
-        Ask::get("df", "/system/df").loose(&["body.*Size", "body.*Created", "body.BuildCache*"]),
         Ask::get("events/none", "/events")
             .with("since", "1")
             .with("until", "2")
@@ -87,10 +86,14 @@ pub(crate) fn last() -> Vec<Ask> {
         filter(r#"{"nonsense":["x"]}"#),
         filter(r#"{"type":["image"]}"#),
         filter(r#"{"event":{"tag":true}}"#),
-        Ask::get("events/of-this", "/events")
-            .with("since", "1600000000")
-            .with("until", NOW)
-            .with("filters", r#"{"type":["image"]}"#)
-            .stream(),
     ]
+}
+
+/// What is told of the names that images got.
+pub(crate) fn events() -> Vec<Ask> {
+    let ask = Ask::get("events/tags", "/events")
+        .with("since", "1600000000")
+        .with("until", NOW);
+    let ask = ask.with("filters", r#"{"type":["image"],"event":["tag"]}"#);
+    vec![ask.stream().loose(&["body.*time", "body.*timeNano"])]
 }
