@@ -1,7 +1,7 @@
 //! The database: the one transactional truth for images, names, layers and cache records.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::disk::failpoint;
 use crate::error::Error;
 use crate::inputs;
-use crate::locks::lock;
+use crate::locks::{lock, wait};
 
 /// Version 1 of the tables. `tar` and `tree` say whether a layer has that form: 0 no, 1 yes, 2 yes and durable. What
 /// `layer_blobs` says was hashed; `layer_claims` is what images say of blobs, `false_claims` what of that was found untrue.
@@ -67,8 +67,9 @@ const BUSY: Duration = Duration::from_secs(30);
 const STATEMENTS: usize = 64;
 /// The most of the file that each connection keeps in memory: a list of ten thousand images reads that much.
 const CACHE_KIB: i32 = 8 << 10;
-/// Idle connections kept for reading.
-const READERS: usize = 4;
+/// The most connections for reading; who finds all of them taken waits for one. SQLite does not give a descriptor back to the system
+/// as long as another connection holds a lock on the file, and here one always does: each more would stay open for good.
+const READERS: usize = 8;
 
 /// Whether a write must survive a power cut when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +84,34 @@ pub(crate) enum Durability {
 pub(crate) struct Database {
     path: PathBuf,
     writer: Mutex<Writer>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Readers>,
+    given_back: Condvar,
+}
+
+/// The connections for reading.
+#[derive(Default)]
+struct Readers {
+    idle: Vec<Connection>,
+    /// How many there are, those in use included.
+    open: usize,
+}
+
+/// A connection for reading, given back when it drops.
+struct Reader<'a> {
+    database: &'a Database,
+    /// There until then.
+    connection: Option<Connection>,
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut readers = lock(&self.database.readers);
+        match self.connection.take() {
+            Some(connection) => readers.idle.push(connection),
+            None => readers.open -= 1,
+        }
+        self.database.given_back.notify_one();
+    }
 }
 
 struct Writer {
@@ -106,28 +134,39 @@ impl Database {
                 durability: Durability::Full,
             }),
             readers: Mutex::default(),
+            given_back: Condvar::new(),
         })
     }
 
-    /// Runs `read` on one state of the database.
+    /// Runs `read` on one state of the database. It must not read or write by itself: it has its connection already, and might wait
+    /// for one that another like it has.
     pub(crate) fn read<T>(
         &self,
         read: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let idle = lock(&self.readers).pop();
-        let mut connection = match idle {
+        let mut reader = self.reader();
+        let connection = match &mut reader.connection {
             Some(connection) => connection,
-            None => connect(&self.path, false)?,
+            none => none.insert(connect(&self.path, false)?),
         };
-        let result = {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-            read(&transaction)
-        };
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        read(&transaction)
+    }
+
+    /// A connection, or the right to make one.
+    fn reader(&self) -> Reader<'_> {
         let mut readers = lock(&self.readers);
-        if readers.len() < READERS {
-            readers.push(connection);
+        loop {
+            let idle = readers.idle.pop();
+            if idle.is_some() || readers.open < READERS {
+                readers.open += usize::from(idle.is_none());
+                return Reader {
+                    database: self,
+                    connection: idle,
+                };
+            }
+            readers = wait(&self.given_back, readers);
         }
-        result
     }
 
     /// Runs `write` in a transaction of its own, which is rolled back if it fails.
@@ -193,5 +232,36 @@ mod tests {
         assert_eq!(count(), 0);
         database.write(Durability::Normal, insert).unwrap();
         assert_eq!(count(), 1);
+    }
+
+    #[test]
+    fn many_readers_share_few_connections() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let database = Database::open(&path).unwrap();
+        let most = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..READERS * 8 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let read = database.read(|t| {
+                            std::thread::yield_now();
+                            Ok(t.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?)
+                        });
+                        assert_eq!(read.unwrap(), 0);
+                        let open = lock(&database.readers).open;
+                        most.fetch_max(open, std::sync::atomic::Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert!(most.into_inner() <= READERS);
+        let readers = lock(&database.readers);
+        assert_eq!(readers.idle.len(), readers.open);
+        // a read that fails gives its connection back too
+        drop(readers);
+        for _ in 0..READERS * 2 {
+            assert!(database.read(|_| Err::<(), _>(Error::corrupt("x", "y"))).is_err());
+        }
     }
 }

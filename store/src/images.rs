@@ -66,7 +66,8 @@ pub(crate) fn find_record(db: &Connection, id: &ImageId) -> Result<Option<Record
         .optional()?)
 }
 
-fn references_of(db: &Connection, id: &ImageId) -> Result<Vec<Reference>, Error> {
+/// All names of an image, in order.
+pub(crate) fn references_of(db: &Connection, id: &ImageId) -> Result<Vec<Reference>, Error> {
     let mut query = db.prepare_cached("SELECT name FROM refs WHERE image = ?1")?;
     let found = query.query_map([id.digest().as_raw()], |row| rows::parsed(row, 0))?;
     let mut references: Vec<Reference> = found.collect::<Result<_, _>>()?;

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use crate::database::Durability;
 use crate::error::Error;
+use crate::images::references_of;
 use crate::locks::share;
 use crate::rows;
 use crate::store::Store;
@@ -111,18 +112,58 @@ impl Store {
 
     /// Forgets a reference and gives the image it led to. Durable when this returns.
     pub fn untag(&self, reference: &Reference) -> Result<Option<ImageId>, Error> {
-        let name = kept(reference);
-        let previous = self.inner.database.write(Durability::Full, |db| {
+        self.forget(|db| {
+            let name = kept(reference);
             let previous = rows::target(db, &name)?;
             if previous.is_some() {
-                db.prepare_cached("DELETE FROM refs WHERE name = ?1")?
-                    .execute([name.to_string()])?;
+                remove(db, &name)?;
             }
             Ok(previous)
-        })?;
-        if previous.is_some() {
+        })
+    }
+
+    /// Forgets a reference if it leads to this image; whether it did. Durable when this returns.
+    pub fn untag_from(&self, reference: &Reference, image: &ImageId) -> Result<bool, Error> {
+        let forgotten = self.forget(|db| {
+            let name = kept(reference);
+            let leads_there = rows::target(db, &name)? == Some(*image);
+            if leads_there {
+                remove(db, &name)?;
+            }
+            Ok(leads_there.then_some(()))
+        });
+        Ok(forgotten?.is_some())
+    }
+
+    /// Forgets all names of an image if none of them is a tag, and gives them; nothing if it has a tag. Durable when this returns.
+    pub fn untag_if_only_digests(&self, image: &ImageId) -> Result<Option<Vec<Reference>>, Error> {
+        self.forget(|db| {
+            let names = references_of(db, image)?;
+            if names.iter().any(|name| name.digest.is_none()) {
+                return Ok(None);
+            }
+            for name in &names {
+                remove(db, name)?;
+            }
+            Ok(Some(names))
+        })
+    }
+
+    /// Forgets names as `write` says; nothing has changed if it gives nothing.
+    fn forget<T>(
+        &self,
+        write: impl FnOnce(&Connection) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let forgotten = self.inner.database.write(Durability::Full, |db| write(db))?;
+        if forgotten.is_some() {
             self.inner.catalogue.changed();
         }
-        Ok(previous)
+        Ok(forgotten)
     }
+}
+
+fn remove(db: &Connection, name: &Reference) -> Result<(), Error> {
+    db.prepare_cached("DELETE FROM refs WHERE name = ?1")?
+        .execute([name.to_string()])?;
+    Ok(())
 }

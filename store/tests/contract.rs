@@ -111,6 +111,17 @@ fn tags_move_and_say_from_where() {
     assert_eq!(store.tag(&name("y"), &first).unwrap(), None);
     assert_eq!(store.untag(&name("y")).unwrap(), Some(first));
     assert_eq!(store.untag(&name("y")).unwrap(), None);
+    assert!(!store.untag_from(&name("x"), &second.image.id).unwrap());
+    let by_digest: Reference = format!("x@{}", Digest::of(b"x")).parse().unwrap();
+    store.tag(&by_digest, &first).unwrap();
+    assert_eq!(store.untag_if_only_digests(&first).unwrap(), None);
+    assert!(store.untag_from(&name("x"), &first).unwrap());
+    assert_eq!(
+        store.untag_if_only_digests(&first).unwrap(),
+        Some(vec![by_digest])
+    );
+    assert_eq!(store.untag_if_only_digests(&first).unwrap(), Some(vec![]));
+    store.tag(&name("x"), &first).unwrap();
     let nobody = ImageId(Digest::of(b"nobody"));
     assert!(matches!(store.tag(&name("y"), &nobody), Err(Error::MissingImage { image }) if image == nobody));
 }

@@ -445,3 +445,37 @@ fn pushes_survive_a_registry_that_fails_in_one_of_ten_requests() {
         pushes.missing
     );
 }
+
+#[test]
+fn a_layer_that_is_here_is_told_so_and_nothing_else() {
+    let registry = DockerRegistry::plain();
+    let daemon = Daemon::start();
+    let (first, second) = (registry.name("known:1"), registry.name("known:2"));
+    for (name, dockerfile) in [
+        (&first, "FROM scratch\nCOPY a /a\n"),
+        (&second, "FROM scratch\nCOPY a /a\nCOPY b /b\n"),
+    ] {
+        let context = Context::new(dockerfile).file("a", "a").file("b", "b");
+        daemon.mica(["build", "-q", "-t", name, context.arg()]).ok();
+        daemon.mica(["push", name]).ok();
+    }
+    let other = Daemon::start();
+    other.mica(["pull", &first]).ok();
+    let told = other.docker(["pull", &second]).ok().stdout;
+    let known = told
+        .lines()
+        .find_map(|line| line.strip_suffix(": Already exists"));
+    let known = known.unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(
+        told.lines().filter(|line| line.starts_with(known)).count(),
+        1,
+        "{told}"
+    );
+    assert_eq!(
+        told.lines()
+            .filter(|line| line.ends_with(": Pull complete"))
+            .count(),
+        1,
+        "{told}"
+    );
+}

@@ -5,11 +5,13 @@ mod context;
 mod daemon;
 mod debian;
 mod faulty_pushes;
+pub mod http;
 mod listener;
 mod output;
 pub mod registry;
 mod request;
 pub mod servers;
+pub mod soak;
 
 pub use context::Context;
 pub use daemon::{Daemon, Options, binary};

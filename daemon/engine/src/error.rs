@@ -262,6 +262,12 @@ pub enum Error {
     /// Nothing here is called so.
     #[error("An image does not exist locally with the tag: {reference}")]
     NothingToPush {
+        /// The repository, in its familiar form.
+        reference: String,
+    },
+    /// The repository has other tags here.
+    #[error("tag does not exist: {reference}")]
+    NoSuchTag {
         /// The familiar reference.
         reference: String,
     },
@@ -371,6 +377,7 @@ impl Error {
             | Self::PullDenied { .. }
             | Self::NoSuchManifest { .. }
             | Self::NothingToPush { .. }
+            | Self::NoSuchTag { .. }
             | Self::NoPlatform { .. } => Kind::NotFound,
             Self::LoginRefused { .. } => Kind::Unauthorized,
             Self::Search { source, .. } => match (&**source, source.refusal()) {

@@ -73,7 +73,10 @@ impl Engine {
                 .any(|reference| reference.digest.is_none());
             let spared = untagged_only && (tagged || parents.contains(&image.id));
             if !spared && selection.admits(image, None, None) {
-                removing.all_names(image)?;
+                match tagged {
+                    true => removing.all_names(image)?,
+                    false => removing.untagged(image)?,
+                }
             }
         }
         let mut report = removing.report;
@@ -99,20 +102,43 @@ impl<'a> Removing<'a> {
         }
     }
 
-    fn all_names(&mut self, image: &ImageEntry) -> Result<(), Error> {
-        let mut names: Vec<String> = image.references.iter().map(Reference::familiar).collect();
-        if names.is_empty() {
-            names.push(image.id.digest().hex());
-        }
-        for name in names {
-            match self.name(&name) {
-                // gone or in use by now: that is what a prune has to live with
-                Ok(())
-                | Err(Error::NoSuchImage { .. } | Error::HasChildren { .. } | Error::ManyNames { .. }) => {}
-                Err(error) => return Err(error),
+    /// Removes an image that was chosen with these names. What it is called since then, and what is called so by now, is somebody
+    /// else's who was told of it.
+    fn all_names(&mut self, chosen: &ImageEntry) -> Result<(), Error> {
+        let Some(image) = self.engine.store().image_without_names(&chosen.id)? else {
+            return Ok(());
+        };
+        for reference in &chosen.references {
+            match reference.digest {
+                None => self.untag_aloud(&image, reference)?,
+                // these go without a word of their own, as docker does it
+                Some(_) => drop(self.untag(&image, reference)?),
             }
         }
-        Ok(())
+        self.delete_unless_parent(image)
+    }
+
+    /// Removes an image that was chosen as it had no tag, unless it has one by now.
+    fn untagged(&mut self, chosen: &ImageEntry) -> Result<(), Error> {
+        let store = self.engine.store();
+        let Some(image) = store.image_without_names(&chosen.id)? else {
+            return Ok(());
+        };
+        let Some(digests) = store.untag_if_only_digests(&image.id)? else {
+            return Ok(());
+        };
+        for reference in digests {
+            self.tell_untagged(&image, &reference);
+            self.report.removals.push(Removal::Untagged(reference));
+        }
+        self.delete_unless_parent(image)
+    }
+
+    fn delete_unless_parent(&mut self, image: Image) -> Result<(), Error> {
+        match self.engine.store().has_children(&image.id)? {
+            true => Ok(()),
+            false => self.delete(image),
+        }
     }
 
     fn name(&mut self, name: &str) -> Result<(), Error> {
@@ -159,7 +185,7 @@ impl<'a> Removing<'a> {
         if !by_digest && !store.has_tag_in(&image.id, &reference.repository)? {
             // these go without a word of their own, as docker does it
             for own in store.digests_in(&image.id, &reference.repository)? {
-                self.untag(&own)?;
+                self.untag(image, &own)?;
             }
         }
         Ok(())
@@ -167,21 +193,25 @@ impl<'a> Removing<'a> {
 
     /// Takes a name away and says so to those who follow what happens.
     fn untag_aloud(&mut self, image: &Image, reference: &Reference) -> Result<(), Error> {
-        if self.untag(reference)? {
-            self.engine
-                .feed()
-                .image(Action::Untag, image, reference.familiar());
+        if self.untag(image, reference)? {
+            self.tell_untagged(image, reference);
         }
         Ok(())
     }
 
-    /// Takes a name away. Whether it was there.
-    fn untag(&mut self, reference: &Reference) -> Result<bool, Error> {
-        let was_there = self.engine.store().untag(reference)?.is_some();
-        if was_there {
+    fn tell_untagged(&self, image: &Image, reference: &Reference) {
+        self.engine
+            .feed()
+            .image(Action::Untag, image, reference.familiar());
+    }
+
+    /// Takes a name away from an image. Whether it led there.
+    fn untag(&mut self, image: &Image, reference: &Reference) -> Result<bool, Error> {
+        let led_there = self.engine.store().untag_from(reference, &image.id)?;
+        if led_there {
             self.report.removals.push(Removal::Untagged(reference.clone()));
         }
-        Ok(was_there)
+        Ok(led_there)
     }
 
     /// Removes a nameless image, and then its nameless parents as far as nothing else is built on them.
@@ -265,6 +295,56 @@ mod tests {
                 .unwrap();
             assert_eq!(partial.offset(), offset);
         }
+    }
+
+    #[test]
+    fn a_name_that_came_in_the_meantime_is_nobody_s_to_prune() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Config {
+            root: folder.path().join("store"),
+            helper: "/nonexistent".into(),
+            registries: mica_registry::Settings::default(),
+            insecure_allowed: false,
+        })
+        .unwrap();
+        let name = |text: &str| text.parse::<Reference>().unwrap();
+        let commit = |comment: &str, names: &[Reference]| {
+            let config = mica_oci::config::ImageConfig {
+                author: comment.to_owned(),
+                ..mica_oci::config::ImageConfig::default()
+            };
+            let config = mica_oci::Raw::of(config).unwrap();
+            let lease = engine.store().lease();
+            let committed = engine.store().commit_image(&lease, &config, None, names);
+            committed.unwrap().image
+        };
+        let removing = || Removing::new(&engine, RemoveOptions::default());
+        let entry = |id: &ImageId| {
+            let entries = engine.store().image_entries().unwrap();
+            entries.into_iter().find(|entry| entry.id == *id).unwrap()
+        };
+        // an untagged image that is tagged after it was chosen
+        let untagged = commit("untagged", &[]);
+        let chosen = entry(&untagged.id);
+        engine.store().tag(&name("new"), &untagged.id).unwrap();
+        let mut prune = removing();
+        prune.untagged(&chosen).unwrap();
+        assert!(prune.report.removals.is_empty());
+        assert_eq!(engine.store().resolve(&name("new")).unwrap(), Some(untagged.id));
+        // a tagged one whose tag leads elsewhere by then
+        let tagged = commit("tagged", &[name("moves"), name("stays")]);
+        let chosen = entry(&tagged.id);
+        engine.store().tag(&name("moves"), &untagged.id).unwrap();
+        let mut prune = removing();
+        prune.all_names(&chosen).unwrap();
+        assert_eq!(engine.store().resolve(&name("moves")).unwrap(), Some(untagged.id));
+        assert_eq!(
+            prune.report.removals,
+            [
+                Removal::Untagged(name("stays").or_latest()),
+                Removal::Image(tagged.id)
+            ]
+        );
     }
 
     #[test]

@@ -211,7 +211,10 @@ impl ClassicStream {
         } else if let Some(id) = container.filter(|_| self.style.remove || self.style.force_remove) {
             texts.push(format!(" ---> Removed intermediate container {id}\n"));
         }
-        texts.push(format!(" ---> {state}\n"));
+        // an ARG before the first FROM changes no image, and docker then shows none
+        if !state.is_empty() || word.eq_ignore_ascii_case("FROM") {
+            texts.push(format!(" ---> {state}\n"));
+        }
     }
 
     /// The last lines: what was built and how it is called.
@@ -425,6 +428,28 @@ mod tests {
                 r#"{"stream":"[Warning] One or more build-args [A B] were not consumed\n"}"#.to_owned(),
                 r#"{"stream":"Successfully built e3b0c44298fc\n"}"#.to_owned(),
                 r#"{"stream":"Successfully tagged x:1\n"}"#.to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_changes_no_image_shows_none() {
+        let mut stream = ClassicStream::new(style(), 1);
+        let done = |step| Event::Done {
+            step,
+            cached: false,
+            state: String::new(),
+        };
+        let mut out = Vec::new();
+        for event in [started(1, "ARG A"), done(1), started(2, "FROM scratch"), done(2)] {
+            out.extend(text(&stream.event(event)));
+        }
+        assert_eq!(
+            out,
+            [
+                r#"{"stream":"Step 1/3 : ARG A\n"}"#,
+                r#"{"stream":"Step 2/3 : FROM scratch\n"}"#,
+                r#"{"stream":" ---> \n"}"#,
             ]
         );
     }

@@ -274,3 +274,45 @@ fn a_client_that_vanishes_while_sending_ends_the_loading() {
             == 0
     });
 }
+
+#[test]
+fn an_import_that_fails_says_so_by_its_status() {
+    let micad = Micad::start();
+    let import = "/images/create?fromSrc=-";
+    micad
+        .post(import, b"this is no tar")
+        .expect_error(400, "cannot import the archive");
+    micad
+        .post(&format!("{import}&changes=RUN%20x"), b"")
+        .expect_error(400, "not a valid change command");
+    let image = micad.post(import, b"");
+    assert_eq!(image.status, 200);
+    assert!(
+        image.text().starts_with("{\"status\":\"sha256:"),
+        "{}",
+        image.text()
+    );
+}
+
+#[test]
+fn a_tag_that_is_not_here_is_not_pushed() {
+    let micad = Micad::start();
+    micad.load(&small_image(&["a:1"]));
+    for (path, message) in [
+        ("/images/a/push?tag=2", "tag does not exist: a:2"),
+        (
+            "/images/b/push?tag=2",
+            "An image does not exist locally with the tag: b",
+        ),
+        (
+            "/images/b/push",
+            "An image does not exist locally with the tag: b",
+        ),
+    ] {
+        let told = micad.post(path, b"").text().to_owned();
+        assert!(
+            told.contains(&format!("\"error\":\"{message}\"")),
+            "{path}: {told}"
+        );
+    }
+}

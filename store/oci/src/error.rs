@@ -19,6 +19,9 @@ pub enum ReferenceError {
     /// Does not follow the grammar.
     #[error("invalid reference format")]
     Format,
+    /// A tag, given by itself, that is none.
+    #[error("invalid tag format")]
+    Tag,
     /// The repository has upper-case letters.
     #[error("invalid reference format: repository name ({0}) must be lowercase")]
     Uppercase(String),

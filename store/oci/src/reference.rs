@@ -99,7 +99,7 @@ impl Tag {
         if valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ReferenceError::Format)
+            Err(ReferenceError::Tag)
         }
     }
 
@@ -177,7 +177,9 @@ impl FromStr for Reference {
         };
         let (name, tag) = match rest.rsplit_once(':') {
             // a colon before the last slash belongs to a port
-            Some((name, tag)) if !tag.contains('/') => (name, Some(Tag::new(tag)?)),
+            Some((name, tag)) if !tag.contains('/') => {
+                (name, Some(Tag::new(tag).map_err(|_| ReferenceError::Format)?))
+            }
             _ => (rest, None),
         };
         Ok(Self {
@@ -356,6 +358,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Reference>(), Err(ReferenceError::Format), "{text:?}");
         }
+        assert_eq!(Tag::new("-x"), Err(ReferenceError::Tag));
         assert_eq!(
             "Busy".parse::<Reference>(),
             Err(ReferenceError::Uppercase("Busy".into()))

@@ -6,7 +6,7 @@ const BLOCK: usize = 512;
 
 /// Which of tar's dialects is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// POSIX.1-2001: what does not fit goes into an extended header.
     Pax,
     /// GNU tar: long names go into entries of types L and K.
@@ -19,7 +19,7 @@ pub(crate) enum Format {
 const TIME: i64 = 1_000_000_000;
 
 /// A tar of these entries, in this order and with the names as they are.
-pub(crate) fn tar(entries: &[Entry], format: Format) -> Vec<u8> {
+pub fn tar(entries: &[Entry], format: Format) -> Vec<u8> {
     let mut out = Vec::new();
     for entry in entries {
         // a hard link's header repeats what its file's says
@@ -35,6 +35,19 @@ pub(crate) fn tar(entries: &[Entry], format: Format) -> Vec<u8> {
     }
     out.extend([0; BLOCK * 2]);
     out
+}
+
+/// A tar of regular files, for everybody to read and to run.
+pub fn folder(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let files = files.iter().map(|(path, bytes)| Entry {
+        path: (*path).to_owned(),
+        kind: Kind::File(Content::Bytes(bytes.to_vec())),
+        mode: 0o755,
+        owner: (0, 0),
+        time: None,
+        xattrs: std::collections::BTreeMap::new(),
+    });
+    tar(&files.collect::<Vec<_>>(), Format::Pax)
 }
 
 fn add(out: &mut Vec<u8>, entry: &Entry, format: Format) {

@@ -55,7 +55,11 @@ fn entries(text: &str) -> Vec<Entry> {
         .collect()
 }
 
-fn busybox() -> Vec<Entry> {
+/// A shell and its programs: `/bin/sh` and the others that Debian's busybox has.
+///
+/// # Panics
+/// If busybox-static is not installed.
+pub fn shell() -> Vec<Entry> {
     let bytes = fs_err::read(BUSYBOX).expect("busybox-static is installed");
     let mut shell = entries("d 755 0:0 bin\nf 755 0:0 bin/busybox \"\"");
     shell[1].kind = Kind::File(Content::Bytes(bytes));
@@ -79,8 +83,8 @@ fn file(name: &str, bytes: Vec<u8>) -> Entry {
     entry
 }
 
-/// An archive as `docker save` writes them.
-fn archive(name: &str, layers: &[Vec<u8>], config: &Value) -> Vec<u8> {
+/// An archive of one image as `docker save` writes them; its tag is `latest`.
+pub fn archive(name: &str, layers: &[Vec<u8>], config: &Value) -> Vec<u8> {
     let digests: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
     let history = layers
         .iter()
@@ -111,7 +115,7 @@ fn archive(name: &str, layers: &[Vec<u8>], config: &Value) -> Vec<u8> {
 /// Name and archive of every base.
 pub(crate) fn bases() -> Vec<(&'static str, Vec<u8>)> {
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let mut first = busybox();
+    let mut first = shell();
     first.extend(entries(FILES));
     let layers = [tar(&first, Format::Pax), tar(&entries(SECOND), Format::Pax)];
     let full = json!({
@@ -130,9 +134,6 @@ pub(crate) fn bases() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("full", archive("full", &layers, &full)),
         ("onbuild", archive("onbuild", &layers, &onbuild)),
-        (
-            "bare",
-            archive("bare", &[tar(&busybox(), Format::Gnu)], &json!({})),
-        ),
+        ("bare", archive("bare", &[tar(&shell(), Format::Gnu)], &json!({}))),
     ]
 }

@@ -186,7 +186,7 @@ fn unhex(digits: &str) -> Option<Vec<u8>> {
 }
 
 /// Lower-case digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

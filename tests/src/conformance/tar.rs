@@ -62,6 +62,15 @@ pub(crate) fn members(bytes: &[u8]) -> Result<Vec<Member<'_>>, String> {
     Ok(members)
 }
 
+/// The files of a tar by name; where a name comes twice the last one counts.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn files_of(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let files = members(bytes)?.into_iter().filter(|member| member.letter == b'0');
+    Ok(files.map(|member| (member.name, member.body.to_vec())).collect())
+}
+
 fn member<'a>(
     block: &[u8],
     letter: u8,

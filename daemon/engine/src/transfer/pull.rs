@@ -1,6 +1,6 @@
 //! The verb pull: what a name leads to at its registry, brought here whole; nothing is unpacked.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -229,7 +229,7 @@ impl Pull<'_> {
         let lease = self.engine.store().lease();
         let config = self.config(&lease, &manifest).await?;
         let layers = self.layers(&manifest, &config)?;
-        self.bring(&lease, &layers).await?;
+        let brought = self.bring(&lease, &layers).await?;
         let names = self.names(&top.digest);
         let (engine, asked) = (self.engine.clone(), self.reference.clone());
         let account = *self.remote.account();
@@ -248,12 +248,11 @@ impl Pull<'_> {
                 .collect();
             engine.feed().transfer(Action::Pull, &asked, &committed.image);
             store.add_sources(&digests, &asked.repository, &account)?;
-            Ok((committed.image, layers))
+            Ok(committed.image)
         })
         .await?;
-        let (image, layers) = image;
-        for (layer, _) in &layers {
-            self.sink.layer_hint(&layer.digest, LayerState::Done);
+        for digest in &brought {
+            self.sink.layer_hint(digest, LayerState::Done);
         }
         Ok(image)
     }
@@ -315,29 +314,37 @@ impl Pull<'_> {
             .collect())
     }
 
-    /// Fetches the layers that are not here, each once, several at a time.
-    async fn bring(&self, lease: &Lease, layers: &[Layer]) -> Result<(), Error> {
-        let mut distinct: HashMap<Digest, &Descriptor> = HashMap::new();
+    /// Fetches the layers that are not here, each once, several at a time; gives their digests.
+    async fn bring(&self, lease: &Lease, layers: &[Layer]) -> Result<Vec<Digest>, Error> {
+        let mut seen = HashSet::new();
+        let mut missing = Vec::new();
         for (layer, _) in layers {
-            if distinct.insert(layer.digest, layer).is_none() {
+            if !seen.insert(layer.digest) {
+                continue;
+            }
+            if self.is_here(lease, layer).await? {
+                self.sink.layer(&layer.digest, LayerState::AlreadyHere).await;
+            } else {
                 self.sink.layer(&layer.digest, LayerState::Wanted).await;
+                missing.push(layer);
             }
         }
-        let bringing: FuturesUnordered<_> = distinct
-            .into_values()
-            .map(|layer| self.bring_one(lease, layer))
-            .collect();
-        bringing.try_collect().await
+        let bringing: FuturesUnordered<_> =
+            missing.iter().map(|layer| self.bring_one(lease, layer)).collect();
+        bringing.try_collect::<()>().await?;
+        Ok(missing.iter().map(|layer| layer.digest).collect())
+    }
+
+    async fn is_here(&self, lease: &Lease, layer: &Descriptor) -> Result<bool, Error> {
+        let (store, held, digest) = (self.engine.store().clone(), lease.clone(), layer.digest);
+        match blocking(move || Ok(store.blob(&held, &digest)?)).await? {
+            Some(blob) => check_size("layer", &blob, layer.size).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     async fn bring_one(&self, lease: &Lease, layer: &Descriptor) -> Result<(), Error> {
-        let (store, held, digest) = (self.engine.store().clone(), lease.clone(), layer.digest);
-        let here = blocking(move || Ok(store.blob(&held, &digest)?)).await?;
-        if let Some(blob) = here {
-            check_size("layer", &blob, layer.size)?;
-            self.sink.layer(&digest, LayerState::AlreadyHere).await;
-            return Ok(());
-        }
+        let digest = layer.digest;
         let tell = |current| {
             let total = layer.size;
             self.sink

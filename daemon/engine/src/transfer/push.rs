@@ -94,10 +94,8 @@ impl Engine {
         blocking(move || {
             if let Some(tag) = &request.tag {
                 let reference = Reference::tagged(request.repository.clone(), tag.clone());
-                let name = reference.familiar();
-                let image = engine.store().resolve(&reference)?;
-                if image.is_none() {
-                    return Err(Error::NothingToPush { reference: name });
+                if engine.store().resolve(&reference)?.is_none() {
+                    return Err(nothing_to_push(&engine, reference)?);
                 }
                 let image = engine.image_for(&reference.to_string(), request.platform.as_ref())?;
                 return Ok(vec![Order {
@@ -419,6 +417,21 @@ impl Push<'_> {
         })
         .await
     }
+}
+
+/// Why a tag that is not here cannot be pushed, in docker's words: it tells apart whether the repository has other tags.
+fn nothing_to_push(engine: &Engine, reference: Reference) -> Result<Error, Error> {
+    let images = engine.store().images()?;
+    let mut names = images.iter().flat_map(|image| &image.references);
+    let is_known = names.any(|name| name.repository == reference.repository && name.tag.is_some());
+    Ok(match is_known {
+        true => Error::NoSuchTag {
+            reference: reference.familiar(),
+        },
+        false => Error::NothingToPush {
+            reference: reference.repository.familiar(),
+        },
+    })
 }
 
 /// How many components two paths have in common from the start.
