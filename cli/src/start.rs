@@ -29,6 +29,9 @@ const IDLE_SECONDS: &str = "300";
 /// How much of the daemon's log is shown when it did not start.
 const TAIL_BYTES: u64 = 4096;
 
+/// How many heaps the daemon has (mallopt(3)): with one for each of its threads what they freed stays with them.
+const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
+
 /// Whether the environment allows it.
 pub(crate) fn is_allowed() -> bool {
     std::env::var_os("MICA_NO_START").is_none_or(|value| value.is_empty() || value == "0")
@@ -164,6 +167,9 @@ fn spawn(program: &Path, socket: &Path, log: File) -> Result<Child, Error> {
         command.arg("--data-root").arg(root);
     }
     let errors = log.try_clone().map_err(failed)?;
+    if std::env::var_os(ARENAS.0).is_none() {
+        command.env(ARENAS.0, ARENAS.1);
+    }
     command
         .current_dir("/")
         .stdin(Stdio::null())

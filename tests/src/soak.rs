@@ -37,7 +37,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// # Panics
 /// If the daemon or the registry cannot be started.
 pub fn run(length: Duration, clients: u32) -> Report {
-    let mut daemon = Daemon::with(Options::default());
+    // as systemd/micad.service and `mica` start it
+    let mut daemon = Daemon::with(Options::default().env("MALLOC_ARENA_MAX", "2"));
     let registry = DockerRegistry::plain();
     let world = Arc::new(World::new(daemon.socket(), &registry));
     let runtime = tokio::runtime::Builder::new_current_thread()
