@@ -3,28 +3,20 @@
 //! Nothing here writes or reads the time; `display` does.
 
 mod bar;
-mod row;
 
 use mica_api::ProgressDetail;
 
-use crate::bars::row::{columns, cut, printable};
+use crate::canvas::{Canvas, Row, Window};
+use crate::row::{columns, printable};
 
 /// Lines that are kept apart at once. Images have at most some hundred layers.
 const MAX_LINES: usize = 1000;
-
-/// Columns and rows of the terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) columns: usize,
-    pub(crate) rows: usize,
-}
 
 /// The lines, one to each id, and what of them is on the screen. The cursor stays below the last.
 #[derive(Debug, Default)]
 pub(crate) struct Bars {
     lines: Vec<Line>,
-    /// The columns of each row on the screen, so that they are found again when the window has become narrower.
-    drawn: Vec<usize>,
+    canvas: Canvas,
     is_stale: bool,
 }
 
@@ -40,9 +32,9 @@ impl Line {
         self.detail.current.is_some_and(|current| current > 0)
     }
 
-    fn text(&self, columns: usize) -> String {
+    fn text(&self, width: usize) -> String {
         let start = printable(&format!("{}: {}", self.id, self.status));
-        let space = columns.saturating_sub(row::columns(&start) + 1);
+        let space = width.saturating_sub(columns(&start) + 1);
         match bar::text(&self.detail, space) {
             bar if bar.is_empty() => start,
             bar => format!("{start} {bar}"),
@@ -85,22 +77,27 @@ impl Bars {
     /// What draws the lines over what was drawn before. Where the window is not high enough, those that move come
     /// first, and how many are left out is said below.
     pub(crate) fn draw(&mut self, window: Window) -> String {
-        // The row of the cursor.
-        let rows = window.rows.saturating_sub(1).max(1);
+        let rows = window.height();
         let shown = self.shown(rows);
         let missing = self.lines.len() - shown.len();
-        let mut texts: Vec<String> = shown.into_iter().map(|line| line.text(width(window))).collect();
+        let mut texts: Vec<String> = shown.into_iter().map(|line| line.text(window.width())).collect();
         if missing > 0 && rows > 1 {
             texts.push(format!("… {missing} more"));
         }
-        self.over(texts, window)
+        self.is_stale = false;
+        self.canvas.over(texts.into_iter().map(Row::from), window)
     }
 
     /// What draws all lines for good, and forgets them: whatever is written next comes below.
     pub(crate) fn settle(&mut self, window: Window) -> String {
-        let texts = self.lines.iter().map(|line| line.text(width(window))).collect();
-        let text = self.over(texts, window);
-        *self = Self::default();
+        let lines = std::mem::take(&mut self.lines);
+        self.is_stale = false;
+        if lines.is_empty() {
+            return String::new();
+        }
+        let rows = lines.iter().map(|line| Row::from(line.text(window.width())));
+        let text = self.canvas.over(rows, window);
+        self.canvas.release();
         text
     }
 
@@ -114,36 +111,6 @@ impl Bars {
         places.sort_unstable();
         places.into_iter().map(|place| &self.lines[place]).collect()
     }
-
-    fn over(&mut self, texts: Vec<String>, window: Window) -> String {
-        self.is_stale = false;
-        // A terminal that became narrower has broken rows into several.
-        let up: usize = self
-            .drawn
-            .iter()
-            .map(|columns| columns.div_ceil(window.columns.max(1)).max(1))
-            .sum();
-        let mut out = String::new();
-        if up > 0 {
-            out.push_str(&format!("\x1b[{}A", up.min(window.rows.saturating_sub(1).max(1))));
-        }
-        self.drawn.clear();
-        for text in texts {
-            let text = cut(&text, width(window));
-            self.drawn.push(columns(text));
-            out.push_str(text);
-            out.push_str("\x1b[K\n");
-        }
-        if up > self.drawn.len() {
-            out.push_str("\x1b[J");
-        }
-        out
-    }
-}
-
-/// What may be written to a row: the last column is left free, where some terminals begin a new row.
-fn width(window: Window) -> usize {
-    window.columns.saturating_sub(1)
 }
 
 #[cfg(test)]

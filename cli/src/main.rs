@@ -3,6 +3,7 @@
 mod age;
 mod archive;
 mod bars;
+mod canvas;
 mod client;
 mod commands;
 mod context;
@@ -20,8 +21,10 @@ mod json;
 mod moment;
 mod platform;
 mod program;
+mod progress;
 mod pty;
 mod reference;
+mod row;
 mod secret;
 mod session;
 mod size;
