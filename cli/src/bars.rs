@@ -116,6 +116,7 @@ impl Bars {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emulator::Emulator;
     use proptest::prelude::*;
 
     const WINDOW: Window = Window {
@@ -131,37 +132,10 @@ mod tests {
         }
     }
 
-    /// What a terminal of this size shows after these writings: its rows, scrolled-off ones in front.
-    fn screen(writings: &[String], window: Window) -> Vec<String> {
-        let mut rows: Vec<Vec<char>> = vec![Vec::new()];
-        let (mut row, mut column) = (0_usize, 0);
-        let text = writings.concat();
-        let mut rest = text.as_str();
-        while let Some(c) = rest.chars().next() {
-            if let Some(code) = rest.strip_prefix("\x1b[") {
-                let end = code.find(|c: char| c.is_ascii_alphabetic()).unwrap();
-                let top = rows.len().saturating_sub(window.rows);
-                match &code[end..=end] {
-                    "A" => row = row.saturating_sub(code[..end].parse().unwrap()).max(top),
-                    "K" => rows[row].truncate(column),
-                    "J" => rows.truncate(row + 1),
-                    other => panic!("{other}"),
-                }
-                rest = &code[end + 1..];
-                continue;
-            }
-            rest = &rest[c.len_utf8()..];
-            if c == '\n' {
-                (row, column) = (row + 1, 0);
-                rows.resize(rows.len().max(row + 1), Vec::new());
-            } else {
-                let end = rows[row].len().min(column + 1);
-                rows[row].splice(column..end, [c]);
-                column += 1;
-                assert!(column < window.columns, "{:?}", rows[row]);
-            }
-        }
-        rows.into_iter().map(String::from_iter).collect()
+    /// What is drawn, without the cursor going away and coming back.
+    fn bare(drawn: &str) -> &str {
+        let inner = drawn.strip_prefix("\x1b[?25l").unwrap();
+        inner.strip_suffix("\x1b[?25h").unwrap()
     }
 
     #[test]
@@ -170,20 +144,24 @@ mod tests {
         bars.set("a", "Waiting", ProgressDetail::default());
         bars.set("b", "Waiting", ProgressDetail::default());
         assert!(bars.is_stale() && bars.has("a") && !bars.has("c"));
-        assert_eq!(bars.draw(WINDOW), "a: Waiting\x1b[K\nb: Waiting\x1b[K\n");
+        assert_eq!(bare(&bars.draw(WINDOW)), "a: Waiting\x1b[K\nb: Waiting\x1b[K\n");
         assert!(!bars.is_stale());
         bars.set("a", "Downloading", at(500, 1000));
         assert_eq!(
-            bars.draw(WINDOW),
-            "\x1b[2Aa: Downloading [========================>                        ]     500B/1kB\x1b[K\nb: Waiting\x1b[K\n"
+            bare(&bars.draw(WINDOW)),
+            "\r\x1b[2Aa: Downloading [========================>                        ]     500B/1kB\x1b[K\nb: Waiting\x1b[K\n"
         );
         bars.set("a", "Pull complete", ProgressDetail::default());
         assert_eq!(
-            bars.settle(WINDOW),
-            "\x1b[2Aa: Pull complete\x1b[K\nb: Waiting\x1b[K\n"
+            bare(&bars.settle(WINDOW)),
+            "\r\x1b[2Aa: Pull complete\x1b[K\nb: Waiting\x1b[K\n"
         );
         bars.set("c", "Waiting", ProgressDetail::default());
-        assert_eq!(bars.draw(WINDOW), "c: Waiting\x1b[K\n", "below what was settled");
+        assert_eq!(
+            bare(&bars.draw(WINDOW)),
+            "c: Waiting\x1b[K\n",
+            "below what was settled"
+        );
     }
 
     #[test]
@@ -195,14 +173,14 @@ mod tests {
         }
         bars.set("l7", "Downloading", at(1, 2));
         let drawn = bars.draw(window);
-        let shown: Vec<&str> = drawn
+        let shown: Vec<&str> = bare(&drawn)
             .lines()
             .map(|line| line.split(':').next().unwrap())
             .collect();
         assert_eq!(shown, ["l0", "l1", "l7", "… 6 more\x1b[K"]);
         let settled = bars.settle(window);
-        assert!(settled.starts_with("\x1b[4A"));
-        assert_eq!(settled.lines().count(), 9);
+        assert!(bare(&settled).starts_with("\r\x1b[4A"));
+        assert_eq!(bare(&settled).lines().count(), 9);
     }
 
     #[test]
@@ -215,7 +193,7 @@ mod tests {
             columns: 30,
             rows: 24,
         };
-        assert!(bars.draw(narrow).starts_with("\x1b[4Aa: x"));
+        assert!(bare(&bars.draw(narrow)).starts_with("\r\x1b[4Aa: x"));
         let none = Window { columns: 0, rows: 0 };
         bars.draw(none);
         bars.settle(none);
@@ -225,7 +203,7 @@ mod tests {
     fn nothing_a_registry_says_moves_the_cursor() {
         let mut bars = Bars::default();
         bars.set("a\n\x1b[2J", "b\r\u{9b}2J\x07", ProgressDetail::default());
-        assert_eq!(bars.draw(WINDOW), "a[2J: b2J\x1b[K\n");
+        assert_eq!(bare(&bars.draw(WINDOW)), "a[2J: b2J\x1b[K\n");
     }
 
     proptest! {
@@ -237,7 +215,8 @@ mod tests {
         ) {
             let window = Window { columns, rows };
             let mut bars = Bars::default();
-            let mut writings = Vec::new();
+            let mut terminal = Emulator::new(columns, rows);
+            terminal.write("$ mica pull\n");
             let mut ids = Vec::new();
             for (id, current) in updates {
                 let id = format!("id{id:02}");
@@ -245,16 +224,13 @@ mod tests {
                     ids.push(id.clone());
                 }
                 bars.set(&id, "Status", at(current, 2));
-                let drawn = bars.draw(window);
-                prop_assert!(drawn.matches('\n').count() < rows.max(2));
-                writings.push(drawn);
+                terminal.write(&bars.draw(window));
             }
-            writings.push(bars.settle(window));
-            let shown: Vec<String> = screen(&writings, window)
-                .iter()
-                .filter(|row| !row.is_empty())
-                .map(|row| row.chars().take(4).collect())
-                .collect();
+            terminal.write(&bars.settle(window));
+            let text = terminal.text();
+            let (typed, rest) = text.split_once('\n').unwrap();
+            prop_assert_eq!(typed, "$ mica pull");
+            let shown: Vec<String> = rest.lines().map(|row| row.chars().take(4).collect()).collect();
             prop_assert_eq!(shown, ids);
         }
     }

@@ -10,6 +10,9 @@ mod context;
 mod credentials;
 mod display;
 mod draft;
+#[cfg(test)]
+#[path = "../tests/it/emulator.rs"]
+mod emulator;
 mod error;
 mod fields;
 mod filter;

@@ -235,7 +235,9 @@ impl Context {
 
 /// Why a daemon does not take what is handed over.
 enum Refusal {
-    /// It knows no such request, or what forwards the connection drops descriptors.
+    /// It knows no such request.
+    Unknown,
+    /// What forwards the connection drops them.
     Descriptors,
     /// It reads no folder for this user.
     Folder,
@@ -244,7 +246,7 @@ enum Refusal {
 impl Refusal {
     fn of(error: &Error) -> Option<Self> {
         match error {
-            Error::Daemon { status: 404, message } if message == "page not found" => Some(Self::Descriptors),
+            Error::Daemon { status: 404, message } if message == "page not found" => Some(Self::Unknown),
             Error::Daemon { status: 421, .. } => Some(Self::Descriptors),
             Error::Daemon { status: 403, message } if message == FOLDER_REFUSED => Some(Self::Folder),
             _ => None,
@@ -268,10 +270,11 @@ impl Job<'_> {
         let file = || self.options.file.as_deref().and_then(Path::to_str).unwrap_or("");
         match context {
             Context::Archive(archive) => {
+                let here = self.sends_here().await?;
                 let body = Body::Pieces(archive::pieces(archive)?);
-                let answer = match self.handed.needs() {
-                    None => self.send("/build", file(), None, body, Vec::new()).await?,
-                    Some(_) => self.send_here(ContextInput::Body, None, file(), body).await?,
+                let answer = match here {
+                    false => self.send("/build", file(), None, body, Vec::new()).await?,
+                    true => self.send_here(ContextInput::Body, None, file(), body).await?,
                 };
                 follow(answer, view).await
             }
@@ -291,8 +294,9 @@ impl Job<'_> {
             Context::Empty(source) => {
                 match self.send_here(ContextInput::Empty, None, "", Body::Empty).await {
                     Err(error) if Refusal::of(&error).is_some() => {
+                        let here = self.may_send_here(&error);
                         self.refuse_more(error)?;
-                        self.send_tar(source, false, view).await
+                        self.send_tar(source, here, view).await
                     }
                     answer => follow(answer?, view).await,
                 }
@@ -306,7 +310,8 @@ impl Job<'_> {
             Some(InPlace::Inside(name)) => name.as_str(),
             Some(InPlace::Apart(_)) => "",
             None => {
-                return self.send_tar(source, self.handed.needs().is_some(), view).await;
+                let here = self.sends_here().await?;
+                return self.send_tar(source, here, view).await;
             }
         };
         let folder = open_folder(source.folder(), "cannot open the context")?;
@@ -320,20 +325,41 @@ impl Job<'_> {
             Some(Refusal::Folder) if self.handed.has_named_folder() => Err(Error::Refused {
                 message: format!("--build-context with a folder: {FOLDER_REFUSED}"),
             }),
-            // it is micad that says so
-            Some(Refusal::Folder) => self.send_tar(source, true, view).await,
-            Some(Refusal::Descriptors) => {
+            Some(Refusal::Folder) => {
+                let here = self.handed.needs().is_some() || self.may_send_here(&error);
+                self.send_tar(source, here, view).await
+            }
+            Some(Refusal::Unknown | Refusal::Descriptors) => {
+                let here = self.may_send_here(&error);
                 self.refuse_more(error)?;
-                self.send_tar(source, false, view).await
+                self.send_tar(source, here, view).await
             }
         }
+    }
+
+    /// Whether what is not sent in descriptors goes where they would have gone too: it must where others go with it, and
+    /// should where the build is told as statuses, which other daemons do not know.
+    async fn sends_here(&self) -> Result<bool, Error> {
+        if self.handed.needs().is_some() || !self.kind.wants_status() {
+            return Ok(self.handed.needs().is_some());
+        }
+        match self.client.send(Method::HEAD, HERE, Body::Empty).await {
+            Ok(_) => Ok(true),
+            Err(Error::Daemon { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same of a daemon that refused descriptors in this way.
+    fn may_send_here(&self, refused: &Error) -> bool {
+        self.kind.wants_status() && !matches!(Refusal::of(refused), Some(Refusal::Unknown))
     }
 
     /// Fails if the daemon that gave this answer would have to take more than a context.
     fn refuse_more(&self, error: Error) -> Result<(), Error> {
         match (self.handed.needs(), Refusal::of(&error)) {
             (None, _) => Ok(()),
-            (Some(flag), Some(Refusal::Descriptors)) => Err(Error::Refused {
+            (Some(flag), Some(Refusal::Unknown | Refusal::Descriptors)) => Err(Error::Refused {
                 message: format!(
                     "{flag} needs a micad of this version on this machine: {} takes no descriptors",
                     self.client.place()

@@ -37,7 +37,9 @@ pub(crate) fn rows(trace: &Trace, palette: &Palette, now: Timestamp, window: Win
         .flat_map(|piece| jobs(piece, palette, now))
         .collect();
     let mut missing = 0;
-    if !all {
+    if all {
+        jobs.iter_mut().for_each(|job| job.tail.clear());
+    } else {
         let room = window.height().saturating_sub(rows.len());
         missing = limit(&mut jobs, room);
     }
@@ -120,7 +122,8 @@ fn part_job(part: &VertexStatus, piece: &Piece, palette: &Palette, now: Timestam
 /// Leaves what finds room; gives how much is left out. Output is shown where there is room for it besides all that runs.
 fn limit(jobs: &mut Vec<Job>, room: usize) -> usize {
     let running = jobs.iter().filter(|job| job.is_running).count();
-    let mut free = room.saturating_sub(running);
+    // a row says how much is left out
+    let mut free = room.saturating_sub(running + 1);
     for job in jobs.iter_mut().filter(|job| !job.tail.is_empty()) {
         if job.tail.len() > free.min(TAIL_ROWS) {
             let excess = job.tail.len() - free.min(TAIL_ROWS);
@@ -133,7 +136,7 @@ fn limit(jobs: &mut Vec<Job>, room: usize) -> usize {
     if jobs.len() <= room {
         return 0;
     }
-    // a row says how much is left out
+    let is_told = room > 0;
     let room = room.saturating_sub(1);
     let mut places: Vec<usize> = (0..jobs.len()).collect();
     let count = jobs.len();
@@ -149,7 +152,10 @@ fn limit(jobs: &mut Vec<Job>, room: usize) -> usize {
         place += 1;
         kept.contains(&(place - 1))
     });
-    count - jobs.len()
+    match is_told {
+        true => count - jobs.len(),
+        false => 0,
+    }
 }
 
 /// A row: the text as far as there is room, how far it is, and on the right how long it took.

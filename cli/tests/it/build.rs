@@ -183,7 +183,6 @@ fn what_is_not_done_yet_is_refused_by_name() {
             vec!["--platform", "linux/amd64,linux/arm64", path],
             "more than one --platform",
         ),
-        (vec!["--progress=tty", path], "--progress=tty"),
     ] {
         let arguments: Vec<&str> = std::iter::once("build").chain(arguments).collect();
         let run = fake.run(&arguments);

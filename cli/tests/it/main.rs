@@ -8,6 +8,7 @@ mod check;
 mod context;
 mod credentials;
 mod docker;
+mod emulator;
 mod events;
 mod fake;
 mod handed;

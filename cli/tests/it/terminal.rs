@@ -200,14 +200,14 @@ fn pulls_draw_bars() {
     );
     let seen = &terminal.seen;
     assert!(
-        seen.starts_with("latest: Pulling from library/x\r\nlayer0: Pulling fs layer\x1b[K\r\n"),
+        seen.starts_with("latest: Pulling from library/x\r\n\x1b[?25llayer0: Pulling fs layer\x1b[K\r\n"),
         "{seen:?}"
     );
     // What is left on the screen is whole, and what follows is below it.
     let complete: String = (0..6)
         .map(|layer| format!("layer{layer}: Pull complete\x1b[K\r\n"))
         .collect();
-    let end = "Status: Downloaded newer image for x:latest\r\n<end>";
+    let end = "\x1b[?25hStatus: Downloaded newer image for x:latest\r\n<end>";
     let drawn = seen.split_once(&complete).unwrap_or_else(|| panic!("{seen:?}"));
     assert!(drawn.1.ends_with(end), "{seen:?}");
     // Lines that come at once are not drawn one by one.

@@ -170,6 +170,9 @@ impl Vertices {
     }
 
     fn start(&mut self, step: StepId, name: &str, place: StagePlace, now: Timestamp, out: &mut Status) {
+        // one that begins anew has ended, though nobody said so
+        self.end(&Key::Step(step), Some(String::new()), false, now, out);
+        self.waiting.remove(&step);
         let vertex = self.of_step(step, name, &place);
         self.stages.insert(place.stage, vertex.digest.clone());
         match &place.base {
