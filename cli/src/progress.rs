@@ -10,4 +10,4 @@ mod trace;
 mod view;
 
 pub(crate) use kind::Kind;
-pub(crate) use view::{End, View};
+pub(crate) use view::{End, View, is_status};

@@ -20,7 +20,7 @@ use crate::context::{self, InPlace, MAX_FILE_BYTES, Source, Wanted};
 use crate::credentials::{Credentials, config_header};
 use crate::error::Error;
 use crate::interrupt::or_interrupted;
-use crate::progress::{End, Kind, View};
+use crate::progress::{End, Kind, View, is_status};
 use crate::secret::Secret;
 use crate::stream::{Progress, plain};
 use crate::{platform, ui};
@@ -433,9 +433,12 @@ async fn follow(answer: Answer, view: &mut View) -> Result<Option<String>, Error
     loop {
         match next_on(&mut progress, view).await {
             Ok(Some(message)) => {
-                id = message.aux_id().or(id);
-                view.show(&message)?;
-                let text = plain(&message).filter(|_| view.is_quiet()).unwrap_or_default();
+                let is_quiet = view.is_quiet();
+                if !is_status(&message) {
+                    id = message.aux_id().or(id);
+                }
+                let text = plain(&message).filter(|_| is_quiet).unwrap_or_default();
+                view.show(message)?;
                 if let Some(told) = image_id(text.trim()) {
                     id = Some(told.to_owned());
                 } else {

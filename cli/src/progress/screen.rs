@@ -32,8 +32,7 @@ struct Job {
 pub(crate) fn rows(trace: &Trace, palette: &Palette, now: Timestamp, window: Window, all: bool) -> Vec<Row> {
     let mut rows = vec![Row::from(header(trace, now, all))];
     let mut jobs: Vec<Job> = trace
-        .vertices
-        .iter()
+        .begun()
         .flat_map(|piece| jobs(piece, palette, now))
         .collect();
     let mut missing = 0;
@@ -62,7 +61,7 @@ pub(crate) fn rows(trace: &Trace, palette: &Palette, now: Timestamp, window: Win
 
 fn header(trace: &Trace, now: Timestamp, all: bool) -> String {
     let (ended, count) = trace.count();
-    let time = trace.begun.map_or(0.0, |begun| seconds(begun, now));
+    let time = trace.first.map_or(0.0, |begun| seconds(begun, now));
     let finished = match all && ended == count && count > 0 {
         true => " FINISHED",
         false => "",

@@ -1,4 +1,4 @@
-//! What is known of a build: its vertices in the order in which they were told.
+//! What is known of a build: its vertices and what was told of them.
 
 use std::collections::HashMap;
 
@@ -25,10 +25,12 @@ const FAILURE_LINES: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     pub(crate) vertices: Vec<Piece>,
+    /// Those that began, in that order.
+    begun: Vec<usize>,
     places: HashMap<String, usize>,
     pub(crate) warnings: Vec<VertexWarning>,
     /// The first time that was told.
-    pub(crate) begun: Option<Timestamp>,
+    pub(crate) first: Option<Timestamp>,
 }
 
 /// A vertex and what was told of it.
@@ -94,10 +96,15 @@ impl Trace {
     pub(crate) fn update(&mut self, status: Status) {
         for vertex in status.vertexes {
             let started = vertex.started;
-            if let Some(piece) = self.piece(&vertex.digest) {
+            let digest = vertex.digest.clone();
+            if let Some(piece) = self.piece(&digest) {
+                let begins = piece.started.is_none() && started.is_some();
                 piece.set(vertex);
+                if begins {
+                    self.begun.push(self.places[&digest]);
+                }
             }
-            self.begun = self.begun.or(started);
+            self.first = self.first.or(started);
         }
         for log in status.logs {
             self.log(&log);
@@ -128,6 +135,11 @@ impl Trace {
                 part.completed = Some(now);
             }
         }
+    }
+
+    /// The vertices that began, in that order.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = &Piece> {
+        self.begun.iter().map(|place| &self.vertices[*place])
     }
 
     /// How many vertices have ended, and how many there are.

@@ -91,20 +91,19 @@ impl View {
     ///
     /// # Errors
     /// A status that is none.
-    pub(crate) fn show(&mut self, message: &Message) -> Result<(), Error> {
-        if let (Some(STATUS_ID), Some(aux), true) =
-            (message.id.as_deref(), &message.aux, self.kind.wants_status())
-        {
+    pub(crate) fn show(&mut self, message: Message) -> Result<(), Error> {
+        if is_status(&message) && self.kind.wants_status() {
+            let aux = message.aux.unwrap_or_default();
             if self.kind == Kind::RawJson {
                 ui::progress(format!("{aux}\n"));
             }
-            let status = serde_json::from_value(aux.clone()).map_err(|source| Error::Answer {
+            let status = serde_json::from_value(aux).map_err(|source| Error::Answer {
                 path: "/mica/build".to_owned(),
                 source,
             })?;
             self.update(status);
         } else if matches!(self.told, Told::Nothing) {
-            self.classic.show(message);
+            self.classic.show(&message);
         } else if let Some(text) = &message.stream
             && self.last_words.len() + text.len() <= LAST_WORDS_LIMIT
         {
@@ -193,14 +192,19 @@ impl View {
     }
 }
 
+/// Whether a line of a build's stream is one of statuses.
+pub(crate) fn is_status(message: &Message) -> bool {
+    message.id.as_deref() == Some(STATUS_ID)
+}
+
 impl Rows {
     fn update(&mut self, status: Status) {
         self.trace.update(status);
         self.is_stale = true;
         if self.behind.is_none()
-            && let Some(begun) = self.trace.begun
+            && let Some(first) = self.trace.first
         {
-            self.behind = Some(Timestamp::now().duration_since(begun));
+            self.behind = Some(Timestamp::now().duration_since(first));
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mica_api::Message;
 use mica_oci::{Digest, ImageId, Reference};
 use mica_task::{Event, StepId, Stream};
+use serde::Serialize;
 
 use crate::wire::transfer;
 
@@ -13,7 +14,7 @@ use crate::wire::transfer;
 const QUIET_LIMIT: usize = 1 << 20;
 
 /// One line of a stream: the object and CR LF.
-pub(crate) fn line(message: &Message) -> Bytes {
+pub(crate) fn line<T: Serialize>(message: &T) -> Bytes {
     let mut bytes = serde_json::to_vec(message)
         // a message has no map keys but texts and no number that JSON lacks
         .unwrap_or_else(|error| format!("{{\"error\":\"cannot write a message: {error}\"}}").into_bytes());

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use mica_api::{Message, STATUS_ID, Status};
 use mica_engine::BuildOutcome;
 use mica_task::Event;
+use serde::Serialize;
 
 use crate::wire::status::Vertices;
 use crate::wire::stream::{ClassicStream, Style, kept, line};
@@ -114,15 +115,19 @@ impl StatusStream {
     }
 }
 
+/// A line that tells what changed, written without a copy of its output in between.
+#[derive(Serialize)]
+struct StatusLine<'a> {
+    id: &'static str,
+    aux: &'a Status,
+}
+
 fn told(status: &Status) -> Bytes {
     if status.is_empty() {
         return Bytes::new();
     }
-    // a status has no map keys but texts and no number that JSON lacks
-    let aux = serde_json::to_value(status).unwrap_or_default();
-    line(&Message {
-        id: Some(STATUS_ID.to_owned()),
-        aux: Some(aux),
-        ..Message::default()
+    line(&StatusLine {
+        id: STATUS_ID,
+        aux: status,
     })
 }

@@ -1,6 +1,5 @@
 //! What one vertex has to say in lines.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -32,10 +31,10 @@ pub(super) struct Talk {
     warnings: Vec<String>,
     /// Output in lines, each with its time and its end.
     lines: Vec<u8>,
-    /// Output without a line end, by stream, and when it came.
-    unfinished: [(Vec<u8>, Option<Timestamp>); 2],
+    /// Output without a line end, by stream, with its time in front.
+    unfinished: [Vec<u8>; 2],
     /// The last lines that were said.
-    last: VecDeque<Vec<u8>>,
+    last: Vec<u8>,
     waits_since: Option<Instant>,
 }
 
@@ -82,17 +81,19 @@ impl Talk {
     }
 
     pub(super) fn log(&mut self, log: &VertexLog) {
-        let stream = usize::from(log.stream == 2);
+        let stamp = self.stamp(log.timestamp);
+        let unfinished = &mut self.unfinished[usize::from(log.stream == 2)];
         for piece in log.data.split_inclusive(|byte| *byte == b'\n') {
-            let (bytes, since) = &mut self.unfinished[stream];
             // a line has the time of its first byte
-            *since = since.or(log.timestamp);
-            bytes.extend_from_slice(piece);
+            if unfinished.is_empty() {
+                unfinished.extend_from_slice(stamp.as_bytes());
+            }
+            unfinished.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
-                bytes.pop();
-                self.break_line(stream);
-            } else if bytes.len() >= LINE_LIMIT {
-                self.break_line(stream);
+                self.lines.append(unfinished);
+            } else if unfinished.len() >= LINE_LIMIT {
+                unfinished.push(b'\n');
+                self.lines.append(unfinished);
             }
         }
         if self.has_ended() {
@@ -100,29 +101,26 @@ impl Talk {
         }
     }
 
-    fn break_lines(&mut self) {
-        for stream in [0, 1] {
-            if !self.unfinished[stream].0.is_empty() {
-                self.break_line(stream);
-            }
+    /// A time as seconds since it began, and a blank.
+    fn stamp(&self, time: Option<Timestamp>) -> String {
+        let time = match (self.vertex.started, time) {
+            (Some(started), Some(time)) => seconds(started, time),
+            _ => 0.0,
+        };
+        match time {
+            time if time < 10.0 => format!("{time:.3} "),
+            time if time < 100.0 => format!("{time:.2} "),
+            _ => format!("{time:.1} "),
         }
     }
 
-    fn break_line(&mut self, stream: usize) {
-        let (bytes, since) = std::mem::take(&mut self.unfinished[stream]);
-        let time = match (self.vertex.started, since) {
-            (Some(started), Some(since)) => seconds(started, since),
-            _ => 0.0,
-        };
-        let digits = match time {
-            time if time < 10.0 => 3,
-            time if time < 100.0 => 2,
-            _ => 1,
-        };
-        self.lines
-            .extend_from_slice(format!("{time:.digits$} ").as_bytes());
-        self.lines.extend_from_slice(&bytes);
-        self.lines.push(b'\n');
+    fn break_lines(&mut self) {
+        for unfinished in &mut self.unfinished {
+            if !unfinished.is_empty() {
+                unfinished.push(b'\n');
+                self.lines.append(unfinished);
+            }
+        }
     }
 
     /// Ends it if it did not end.
@@ -190,14 +188,14 @@ impl Talk {
         for warning in self.warnings.drain(..) {
             line(format!("WARN: {warning}"));
         }
-        for text in std::mem::take(&mut self.lines).split_inclusive(|byte| *byte == b'\n') {
-            out.extend_from_slice(format!("#{number} ").as_bytes());
+        let lines = std::mem::take(&mut self.lines);
+        let start = format!("#{number} ");
+        for text in lines.split_inclusive(|byte| *byte == b'\n') {
+            out.extend_from_slice(start.as_bytes());
             out.extend_from_slice(text);
-            self.last.push_back(text.to_vec());
-            if self.last.len() > FAILURE_LINES {
-                self.last.pop_front();
-            }
         }
+        self.last.extend_from_slice(last_lines(&lines));
+        self.last.drain(..self.last.len() - last_lines(&self.last).len());
         self.waits_since = None;
         if self.has_ended() && !self.is_over {
             self.is_over = true;
@@ -226,10 +224,18 @@ impl Talk {
     pub(super) fn failure(&self) -> Option<(String, Vec<String>)> {
         let has_failed = !self.vertex.error.is_empty() && !self.vertex.is_canceled();
         has_failed.then(|| {
-            let lines = self.last.iter();
-            let text = |line: &Vec<u8>| String::from_utf8_lossy(line).trim_end_matches('\n').to_owned();
-            (name(&self.vertex.name), lines.map(text).collect())
+            let last = String::from_utf8_lossy(&self.last);
+            (name(&self.vertex.name), last.lines().map(str::to_owned).collect())
         })
+    }
+}
+
+/// The lines at the end that are said again.
+fn last_lines(lines: &[u8]) -> &[u8] {
+    let mut ends = (0..lines.len()).rev().filter(|place| lines[*place] == b'\n');
+    match ends.nth(FAILURE_LINES) {
+        Some(end) => &lines[end + 1..],
+        None => lines,
     }
 }
 
