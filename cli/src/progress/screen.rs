@@ -62,7 +62,8 @@ pub(crate) fn rows(trace: &Trace, palette: &Palette, now: Timestamp, window: Win
 fn header(trace: &Trace, now: Timestamp, all: bool) -> String {
     let (ended, count) = trace.count();
     let time = trace.first.map_or(0.0, |begun| seconds(begun, now));
-    let finished = match all && ended == count && count > 0 {
+    let is_whole = || trace.begun().all(|piece| piece.error.is_empty());
+    let finished = match all && ended == count && count > 0 && is_whole() {
         true => " FINISHED",
         false => "",
     };

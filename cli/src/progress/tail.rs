@@ -135,15 +135,26 @@ impl Tail {
             }
             '\r' => self.place = 0,
             '\x08' => self.place = self.place.saturating_sub(1),
-            '\t' => {
-                let before = self.line.iter().take(self.place);
-                let at: usize = before.map(|c| column(*c)).sum();
-                for _ in at % TAB..TAB {
-                    self.character(' ');
-                }
-            }
+            '\t' => self.tab(),
             c if is_printable(c) => self.character(c),
             _ => {}
+        }
+    }
+
+    /// Goes to the next tab stop; what is written there already stays.
+    fn tab(&mut self) {
+        let before = self.line.iter().take(self.place);
+        let mut at: usize = before.map(|c| column(*c)).sum();
+        let end = (at / TAB + 1) * TAB;
+        while at < end && self.place < LINE_LIMIT {
+            match self.line.get(self.place) {
+                Some(c) => at += column(*c),
+                None => {
+                    self.line.push(' ');
+                    at += 1;
+                }
+            }
+            self.place += 1;
         }
     }
 
@@ -188,6 +199,8 @@ mod tests {
         );
         assert_eq!(shown("ab\x08c"), ["ac"]);
         assert_eq!(shown("a\tb"), ["a       b"]);
+        assert_eq!(shown("日\tb\rx"), ["x      b"]);
+        assert_eq!(shown("two\r\tthree"), ["two     three"]);
     }
 
     #[test]

@@ -131,8 +131,8 @@ impl Emulator {
     }
 
     fn put(&mut self, c: char) {
-        if !self.is_hidden && !matches!(c, '\r' | '\n') {
-            // whoever writes below has done with the drawing
+        if !self.is_hidden && c == '\n' {
+            // whoever writes a line below has done with the drawing; what is typed there is no such line
             self.floor = None;
         }
         match c {

@@ -17,6 +17,7 @@ mod images;
 mod lists;
 mod login;
 mod man;
+mod pseudo;
 mod registry;
 mod search;
 mod start;

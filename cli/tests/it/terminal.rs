@@ -1,111 +1,14 @@
 //! What people see and type on a terminal: bars, questions, and passwords that are not shown.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::process::{Child, Command};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::json;
 
 use crate::fake::{Fake, reply, stream};
 use crate::home::Home;
-
-/// How long anything may take to appear.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A terminal and the program on it.
-struct Terminal {
-    child: Child,
-    own: OwnedFd,
-    other: File,
-    pieces: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Terminal {
-    /// Runs a program with standard input and standard error on a terminal of this size.
-    fn run(mut command: Command, columns: u16, rows: u16) -> Self {
-        let own = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&own).unwrap();
-        unlockpt(&own).unwrap();
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&own, size).unwrap();
-        let name = ptsname(&own, Vec::new()).unwrap().into_string().unwrap();
-        let other = File::options().read(true).write(true).open(name).unwrap();
-        let end = || other.try_clone().unwrap();
-        if command.get_envs().all(|(name, _)| name != "TERM") {
-            command.env("TERM", "xterm");
-        }
-        command.stdin(end()).stderr(end());
-        let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-        let mut reader = File::from(own.try_clone().unwrap());
-        let (sender, pieces) = channel();
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count) = reader.read(&mut piece) {
-                if count == 0 || sender.send(piece[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            child,
-            own,
-            other,
-            pieces,
-            seen: String::new(),
-        }
-    }
-
-    /// Waits until this is on the screen.
-    fn wait(&mut self, words: &str) {
-        let end = Instant::now() + PATIENCE;
-        while !self.seen.contains(words) {
-            let left = end.saturating_duration_since(Instant::now());
-            let piece = self.pieces.recv_timeout(left);
-            let piece = piece.unwrap_or_else(|_| panic!("no {words:?} in {:?}", self.seen));
-            self.seen.push_str(&String::from_utf8_lossy(&piece));
-        }
-    }
-
-    fn type_in(&mut self, text: &str) {
-        File::from(self.own.try_clone().unwrap())
-            .write_all(text.as_bytes())
-            .unwrap();
-    }
-
-    fn is_echoing(&self) -> bool {
-        tcgetattr(&self.other)
-            .unwrap()
-            .local_modes
-            .contains(LocalModes::ECHO)
-    }
-
-    /// Waits for the end: the exit code and standard output. All that was shown is in `seen` then.
-    fn end(&mut self) -> (Option<i32>, String) {
-        let mut stdout = String::new();
-        self.child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut stdout)
-            .unwrap();
-        let code = self.child.wait().unwrap().code();
-        self.other.write_all(b"<end>").unwrap();
-        self.wait("<end>");
-        (code, stdout)
-    }
-}
+use crate::pseudo::Terminal;
 
 #[test]
 fn passwords_are_asked_for_and_not_shown() {
@@ -168,8 +71,7 @@ fn a_signal_gives_the_terminal_back() {
     let mut terminal = Terminal::run(home.command(&fake, &["login", "-u", "u"]), 80, 24);
     terminal.wait("Password: ");
     assert!(!terminal.is_echoing());
-    let pid = terminal.child.id().to_string();
-    Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    terminal.signal("-INT");
     assert_eq!(terminal.end(), (Some(130), String::new()));
     assert!(terminal.is_echoing());
 }
