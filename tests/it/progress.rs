@@ -315,6 +315,6 @@ fn a_hundred_megabytes_of_output_fill_no_memory_and_are_all_told() {
     let count: usize = output.map(|line| line.matches('x').count()).sum();
     assert_eq!(count, LINES * LINE);
     for line in 1..=LINES {
-        assert!(text.contains(&format!("x {line}\n")), "{line}");
+        assert!(text.contains(&format!(" {line}\n")), "{line}");
     }
 }

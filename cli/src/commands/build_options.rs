@@ -186,9 +186,11 @@ impl Options {
 
     /// How the build is shown.
     pub(super) fn kind(&self) -> Result<Kind, Error> {
+        if self.quiet {
+            return Ok(Kind::Quiet);
+        }
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
-        let kind = Kind::choose(self.progress.as_deref(), variable, terminal::can_draw())?;
-        Ok(if self.quiet { Kind::Quiet } else { kind })
+        Kind::choose(self.progress.as_deref(), variable, terminal::can_draw())
     }
 }
 

@@ -33,7 +33,8 @@ impl Kind {
         variable: impl Fn(&str) -> String,
         can_draw: bool,
     ) -> Result<Self, Error> {
-        let asked = match flag.filter(|kind| !kind.is_empty()) {
+        let flag = flag.filter(|kind| !kind.is_empty());
+        let asked = match flag {
             Some(kind) => kind.to_owned(),
             None => variable("BUILDKIT_PROGRESS"),
         };
@@ -43,6 +44,8 @@ impl Kind {
             "" | "auto" if can_draw => Self::Tty,
             "" | "auto" | "plain" => Self::Plain,
             "tty" if can_draw => Self::Tty,
+            // an environment is for many builds, and not all of them have a terminal
+            "tty" if flag.is_none() => Self::Plain,
             "tty" => {
                 return Err(Error::Usage {
                     message: "--progress=tty needs a terminal on standard error".to_owned(),
@@ -88,6 +91,7 @@ mod tests {
             (Some("plain"), &[], true, Kind::Plain),
             (Some("tty"), &plain, true, Kind::Tty),
             (None, &plain, true, Kind::Plain),
+            (None, &[("BUILDKIT_PROGRESS", "tty")], false, Kind::Plain),
             (None, &off, true, Kind::Classic),
             (Some("plain"), &off, true, Kind::Plain),
             (None, &[("BUILDKIT_PROGRESS", "classic")], true, Kind::Classic),

@@ -44,6 +44,7 @@ pub(crate) struct View {
 /// What was told as statuses.
 enum Told {
     Nothing,
+    Objects,
     Lines(Box<Plain>),
     Rows(Box<Rows>),
 }
@@ -96,6 +97,8 @@ impl View {
             let aux = message.aux.unwrap_or_default();
             if self.kind == Kind::RawJson {
                 ui::progress(format!("{aux}\n"));
+                self.told = Told::Objects;
+                return Ok(());
             }
             let status = serde_json::from_value(aux).map_err(|source| Error::Answer {
                 path: "/mica/build".to_owned(),
@@ -120,13 +123,8 @@ impl View {
             };
         }
         match &mut self.told {
-            Told::Nothing => {}
-            Told::Lines(plain) => {
-                let text = plain.update(status, Instant::now());
-                if self.kind == Kind::Plain {
-                    ui::progress(text);
-                }
-            }
+            Told::Nothing | Told::Objects => {}
+            Told::Lines(plain) => ui::progress(plain.update(status, Instant::now())),
             Told::Rows(rows) => {
                 rows.update(status);
                 if rows.due().is_some_and(|due| due <= Instant::now()) {
@@ -140,6 +138,7 @@ impl View {
     pub(crate) fn due(&self) -> Option<Instant> {
         match &self.told {
             Told::Nothing => self.classic.due(),
+            Told::Objects => None,
             Told::Lines(plain) => plain.due(),
             Told::Rows(rows) => rows.due(),
         }
@@ -149,12 +148,8 @@ impl View {
     pub(crate) fn draw(&mut self) {
         match &mut self.told {
             Told::Nothing => self.classic.draw(),
-            Told::Lines(plain) => {
-                let text = plain.tick(Instant::now());
-                if self.kind == Kind::Plain {
-                    ui::progress(text);
-                }
-            }
+            Told::Objects => {}
+            Told::Lines(plain) => ui::progress(plain.tick(Instant::now())),
             Told::Rows(rows) => rows.draw(&self.palette),
         }
     }
@@ -164,12 +159,9 @@ impl View {
     pub(crate) fn finish(mut self, end: End) {
         let (failures, warnings) = match &mut self.told {
             Told::Nothing => return self.classic.settle(),
+            Told::Objects => return,
             Told::Lines(plain) => {
-                let text = plain.finish(Timestamp::now());
-                if self.kind == Kind::RawJson {
-                    return;
-                }
-                ui::progress(text);
+                ui::progress(plain.finish(Timestamp::now()));
                 (
                     plain.failures(),
                     ending::warnings(plain.warnings(), &self.palette),

@@ -153,7 +153,7 @@ mod tests {
                 "FROM a AS Work\nRUN b\nFROM a\nRUN no\nFROM scratch\nCOPY --from=work / /\nFROM work\nADD c d\nCOPY --from=2 / /\n"
             ),
             [
-                (0, "[work 1/2] FROM a".to_owned()),
+                (0, "[work 1/2] FROM a AS Work".to_owned()),
                 (1, "[work 2/2] RUN b".to_owned()),
                 (3, "[stage-2 1/1] COPY --from=work / /".to_owned()),
                 (5, "[stage-3 1/2] ADD c d".to_owned()),

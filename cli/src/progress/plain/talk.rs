@@ -14,8 +14,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// The longest line that is put together; longer ones are broken.
 const LINE_LIMIT: usize = 16 << 10;
 
-/// Lines that are said again if it failed.
+/// Lines that are said again if it failed, and their bytes at most.
 const FAILURE_LINES: usize = 10;
+const FAILURE_BYTES: usize = 4 << 10;
 
 /// More parts than these are not told.
 const MAX_PARTS: usize = 1000;
@@ -230,8 +231,9 @@ impl Talk {
     }
 }
 
-/// The lines at the end that are said again.
+/// The lines at the end that are said again; the first may have lost its start.
 fn last_lines(lines: &[u8]) -> &[u8] {
+    let lines = &lines[lines.len().saturating_sub(FAILURE_BYTES)..];
     let mut ends = (0..lines.len()).rev().filter(|place| lines[*place] == b'\n');
     match ends.nth(FAILURE_LINES) {
         Some(end) => &lines[end + 1..],
