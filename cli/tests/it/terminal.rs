@@ -122,11 +122,12 @@ fn pulls_draw_bars() {
     assert!(!terminal.seen.contains('\x1b'), "{:?}", terminal.seen);
 }
 
-#[test]
-fn what_changed_is_drawn_though_nothing_follows() {
-    let home = Home::new(&[]);
-    let socket = home.path("s");
-    let listener = UnixListener::bind(&socket).unwrap();
+/// A daemon that begins an answer with these lines and ends it when told to, or when the program goes away.
+fn slow(
+    socket: &std::path::Path,
+    lines: String,
+) -> (std::sync::mpsc::Sender<()>, std::thread::JoinHandle<bool>) {
+    let listener = UnixListener::bind(socket).unwrap();
     let (finish, finished) = channel::<()>();
     let daemon = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -139,19 +140,91 @@ fn what_changed_is_drawn_though_nothing_follows() {
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
             .unwrap();
-        // All at once: the first is drawn, the others wait for their turn.
-        let lines = [("Waiting", 0), ("Downloading", 1), ("Downloading", 2)].map(|(status, current)| {
-            format!(r#"{{"status":"{status}","id":"l","progressDetail":{{"current":{current},"total":4}}}}"#)
-        });
-        stream.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
-        finished.recv().unwrap();
+        stream.write_all(lines.as_bytes()).unwrap();
+        if finished.recv().is_ok() {
+            return false;
+        }
+        // whether the program hung up
+        stream.read(&mut byte).is_ok_and(|count| count == 0)
     });
+    (finish, daemon)
+}
+
+fn layers(count: usize, status: &str, current: i64) -> String {
+    let line = |layer| {
+        format!(
+            r#"{{"status":"{status}","id":"layer{layer}","progressDetail":{{"current":{current},"total":4}}}}"#
+        ) + "\n"
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn what_changed_is_drawn_though_nothing_follows() {
+    let home = Home::new(&[]);
+    let socket = home.path("s");
+    // All at once: the first is drawn, the others wait for their turn.
+    let lines = [("Waiting", 0), ("Downloading", 1), ("Downloading", 2)];
+    let lines = lines.map(|(status, current)| layers(1, status, current)).concat();
+    let (finish, daemon) = slow(&socket, lines);
     let mut command = crate::fake::mica(&["pull", "x:1"]);
     command.env("MICA_HOST", format!("unix://{}", socket.display()));
     let mut terminal = Terminal::run(command, 80, 24);
-    terminal.wait("l: Downloading [");
+    terminal.wait("layer0: Downloading [");
     terminal.wait("2B/4B");
     finish.send(()).unwrap();
     daemon.join().unwrap();
     assert_eq!(terminal.end().0, Some(0));
+}
+
+#[test]
+fn interrupted_pulls_leave_the_terminal_clean() {
+    let home = Home::new(&[]);
+    let socket = home.path("s");
+    let (finish, daemon) = slow(&socket, layers(3, "Downloading", 1));
+    let mut command = crate::fake::mica(&["pull", "x:1"]);
+    command.env("MICA_HOST", format!("unix://{}", socket.display()));
+    let mut terminal = Terminal::run(command, 80, 24);
+    terminal.wait_shown("layer2: Downloading [");
+    terminal.resize(40, 10);
+    terminal.type_in("^C");
+    terminal.wait_shown("^C");
+    terminal.signal("-INT");
+    assert_eq!(terminal.end(), (Some(130), String::new()));
+    let shown = terminal.screen.text();
+    assert!(
+        terminal.screen.is_cursor_shown() && !shown.contains("^C"),
+        "{shown}"
+    );
+    let bars: Vec<&str> = shown.lines().collect();
+    assert_eq!(bars.len(), 4, "{shown}");
+    assert!(
+        bars[2].starts_with("layer2: Downloading") && bars[3] == "<end>",
+        "{shown}"
+    );
+    drop(finish);
+    assert!(daemon.join().unwrap(), "the program hung up");
+}
+
+#[test]
+fn a_daemon_of_another_make_shows_classic_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::fake::files(folder.path(), &[("Dockerfile", "FROM scratch\n")]);
+    let lines = [
+        r#"{"stream":"Step 1/1 : FROM scratch\n"}"#,
+        r#"{"status":"Downloading","id":"l","progressDetail":{"current":1,"total":2}}"#,
+        r#"{"stream":"Successfully built abababababab\n"}"#,
+    ];
+    let fake = Fake::new([reply(200, stream(&lines))]);
+    for progress in ["--progress=tty", "--progress=plain", "--progress=auto"] {
+        let command = fake.command(&["build", progress, folder.path().to_str().unwrap()]);
+        let mut terminal = Terminal::run(command, 60, 10);
+        assert_eq!(terminal.end().0, Some(0));
+        let shown = terminal.screen.text();
+        assert!(shown.starts_with("Step 1/1 : FROM scratch\n"), "{shown}");
+        assert!(
+            shown.ends_with("Successfully built abababababab\n<end>"),
+            "{shown}"
+        );
+    }
 }
