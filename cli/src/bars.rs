@@ -3,28 +3,20 @@
 //! Nothing here writes or reads the time; `display` does.
 
 mod bar;
-mod row;
 
 use mica_api::ProgressDetail;
 
-use crate::bars::row::{columns, cut, printable};
+use crate::canvas::{Canvas, Row, Window};
+use crate::row::{columns, printable};
 
 /// Lines that are kept apart at once. Images have at most some hundred layers.
 const MAX_LINES: usize = 1000;
-
-/// Columns and rows of the terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) columns: usize,
-    pub(crate) rows: usize,
-}
 
 /// The lines, one to each id, and what of them is on the screen. The cursor stays below the last.
 #[derive(Debug, Default)]
 pub(crate) struct Bars {
     lines: Vec<Line>,
-    /// The columns of each row on the screen, so that they are found again when the window has become narrower.
-    drawn: Vec<usize>,
+    canvas: Canvas,
     is_stale: bool,
 }
 
@@ -40,9 +32,9 @@ impl Line {
         self.detail.current.is_some_and(|current| current > 0)
     }
 
-    fn text(&self, columns: usize) -> String {
+    fn text(&self, width: usize) -> String {
         let start = printable(&format!("{}: {}", self.id, self.status));
-        let space = columns.saturating_sub(row::columns(&start) + 1);
+        let space = width.saturating_sub(columns(&start) + 1);
         match bar::text(&self.detail, space) {
             bar if bar.is_empty() => start,
             bar => format!("{start} {bar}"),
@@ -85,22 +77,27 @@ impl Bars {
     /// What draws the lines over what was drawn before. Where the window is not high enough, those that move come
     /// first, and how many are left out is said below.
     pub(crate) fn draw(&mut self, window: Window) -> String {
-        // The row of the cursor.
-        let rows = window.rows.saturating_sub(1).max(1);
+        let rows = window.height();
         let shown = self.shown(rows);
         let missing = self.lines.len() - shown.len();
-        let mut texts: Vec<String> = shown.into_iter().map(|line| line.text(width(window))).collect();
+        let mut texts: Vec<String> = shown.into_iter().map(|line| line.text(window.width())).collect();
         if missing > 0 && rows > 1 {
             texts.push(format!("… {missing} more"));
         }
-        self.over(texts, window)
+        self.is_stale = false;
+        self.canvas.over(texts.into_iter().map(Row::from), window)
     }
 
     /// What draws all lines for good, and forgets them: whatever is written next comes below.
     pub(crate) fn settle(&mut self, window: Window) -> String {
-        let texts = self.lines.iter().map(|line| line.text(width(window))).collect();
-        let text = self.over(texts, window);
-        *self = Self::default();
+        let lines = std::mem::take(&mut self.lines);
+        self.is_stale = false;
+        if lines.is_empty() {
+            return String::new();
+        }
+        let rows = lines.iter().map(|line| Row::from(line.text(window.width())));
+        let text = self.canvas.over(rows, window);
+        self.canvas.release();
         text
     }
 
@@ -114,41 +111,12 @@ impl Bars {
         places.sort_unstable();
         places.into_iter().map(|place| &self.lines[place]).collect()
     }
-
-    fn over(&mut self, texts: Vec<String>, window: Window) -> String {
-        self.is_stale = false;
-        // A terminal that became narrower has broken rows into several.
-        let up: usize = self
-            .drawn
-            .iter()
-            .map(|columns| columns.div_ceil(window.columns.max(1)).max(1))
-            .sum();
-        let mut out = String::new();
-        if up > 0 {
-            out.push_str(&format!("\x1b[{}A", up.min(window.rows.saturating_sub(1).max(1))));
-        }
-        self.drawn.clear();
-        for text in texts {
-            let text = cut(&text, width(window));
-            self.drawn.push(columns(text));
-            out.push_str(text);
-            out.push_str("\x1b[K\n");
-        }
-        if up > self.drawn.len() {
-            out.push_str("\x1b[J");
-        }
-        out
-    }
-}
-
-/// What may be written to a row: the last column is left free, where some terminals begin a new row.
-fn width(window: Window) -> usize {
-    window.columns.saturating_sub(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emulator::Emulator;
     use proptest::prelude::*;
 
     const WINDOW: Window = Window {
@@ -164,37 +132,10 @@ mod tests {
         }
     }
 
-    /// What a terminal of this size shows after these writings: its rows, scrolled-off ones in front.
-    fn screen(writings: &[String], window: Window) -> Vec<String> {
-        let mut rows: Vec<Vec<char>> = vec![Vec::new()];
-        let (mut row, mut column) = (0_usize, 0);
-        let text = writings.concat();
-        let mut rest = text.as_str();
-        while let Some(c) = rest.chars().next() {
-            if let Some(code) = rest.strip_prefix("\x1b[") {
-                let end = code.find(|c: char| c.is_ascii_alphabetic()).unwrap();
-                let top = rows.len().saturating_sub(window.rows);
-                match &code[end..=end] {
-                    "A" => row = row.saturating_sub(code[..end].parse().unwrap()).max(top),
-                    "K" => rows[row].truncate(column),
-                    "J" => rows.truncate(row + 1),
-                    other => panic!("{other}"),
-                }
-                rest = &code[end + 1..];
-                continue;
-            }
-            rest = &rest[c.len_utf8()..];
-            if c == '\n' {
-                (row, column) = (row + 1, 0);
-                rows.resize(rows.len().max(row + 1), Vec::new());
-            } else {
-                let end = rows[row].len().min(column + 1);
-                rows[row].splice(column..end, [c]);
-                column += 1;
-                assert!(column < window.columns, "{:?}", rows[row]);
-            }
-        }
-        rows.into_iter().map(String::from_iter).collect()
+    /// What is drawn, without the cursor going away and coming back.
+    fn bare(drawn: &str) -> &str {
+        let inner = drawn.strip_prefix("\x1b[?25l").unwrap();
+        inner.strip_suffix("\x1b[?25h").unwrap()
     }
 
     #[test]
@@ -203,20 +144,24 @@ mod tests {
         bars.set("a", "Waiting", ProgressDetail::default());
         bars.set("b", "Waiting", ProgressDetail::default());
         assert!(bars.is_stale() && bars.has("a") && !bars.has("c"));
-        assert_eq!(bars.draw(WINDOW), "a: Waiting\x1b[K\nb: Waiting\x1b[K\n");
+        assert_eq!(bare(&bars.draw(WINDOW)), "a: Waiting\x1b[K\nb: Waiting\x1b[K\n");
         assert!(!bars.is_stale());
         bars.set("a", "Downloading", at(500, 1000));
         assert_eq!(
-            bars.draw(WINDOW),
-            "\x1b[2Aa: Downloading [========================>                        ]     500B/1kB\x1b[K\nb: Waiting\x1b[K\n"
+            bare(&bars.draw(WINDOW)),
+            "\r\x1b[2Aa: Downloading [========================>                        ]     500B/1kB\x1b[K\nb: Waiting\x1b[K\n"
         );
         bars.set("a", "Pull complete", ProgressDetail::default());
         assert_eq!(
-            bars.settle(WINDOW),
-            "\x1b[2Aa: Pull complete\x1b[K\nb: Waiting\x1b[K\n"
+            bare(&bars.settle(WINDOW)),
+            "\r\x1b[2Aa: Pull complete\x1b[K\nb: Waiting\x1b[K\n"
         );
         bars.set("c", "Waiting", ProgressDetail::default());
-        assert_eq!(bars.draw(WINDOW), "c: Waiting\x1b[K\n", "below what was settled");
+        assert_eq!(
+            bare(&bars.draw(WINDOW)),
+            "c: Waiting\x1b[K\n",
+            "below what was settled"
+        );
     }
 
     #[test]
@@ -228,14 +173,14 @@ mod tests {
         }
         bars.set("l7", "Downloading", at(1, 2));
         let drawn = bars.draw(window);
-        let shown: Vec<&str> = drawn
+        let shown: Vec<&str> = bare(&drawn)
             .lines()
             .map(|line| line.split(':').next().unwrap())
             .collect();
         assert_eq!(shown, ["l0", "l1", "l7", "… 6 more\x1b[K"]);
         let settled = bars.settle(window);
-        assert!(settled.starts_with("\x1b[4A"));
-        assert_eq!(settled.lines().count(), 9);
+        assert!(bare(&settled).starts_with("\r\x1b[4A"));
+        assert_eq!(bare(&settled).lines().count(), 9);
     }
 
     #[test]
@@ -248,7 +193,7 @@ mod tests {
             columns: 30,
             rows: 24,
         };
-        assert!(bars.draw(narrow).starts_with("\x1b[4Aa: x"));
+        assert!(bare(&bars.draw(narrow)).starts_with("\r\x1b[4Aa: x"));
         let none = Window { columns: 0, rows: 0 };
         bars.draw(none);
         bars.settle(none);
@@ -258,7 +203,7 @@ mod tests {
     fn nothing_a_registry_says_moves_the_cursor() {
         let mut bars = Bars::default();
         bars.set("a\n\x1b[2J", "b\r\u{9b}2J\x07", ProgressDetail::default());
-        assert_eq!(bars.draw(WINDOW), "a[2J: b2J\x1b[K\n");
+        assert_eq!(bare(&bars.draw(WINDOW)), "a[2J: b2J\x1b[K\n");
     }
 
     proptest! {
@@ -270,7 +215,8 @@ mod tests {
         ) {
             let window = Window { columns, rows };
             let mut bars = Bars::default();
-            let mut writings = Vec::new();
+            let mut terminal = Emulator::new(columns, rows);
+            terminal.write("$ mica pull\n");
             let mut ids = Vec::new();
             for (id, current) in updates {
                 let id = format!("id{id:02}");
@@ -278,16 +224,13 @@ mod tests {
                     ids.push(id.clone());
                 }
                 bars.set(&id, "Status", at(current, 2));
-                let drawn = bars.draw(window);
-                prop_assert!(drawn.matches('\n').count() < rows.max(2));
-                writings.push(drawn);
+                terminal.write(&bars.draw(window));
             }
-            writings.push(bars.settle(window));
-            let shown: Vec<String> = screen(&writings, window)
-                .iter()
-                .filter(|row| !row.is_empty())
-                .map(|row| row.chars().take(4).collect())
-                .collect();
+            terminal.write(&bars.settle(window));
+            let text = terminal.text();
+            let (typed, rest) = text.split_once('\n').unwrap();
+            prop_assert_eq!(typed, "$ mica pull");
+            let shown: Vec<String> = rest.lines().map(|row| row.chars().take(4).collect()).collect();
             prop_assert_eq!(shown, ids);
         }
     }

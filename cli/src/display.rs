@@ -39,11 +39,6 @@ impl Display {
         }
     }
 
-    /// Whether nothing is shown.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.is_quiet
-    }
-
     /// Shows a line of a stream: a line with an id and details in its place, if not at once then when it is
     /// [`Display::due`]; any other below all that came before.
     pub(crate) fn show(&mut self, message: &Message) {

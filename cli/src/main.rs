@@ -3,12 +3,16 @@
 mod age;
 mod archive;
 mod bars;
+mod canvas;
 mod client;
 mod commands;
 mod context;
 mod credentials;
 mod display;
 mod draft;
+#[cfg(test)]
+#[path = "../tests/it/emulator.rs"]
+mod emulator;
 mod error;
 mod fields;
 mod filter;
@@ -20,8 +24,10 @@ mod json;
 mod moment;
 mod platform;
 mod program;
+mod progress;
 mod pty;
 mod reference;
+mod row;
 mod secret;
 mod session;
 mod size;

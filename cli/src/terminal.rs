@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-use crate::bars::Window;
+use crate::canvas::Window;
 use crate::error::Error;
 use crate::ui;
 

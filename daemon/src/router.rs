@@ -84,6 +84,8 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("DELETE", ["images", of @ ..]) if !of.is_empty() => Route::ImageRemove(name(of)),
 
         ("POST", ["build"]) => Route::Build,
+        // whether the next one is known here
+        ("HEAD", ["mica", "build"]) => Route::Ping,
         ("POST", ["mica", "build"]) => Route::BuildHere,
         ("POST", ["build", "prune"]) => Route::BuildPrune,
         ("POST", ["build", "cancel"]) => Route::BuildCancel,
@@ -196,6 +198,7 @@ mod tests {
             ("GET", "/system/df", Route::DiskUsage),
             ("POST", "/auth", Route::Auth),
             ("POST", "/build", Route::Build),
+            ("HEAD", "/mica/build", Route::Ping),
             ("POST", "/mica/build", Route::BuildHere),
             ("POST", "/build/prune", Route::BuildPrune),
             ("GET", "/containers/json", Route::Containers),

@@ -13,6 +13,8 @@ mod crash;
 mod debian;
 mod debug;
 mod docker;
+#[path = "../../cli/tests/it/emulator.rs"]
+mod emulator;
 mod events;
 mod events_crowd;
 mod formats;
@@ -22,6 +24,9 @@ mod house;
 mod images;
 mod logs;
 mod memory;
+mod progress;
+#[path = "../../cli/tests/it/pseudo.rs"]
+mod pseudo;
 mod search;
 mod start;
 mod sync;

@@ -192,6 +192,8 @@ impl Daemon {
             .args(args)
             .env("MICA_HOST", self.host())
             .env("MICA_NO_START", "1")
+            // what steps say and where layers come from is looked for in these lines
+            .env("BUILDKIT_PROGRESS", "classic")
             .env("DOCKER_CONFIG", self.folder.path().join("docker-config"))
             .env_remove("SOURCE_DATE_EPOCH");
         command

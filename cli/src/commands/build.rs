@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use hyper::Method;
-use mica_api::{ContextInput, FOLDER_REFUSED};
+use mica_api::{ContextInput, FOLDER_REFUSED, Message};
 use serde_json::Value;
 
 use crate::archive;
@@ -18,9 +18,9 @@ use crate::commands::build_options::{Options, build_args, extra_host, labels, ul
 use crate::commands::{build_cache, build_check};
 use crate::context::{self, InPlace, MAX_FILE_BYTES, Source, Wanted};
 use crate::credentials::{Credentials, config_header};
-use crate::display::Display;
 use crate::error::Error;
 use crate::interrupt::or_interrupted;
+use crate::progress::{End, Kind, View, is_status};
 use crate::secret::Secret;
 use crate::stream::{Progress, plain};
 use crate::{platform, ui};
@@ -28,12 +28,16 @@ use crate::{platform, ui};
 /// The build argument that makes builds reproducible; taken from the environment if it is set there.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
+/// Where micad is asked for builds.
+const HERE: &str = "/mica/build";
+
 pub(super) async fn run(
     options: Options,
     client: impl FnOnce() -> Result<Client, Error>,
     credentials: &Credentials,
 ) -> Result<(), Error> {
     options.check()?;
+    let kind = options.kind()?;
     if let Some(call) = options.call()? {
         return build_check::run(&options, call);
     }
@@ -53,30 +57,32 @@ pub(super) async fn run(
     let mut handed = Handed::of(&options)?;
     let context = Context::prepare(&options, &mut handed)?;
     let client = client()?;
-    let mut display = match options.progress.as_deref() {
-        Some("plain") => Display::plain(),
-        _ => Display::new(options.is_quiet()),
-    };
+    let mut view = View::new(kind);
     let id = or_interrupted(async {
         let header = config_header(credentials.all().await);
         let job = Job {
             client: &client,
             options: &options,
+            kind,
             handed: &handed,
             credentials: header,
         };
-        job.build(context, &mut display).await
+        job.build(context, &mut view).await
     })
     .await;
-    drop(display);
+    view.finish(match &id {
+        Err(Error::Interrupted { .. }) => End::Interrupted,
+        _ => End::Told,
+    });
     let id = id?;
     let missing = || Error::Work {
         message: "the daemon did not say which image it built".to_owned(),
         code: None,
     };
+    let is_quiet = kind == Kind::Quiet;
     let is_asked_for = options.iidfile.is_some() || options.metadata_file.is_some();
     let id = match id {
-        None if options.is_quiet() || is_asked_for => return Err(missing()),
+        None if is_quiet || is_asked_for => return Err(missing()),
         id => id.unwrap_or_default(),
     };
     let mut built = Built {
@@ -85,10 +91,10 @@ pub(super) async fn run(
         digest: None,
     };
     if destination.push {
-        let pushing = built.push(&destination, options.is_quiet(), &client, credentials);
+        let pushing = built.push(&destination, is_quiet, &client, credentials);
         or_interrupted(pushing).await?;
     }
-    if options.is_quiet() {
+    if is_quiet {
         ui::result(format!("{}\n", built.id))?;
     }
     if let Some(file) = &options.metadata_file {
@@ -116,14 +122,14 @@ fn remove_old(file: &Path) -> Result<(), Error> {
     }
 }
 
-fn query(options: &Options, dockerfile: &str) -> Result<Query, Error> {
+fn query(options: &Options, dockerfile: &str, is_quiet: bool) -> Result<Query, Error> {
     let variable = |name: &str| std::env::var(name).ok();
     let mut query = Query::default();
     query.push("dockerfile", dockerfile);
     for tag in options.tag.iter().chain(&options.destination()?.names) {
         query.push("t", tag);
     }
-    query.flag("q", options.is_quiet());
+    query.flag("q", is_quiet);
     query.flag("nocache", options.no_cache);
     query.flag("pull", options.pull);
     query.push("rm", "1");
@@ -229,7 +235,9 @@ impl Context {
 
 /// Why a daemon does not take what is handed over.
 enum Refusal {
-    /// It knows no such request, or what forwards the connection drops descriptors.
+    /// It knows no such request.
+    Unknown,
+    /// What forwards the connection drops them.
     Descriptors,
     /// It reads no folder for this user.
     Folder,
@@ -238,7 +246,7 @@ enum Refusal {
 impl Refusal {
     fn of(error: &Error) -> Option<Self> {
         match error {
-            Error::Daemon { status: 404, message } if message == "page not found" => Some(Self::Descriptors),
+            Error::Daemon { status: 404, message } if message == "page not found" => Some(Self::Unknown),
             Error::Daemon { status: 421, .. } => Some(Self::Descriptors),
             Error::Daemon { status: 403, message } if message == FOLDER_REFUSED => Some(Self::Folder),
             _ => None,
@@ -250,6 +258,7 @@ impl Refusal {
 struct Job<'a> {
     client: &'a Client,
     options: &'a Options,
+    kind: Kind,
     handed: &'a Handed,
     credentials: (&'static str, Secret),
 }
@@ -257,16 +266,17 @@ struct Job<'a> {
 impl Job<'_> {
     /// Asks for the build and shows what comes back; the image's ID if it was told. What a daemon does not take as
     /// descriptors is sent as a tar.
-    async fn build(&self, context: Context, display: &mut Display) -> Result<Option<String>, Error> {
+    async fn build(&self, context: Context, view: &mut View) -> Result<Option<String>, Error> {
         let file = || self.options.file.as_deref().and_then(Path::to_str).unwrap_or("");
         match context {
             Context::Archive(archive) => {
+                let here = self.sends_here().await?;
                 let body = Body::Pieces(archive::pieces(archive)?);
-                let answer = match self.handed.needs() {
-                    None => self.send("/build", file(), None, body, Vec::new()).await?,
-                    Some(_) => self.send_here(ContextInput::Body, None, file(), body).await?,
+                let answer = match here {
+                    false => self.send("/build", file(), None, body, Vec::new()).await?,
+                    true => self.send_here(ContextInput::Body, None, file(), body).await?,
                 };
-                follow(Progress::of(answer), display).await
+                follow(answer, view).await
             }
             Context::Address(address) => {
                 let here = ContextInput::Address(address.clone());
@@ -279,35 +289,35 @@ impl Job<'_> {
                     }
                     answer => answer?,
                 };
-                follow(Progress::of(answer), display).await
+                follow(answer, view).await
             }
             Context::Empty(source) => {
                 match self.send_here(ContextInput::Empty, None, "", Body::Empty).await {
                     Err(error) if Refusal::of(&error).is_some() => {
+                        let here = self.may_send_here(&error);
                         self.refuse_more(error)?;
-                        self.send_tar(source, false, display).await
+                        self.send_tar(source, here, view).await
                     }
-                    answer => follow(Progress::of(answer?), display).await,
+                    answer => follow(answer?, view).await,
                 }
             }
-            Context::Folder(source) => self.build_folder(source, display).await,
+            Context::Folder(source) => self.build_folder(source, view).await,
         }
     }
 
-    async fn build_folder(&self, source: Source, display: &mut Display) -> Result<Option<String>, Error> {
+    async fn build_folder(&self, source: Source, view: &mut View) -> Result<Option<String>, Error> {
         let name = match source.in_place() {
             Some(InPlace::Inside(name)) => name.as_str(),
             Some(InPlace::Apart(_)) => "",
             None => {
-                return self
-                    .send_tar(source, self.handed.needs().is_some(), display)
-                    .await;
+                let here = self.sends_here().await?;
+                return self.send_tar(source, here, view).await;
             }
         };
         let folder = open_folder(source.folder(), "cannot open the context")?;
         let here = ContextInput::Folder(self.handed.next());
         let error = match self.send_here(here, Some(folder), name, Body::Empty).await {
-            Ok(answer) => return follow(Progress::of(answer), display).await,
+            Ok(answer) => return follow(answer, view).await,
             Err(error) => error,
         };
         match Refusal::of(&error) {
@@ -316,21 +326,40 @@ impl Job<'_> {
                 message: format!("--build-context with a folder: {FOLDER_REFUSED}"),
             }),
             Some(Refusal::Folder) => {
-                self.send_tar(source, self.handed.needs().is_some(), display)
-                    .await
+                let here = self.handed.needs().is_some() || self.may_send_here(&error);
+                self.send_tar(source, here, view).await
             }
-            Some(Refusal::Descriptors) => {
+            Some(Refusal::Unknown | Refusal::Descriptors) => {
+                let here = self.may_send_here(&error);
                 self.refuse_more(error)?;
-                self.send_tar(source, false, display).await
+                self.send_tar(source, here, view).await
             }
         }
+    }
+
+    /// Whether what is not sent in descriptors goes where they would have gone too: it must where others go with it, and
+    /// should where the build is told as statuses, which other daemons do not know.
+    async fn sends_here(&self) -> Result<bool, Error> {
+        if self.handed.needs().is_some() || !self.kind.wants_status() {
+            return Ok(self.handed.needs().is_some());
+        }
+        match self.client.send(Method::HEAD, HERE, Body::Empty).await {
+            Ok(_) => Ok(true),
+            Err(Error::Daemon { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same of a daemon that refused descriptors in this way.
+    fn may_send_here(&self, refused: &Error) -> bool {
+        self.kind.wants_status() && !matches!(Refusal::of(refused), Some(Refusal::Unknown))
     }
 
     /// Fails if the daemon that gave this answer would have to take more than a context.
     fn refuse_more(&self, error: Error) -> Result<(), Error> {
         match (self.handed.needs(), Refusal::of(&error)) {
             (None, _) => Ok(()),
-            (Some(flag), Some(Refusal::Descriptors)) => Err(Error::Refused {
+            (Some(flag), Some(Refusal::Unknown | Refusal::Descriptors)) => Err(Error::Refused {
                 message: format!(
                     "{flag} needs a micad of this version on this machine: {} takes no descriptors",
                     self.client.place()
@@ -341,12 +370,7 @@ impl Job<'_> {
     }
 
     /// Sends the context as a tar, `here` if more is handed over with it.
-    async fn send_tar(
-        &self,
-        source: Source,
-        here: bool,
-        display: &mut Display,
-    ) -> Result<Option<String>, Error> {
+    async fn send_tar(&self, source: Source, here: bool, view: &mut View) -> Result<Option<String>, Error> {
         let name = source.dockerfile().to_owned();
         let (sending, pieces) = context::send(source, ui::warn)?;
         let body = Body::Pieces(pieces);
@@ -355,7 +379,7 @@ impl Job<'_> {
             false => self.send("/build", &name, None, body, Vec::new()).await,
         };
         let result = match answer {
-            Ok(answer) => follow(Progress::of(answer), display).await,
+            Ok(answer) => follow(answer, view).await,
             Err(error) => Err(error),
         };
         // If the context failed, all else failed because of it.
@@ -375,14 +399,8 @@ impl Job<'_> {
     ) -> Result<Answer, Error> {
         // the tar has the Dockerfile that is handed over in it
         let (words, descriptors) = self.handed.request(context, folder)?;
-        self.send(
-            "/mica/build",
-            dockerfile,
-            Some(("input", words)),
-            body,
-            descriptors,
-        )
-        .await
+        self.send(HERE, dockerfile, Some(("input", words)), body, descriptors)
+            .await
     }
 
     async fn send(
@@ -393,7 +411,10 @@ impl Job<'_> {
         body: Body,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Answer, Error> {
-        let mut query = query(self.options, dockerfile)?;
+        let mut query = query(self.options, dockerfile, self.kind == Kind::Quiet)?;
+        if door == HERE && self.kind.wants_status() {
+            query.push("progress", "status");
+        }
         if let Some((name, value)) = more {
             query.push(name, value);
         }
@@ -405,15 +426,19 @@ impl Job<'_> {
     }
 }
 
-async fn follow(mut progress: Progress, display: &mut Display) -> Result<Option<String>, Error> {
+async fn follow(answer: Answer, view: &mut View) -> Result<Option<String>, Error> {
+    let mut progress = Progress::of(answer);
     let mut id = None;
     let mut held = String::new();
     loop {
-        match progress.next_on(display).await {
+        match next_on(&mut progress, view).await {
             Ok(Some(message)) => {
-                id = message.aux_id().or(id);
-                display.show(&message);
-                let text = plain(&message).filter(|_| display.is_quiet()).unwrap_or_default();
+                let is_quiet = view.is_quiet();
+                if !is_status(&message) {
+                    id = message.aux_id().or(id);
+                }
+                let text = plain(&message).filter(|_| is_quiet).unwrap_or_default();
+                view.show(message)?;
                 if let Some(told) = image_id(text.trim()) {
                     id = Some(told.to_owned());
                 } else {
@@ -423,12 +448,22 @@ async fn follow(mut progress: Progress, display: &mut Display) -> Result<Option<
             Ok(None) => return Ok(id),
             Err(error) => {
                 // What a quiet build kept to itself says why it failed.
-                display.settle();
                 ui::progress(held);
                 return Err(error);
             }
         }
     }
+}
+
+/// The next line of the stream; while it is awaited, what is due is drawn.
+async fn next_on(progress: &mut Progress, view: &mut View) -> Result<Option<Message>, Error> {
+    while let Some(due) = view.due() {
+        match tokio::time::timeout_at(due.into(), progress.next()).await {
+            Ok(next) => return next,
+            Err(_) => view.draw(),
+        }
+    }
+    progress.next().await
 }
 
 /// The text if it is an image's ID and nothing else.

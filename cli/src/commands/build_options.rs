@@ -10,8 +10,9 @@ use crate::commands::build_idle::Idle;
 use crate::commands::build_output::Destination;
 use crate::commands::{build_cache, only_builder};
 use crate::error::Error;
-use crate::size;
+use crate::progress::Kind;
 use crate::truth::go_bool;
+use crate::{size, terminal};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -78,7 +79,7 @@ pub(super) struct Options {
     /// Suppress the build output and print image ID on success
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Set type of progress output: auto, plain or quiet
+    /// Set type of progress output: auto, tty, plain, rawjson, quiet, none or classic
     #[arg(long, value_name = "TYPE")]
     pub(super) progress: Option<String>,
     /// Shorthand for "--call=check"
@@ -152,19 +153,6 @@ impl Options {
                 what: (*name).to_owned(),
             });
         }
-        match self.progress.as_deref() {
-            None | Some("" | "auto" | "plain" | "quiet" | "none") => {}
-            Some(kind @ ("tty" | "rawjson")) => {
-                return Err(Error::Unsupported {
-                    what: format!("--progress={kind}"),
-                });
-            }
-            Some(kind) => {
-                return Err(Error::Usage {
-                    message: format!("invalid progress type \"{kind}\""),
-                });
-            }
-        }
         Ok(())
     }
 
@@ -196,9 +184,13 @@ impl Options {
             .collect()
     }
 
-    /// Whether only the ID is to be shown.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.quiet || matches!(self.progress.as_deref(), Some("quiet" | "none"))
+    /// How the build is shown.
+    pub(super) fn kind(&self) -> Result<Kind, Error> {
+        if self.quiet {
+            return Ok(Kind::Quiet);
+        }
+        let variable = |name: &str| std::env::var(name).unwrap_or_default();
+        Kind::choose(self.progress.as_deref(), variable, terminal::can_draw())
     }
 }
 

@@ -36,7 +36,7 @@ fn a_folder_is_handed_over_and_not_sent() {
     let line = &fake.lines()[0];
     assert!(
         line.starts_with(
-            "POST /v1.51/mica/build?dockerfile=Dockerfile&rm=1&input={\"context\":{\"folder\":0}"
+            "POST /v1.51/mica/build?dockerfile=Dockerfile&rm=1&progress=status&input={\"context\":{\"folder\":0}"
         ),
         "{line}"
     );
@@ -80,9 +80,18 @@ fn secrets_agents_and_contexts_go_with_it() {
 fn a_user_whose_folders_are_not_read_sends_a_tar() {
     let (fake, folder) = (Fake::micad([reply(403, REFUSED), reply(200, built())]), context());
     let path = folder.path().to_str().unwrap();
-    assert_eq!(fake.run(&["build", path]).code, Some(0));
+    let classic = &["build", "--progress=classic", path];
+    assert_eq!(fake.run(classic).code, Some(0));
     assert_eq!(fake.lines()[1], "POST /v1.51/build?dockerfile=Dockerfile&rm=1");
     assert!(fake.asked()[1].body.as_ref().unwrap().len() > 1000);
+    // only there a build is told as statuses
+    let fake = Fake::micad([reply(403, REFUSED), reply(200, built())]);
+    assert_eq!(fake.run(&["build", path]).code, Some(0));
+    assert!(
+        fake.lines()[1].contains(r#"rm=1&progress=status&input={"context":"body""#),
+        "{:?}",
+        fake.lines()
+    );
     // with more than that the tar goes where the rest does
     let fake = Fake::micad([reply(403, REFUSED), reply(200, built())]);
     let run = fake.run(&["build", "--secret", "id=s,src=/dev/null", path]);
@@ -103,7 +112,12 @@ fn a_daemon_that_takes_nothing_gets_a_tar_or_the_reason_is_told() {
     let dropped = r#"{"message":"1 descriptors were announced and 0 arrived"}"#;
     let fake = Fake::micad([reply(421, dropped), reply(200, built())]);
     assert_eq!(fake.run(&["build", path]).code, Some(0));
-    assert!(fake.lines()[1].starts_with("POST /v1.51/build?"));
+    let line = &fake.lines()[1];
+    assert!(
+        line.contains(r#"/mica/build?dockerfile=Dockerfile&rm=1&progress=status&input={"context":"body""#),
+        "{line}"
+    );
+    assert_eq!(fake.asked()[1].header("mica-descriptors"), "");
     for fake in [
         Fake::micad([reply(421, dropped)]),
         Fake::new([reply(200, built())]),
@@ -128,8 +142,20 @@ fn standard_input_is_a_dockerfile_or_an_archive() {
     let mut command = fake.command(&["build", "-f", "d/F", "-"]);
     command.stdin(Stdio::from(std::fs::File::open(folder.path().join("x")).unwrap()));
     assert_eq!(outcome(command).code, Some(0));
-    assert_eq!(fake.lines()[1], "POST /v1.51/build?dockerfile=d/F&rm=1");
-    assert_eq!(fake.asked()[1].body.as_deref(), Some(&bytes[..]));
+    assert_eq!(fake.lines()[1], "HEAD /v1.51/mica/build");
+    let line = &fake.lines()[2];
+    assert!(
+        line.contains(r#"/mica/build?dockerfile=d/F&rm=1&progress=status&input={"context":"body""#),
+        "{line}"
+    );
+    assert_eq!(fake.asked()[2].body.as_deref(), Some(&bytes[..]));
+    // a daemon of another make is asked for nothing that it does not know
+    let other = Fake::new([reply(200, built())]);
+    let mut command = other.command(&["build", "-"]);
+    command.stdin(Stdio::from(std::fs::File::open(folder.path().join("x")).unwrap()));
+    assert_eq!(outcome(command).code, Some(0));
+    assert_eq!(other.lines(), ["POST /v1.51/build?dockerfile=&rm=1"]);
+    assert_eq!(other.asked()[0].body.as_deref(), Some(&bytes[..]));
     let run = fed(&fake, &["build", "-f", "-", "-"], "");
     assert_eq!(run.code, Some(125));
     assert!(run.stderr.contains("can't use stdin for both"));
@@ -158,7 +184,9 @@ fn dockerfiles_from_elsewhere_and_addresses() {
         Some(0)
     );
     assert!(
-        fake.lines()[2].contains(r#"dockerfile=d/F&rm=1&input={"context":{"address":"https://h/r.git#x:y"}"#),
+        fake.lines()[2].contains(
+            r#"dockerfile=d/F&rm=1&progress=status&input={"context":{"address":"https://h/r.git#x:y"}"#
+        ),
         "{:?}",
         fake.lines()
     );

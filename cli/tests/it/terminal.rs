@@ -1,111 +1,14 @@
 //! What people see and type on a terminal: bars, questions, and passwords that are not shown.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::process::{Child, Command};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::json;
 
 use crate::fake::{Fake, reply, stream};
 use crate::home::Home;
-
-/// How long anything may take to appear.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A terminal and the program on it.
-struct Terminal {
-    child: Child,
-    own: OwnedFd,
-    other: File,
-    pieces: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Terminal {
-    /// Runs a program with standard input and standard error on a terminal of this size.
-    fn run(mut command: Command, columns: u16, rows: u16) -> Self {
-        let own = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&own).unwrap();
-        unlockpt(&own).unwrap();
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&own, size).unwrap();
-        let name = ptsname(&own, Vec::new()).unwrap().into_string().unwrap();
-        let other = File::options().read(true).write(true).open(name).unwrap();
-        let end = || other.try_clone().unwrap();
-        if command.get_envs().all(|(name, _)| name != "TERM") {
-            command.env("TERM", "xterm");
-        }
-        command.stdin(end()).stderr(end());
-        let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-        let mut reader = File::from(own.try_clone().unwrap());
-        let (sender, pieces) = channel();
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count) = reader.read(&mut piece) {
-                if count == 0 || sender.send(piece[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            child,
-            own,
-            other,
-            pieces,
-            seen: String::new(),
-        }
-    }
-
-    /// Waits until this is on the screen.
-    fn wait(&mut self, words: &str) {
-        let end = Instant::now() + PATIENCE;
-        while !self.seen.contains(words) {
-            let left = end.saturating_duration_since(Instant::now());
-            let piece = self.pieces.recv_timeout(left);
-            let piece = piece.unwrap_or_else(|_| panic!("no {words:?} in {:?}", self.seen));
-            self.seen.push_str(&String::from_utf8_lossy(&piece));
-        }
-    }
-
-    fn type_in(&mut self, text: &str) {
-        File::from(self.own.try_clone().unwrap())
-            .write_all(text.as_bytes())
-            .unwrap();
-    }
-
-    fn is_echoing(&self) -> bool {
-        tcgetattr(&self.other)
-            .unwrap()
-            .local_modes
-            .contains(LocalModes::ECHO)
-    }
-
-    /// Waits for the end: the exit code and standard output. All that was shown is in `seen` then.
-    fn end(&mut self) -> (Option<i32>, String) {
-        let mut stdout = String::new();
-        self.child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut stdout)
-            .unwrap();
-        let code = self.child.wait().unwrap().code();
-        self.other.write_all(b"<end>").unwrap();
-        self.wait("<end>");
-        (code, stdout)
-    }
-}
+use crate::pseudo::Terminal;
 
 #[test]
 fn passwords_are_asked_for_and_not_shown() {
@@ -168,8 +71,7 @@ fn a_signal_gives_the_terminal_back() {
     let mut terminal = Terminal::run(home.command(&fake, &["login", "-u", "u"]), 80, 24);
     terminal.wait("Password: ");
     assert!(!terminal.is_echoing());
-    let pid = terminal.child.id().to_string();
-    Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    terminal.signal("-INT");
     assert_eq!(terminal.end(), (Some(130), String::new()));
     assert!(terminal.is_echoing());
 }
@@ -200,14 +102,14 @@ fn pulls_draw_bars() {
     );
     let seen = &terminal.seen;
     assert!(
-        seen.starts_with("latest: Pulling from library/x\r\nlayer0: Pulling fs layer\x1b[K\r\n"),
+        seen.starts_with("latest: Pulling from library/x\r\n\x1b[?25llayer0: Pulling fs layer\x1b[K\r\n"),
         "{seen:?}"
     );
     // What is left on the screen is whole, and what follows is below it.
     let complete: String = (0..6)
         .map(|layer| format!("layer{layer}: Pull complete\x1b[K\r\n"))
         .collect();
-    let end = "Status: Downloaded newer image for x:latest\r\n<end>";
+    let end = "\x1b[?25hStatus: Downloaded newer image for x:latest\r\n<end>";
     let drawn = seen.split_once(&complete).unwrap_or_else(|| panic!("{seen:?}"));
     assert!(drawn.1.ends_with(end), "{seen:?}");
     // Lines that come at once are not drawn one by one.
@@ -220,11 +122,12 @@ fn pulls_draw_bars() {
     assert!(!terminal.seen.contains('\x1b'), "{:?}", terminal.seen);
 }
 
-#[test]
-fn what_changed_is_drawn_though_nothing_follows() {
-    let home = Home::new(&[]);
-    let socket = home.path("s");
-    let listener = UnixListener::bind(&socket).unwrap();
+/// A daemon that begins an answer with these lines and ends it when told to, or when the program goes away.
+fn slow(
+    socket: &std::path::Path,
+    lines: String,
+) -> (std::sync::mpsc::Sender<()>, std::thread::JoinHandle<bool>) {
+    let listener = UnixListener::bind(socket).unwrap();
     let (finish, finished) = channel::<()>();
     let daemon = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -237,19 +140,91 @@ fn what_changed_is_drawn_though_nothing_follows() {
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
             .unwrap();
-        // All at once: the first is drawn, the others wait for their turn.
-        let lines = [("Waiting", 0), ("Downloading", 1), ("Downloading", 2)].map(|(status, current)| {
-            format!(r#"{{"status":"{status}","id":"l","progressDetail":{{"current":{current},"total":4}}}}"#)
-        });
-        stream.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
-        finished.recv().unwrap();
+        stream.write_all(lines.as_bytes()).unwrap();
+        if finished.recv().is_ok() {
+            return false;
+        }
+        // whether the program hung up
+        stream.read(&mut byte).is_ok_and(|count| count == 0)
     });
+    (finish, daemon)
+}
+
+fn layers(count: usize, status: &str, current: i64) -> String {
+    let line = |layer| {
+        format!(
+            r#"{{"status":"{status}","id":"layer{layer}","progressDetail":{{"current":{current},"total":4}}}}"#
+        ) + "\n"
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn what_changed_is_drawn_though_nothing_follows() {
+    let home = Home::new(&[]);
+    let socket = home.path("s");
+    // All at once: the first is drawn, the others wait for their turn.
+    let lines = [("Waiting", 0), ("Downloading", 1), ("Downloading", 2)];
+    let lines = lines.map(|(status, current)| layers(1, status, current)).concat();
+    let (finish, daemon) = slow(&socket, lines);
     let mut command = crate::fake::mica(&["pull", "x:1"]);
     command.env("MICA_HOST", format!("unix://{}", socket.display()));
     let mut terminal = Terminal::run(command, 80, 24);
-    terminal.wait("l: Downloading [");
+    terminal.wait("layer0: Downloading [");
     terminal.wait("2B/4B");
     finish.send(()).unwrap();
     daemon.join().unwrap();
     assert_eq!(terminal.end().0, Some(0));
+}
+
+#[test]
+fn interrupted_pulls_leave_the_terminal_clean() {
+    let home = Home::new(&[]);
+    let socket = home.path("s");
+    let (finish, daemon) = slow(&socket, layers(3, "Downloading", 1));
+    let mut command = crate::fake::mica(&["pull", "x:1"]);
+    command.env("MICA_HOST", format!("unix://{}", socket.display()));
+    let mut terminal = Terminal::run(command, 80, 24);
+    terminal.wait_shown("layer2: Downloading [");
+    terminal.resize(40, 10);
+    terminal.type_in("^C");
+    terminal.wait_shown("^C");
+    terminal.signal("-INT");
+    assert_eq!(terminal.end(), (Some(130), String::new()));
+    let shown = terminal.screen.text();
+    assert!(
+        terminal.screen.is_cursor_shown() && !shown.contains("^C"),
+        "{shown}"
+    );
+    let bars: Vec<&str> = shown.lines().collect();
+    assert_eq!(bars.len(), 4, "{shown}");
+    assert!(
+        bars[2].starts_with("layer2: Downloading") && bars[3] == "<end>",
+        "{shown}"
+    );
+    drop(finish);
+    assert!(daemon.join().unwrap(), "the program hung up");
+}
+
+#[test]
+fn a_daemon_of_another_make_shows_classic_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::fake::files(folder.path(), &[("Dockerfile", "FROM scratch\n")]);
+    let lines = [
+        r#"{"stream":"Step 1/1 : FROM scratch\n"}"#,
+        r#"{"status":"Downloading","id":"l","progressDetail":{"current":1,"total":2}}"#,
+        r#"{"stream":"Successfully built abababababab\n"}"#,
+    ];
+    let fake = Fake::new([reply(200, stream(&lines))]);
+    for progress in ["--progress=tty", "--progress=plain", "--progress=auto"] {
+        let command = fake.command(&["build", progress, folder.path().to_str().unwrap()]);
+        let mut terminal = Terminal::run(command, 60, 10);
+        assert_eq!(terminal.end().0, Some(0));
+        let shown = terminal.screen.text();
+        assert!(shown.starts_with("Step 1/1 : FROM scratch\n"), "{shown}");
+        assert!(
+            shown.ends_with("Successfully built abababababab\n<end>"),
+            "{shown}"
+        );
+    }
 }

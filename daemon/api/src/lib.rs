@@ -12,6 +12,7 @@ mod image;
 mod message;
 mod null;
 mod search;
+mod status;
 mod system;
 mod usage;
 
@@ -30,6 +31,10 @@ pub use image::{
 };
 pub use message::{ErrorDetail, IdAux, Message, ProgressDetail};
 pub use search::SearchResult;
+pub use status::{
+    Base64, CANCELED, STATUS_ID, SourceInfo, SourcePosition, SourceRange, Status, Vertex, VertexLog,
+    VertexStatus, VertexWarning,
+};
 pub use system::{
     Commit, Component, IndexConfig, Info, Platform, Plugins, RegistryConfig, Runtime, Swarm, Version,
 };

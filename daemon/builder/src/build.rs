@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mica_dockerfile::lint::{Checks, excerpt};
-use mica_dockerfile::{Dockerfile, Instruction, ParseError, Span, is_builtin_frontend};
+use mica_dockerfile::{Dockerfile, Instruction, Span};
 use mica_oci::{BuildId, ImageConfig, ImageId, Raw, Reference};
 use mica_store::Store;
-use mica_task::{Cancel, Event, Reporter};
+use mica_task::{Cancel, Chore, Event, Finding, Reporter};
 
 use crate::assemble::assemble;
+use crate::chore::chore;
+use crate::definition::{Definition, Opening};
 use crate::error::{Error, StepError};
 use crate::findings::{Known, violation};
 use crate::inline;
@@ -75,13 +77,20 @@ impl Builder<'_> {
             step: None,
         };
         let named = Named::new(input.named)?;
-        let context = Opener::new(remotes, self.images, options).main(input.context, input.dockerfile)?;
-        let (name, bytes) = context.dockerfile(&options.dockerfile)?;
-        let dockerfile = parse(&name, &bytes, options)?;
+        let opener = Opener::new(remotes, self.images, options);
+        let opening = Opening::new(&opener, input.context, input.dockerfile)?;
+        let Definition {
+            name,
+            bytes,
+            dockerfile,
+        } = opening.definition(self.reporter, options)?;
         let plan = Plan::new(&dockerfile, options, &named.names)?;
         refuse_unsupported(&dockerfile, &plan)?;
         self.refuse_run(&dockerfile, &plan)?;
-        let tree = context.tree(&name, options.filter_context)?;
+        let ignore = chore(self.reporter, &Chore::Ignore, || {
+            opening.context.ignore_file(&name)
+        })?;
+        let tree = opening.tree(self.reporter, &name, options.filter_context)?;
         // two builds can only be the same if they are of the same time
         let epoch = epoch(options)?.or_else(|| options.verify.then(whole_second));
         // one step that fails stops the others, but not what else its client wants
@@ -93,9 +102,8 @@ impl Builder<'_> {
             epoch: epoch.map(Timestamp::as_second),
             begun: Timestamp::now(),
         };
-        let ignore = context.ignore_file(&name)?;
         self.tell_findings(
-            &dockerfile,
+            (&name, &dockerfile),
             &Known {
                 store: self.store,
                 plan: &plan,
@@ -130,14 +138,17 @@ impl Builder<'_> {
             prepared.verify(&built, options, layers)?;
         }
         let (_, config) = built;
-        let committed = self.store.commit_image(&lease, &config, None, tags)?;
-        let image = committed.image.id;
-        self.reporter.report(Event::Built { image });
-        for reference in tags {
-            self.reporter.report(Event::Tagged {
-                reference: reference.clone(),
-            });
-        }
+        let image = chore(self.reporter, &Chore::Export, || {
+            let committed = self.store.commit_image(&lease, &config, None, tags)?;
+            let image = committed.image.id;
+            self.reporter.report(Event::Built { image });
+            for reference in tags {
+                self.reporter.report(Event::Tagged {
+                    reference: reference.clone(),
+                });
+            }
+            Ok::<_, Error>(image)
+        })?;
         Ok(Built {
             image,
             unused_args: unused_args(options, &dockerfile),
@@ -282,7 +293,7 @@ impl Builder<'_> {
     }
 
     /// Tells what the checks of the Dockerfile found, as far as it and the build arguments let them.
-    fn tell_findings(&self, dockerfile: &Dockerfile, known: &Known<'_>) -> Result<(), Error> {
+    fn tell_findings(&self, (name, dockerfile): (&str, &Dockerfile), known: &Known<'_>) -> Result<(), Error> {
         let checks = Checks::of(&dockerfile.directives, &known.options.build_args)
             .map_err(|e| Error::Check(e.to_string()))?;
         let fails = checks.error;
@@ -292,29 +303,18 @@ impl Builder<'_> {
             self.reporter.report(Event::Warning {
                 text: format!("{}: {} (line {line})", warning.rule, warning.text),
                 line: Some(line),
+                finding: Some(Box::new(Finding {
+                    file: name.to_owned(),
+                    lines: (line, warning.span.end),
+                    detail: warning.rule.description().to_owned(),
+                    url: warning.rule.address(),
+                })),
             });
         }
         if fails && !found.is_empty() {
             return Err(Error::Check(violation(&found)));
         }
         Ok(())
-    }
-}
-
-fn parse(name: &str, bytes: &[u8], options: &Options) -> Result<Dockerfile, Error> {
-    let dockerfile = Dockerfile::parse(bytes).map_err(|e| match e {
-        ParseError::Empty => Error::EmptyDockerfile(name.to_owned()),
-        other => Error::Parse(other),
-    })?;
-    let asked = options
-        .build_arg("BUILDKIT_SYNTAX")
-        .or(dockerfile.directives.syntax.as_deref());
-    match asked {
-        Some(syntax) if !is_builtin_frontend(syntax) => Err(Error::Syntax {
-            line: 1,
-            name: syntax.to_owned(),
-        }),
-        _ => Ok(dockerfile),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::selection::Tree;
 
 /// The longest Dockerfile or ignore file that is read, in bytes.
 const TEXT_LIMIT: u64 = 4 << 20;
-const DEFAULT_NAME: &str = "Dockerfile";
+pub(crate) const DEFAULT_NAME: &str = "Dockerfile";
 const FALLBACK_NAME: &str = "dockerfile";
 const IGNORE_FILE: &str = ".dockerignore";
 

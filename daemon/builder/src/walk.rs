@@ -8,14 +8,16 @@ use std::thread;
 use jiff::Timestamp;
 use mica_dockerfile::{Dockerfile, Instruction, Located, Stage, parse_trigger};
 use mica_oci::{Digest, Platform};
-use mica_task::{Event, StepId};
+use mica_task::{Chore, Event, StagePlace, StepId};
 
 use crate::assemble::assemble;
+use crate::chore::{Failure, chore};
 use crate::error::{Error, StepError};
 use crate::named::{Named, Opened, Opener};
 use crate::once::Once;
 use crate::ops::transfer::{Origin, Transfer};
 use crate::ops::{config, run, transfer, workdir};
+use crate::places::{Places, does_something};
 use crate::plan::{Base, From};
 use crate::ports::{BaseImage, Images};
 use crate::refuse::unsupported;
@@ -69,8 +71,11 @@ impl<'a> Walk<'a> {
     /// Carries out all stages of the plan, those that do not need each other at the same time; gives what the target is.
     /// The first step that fails stops all others.
     pub(crate) fn run(&self) -> Result<Arc<State>, Error> {
+        self.site.reporter.report(Event::Planned {
+            steps: self.places().planned(),
+        });
         for (line, number) in self.dockerfile.globals.iter().zip(0..) {
-            let step = self.start(&line.source, Some(number));
+            let step = self.start(&line.source, Some(number), None);
             self.done(step, false, String::new());
         }
         let order = &self.site.plan.order;
@@ -121,15 +126,17 @@ impl<'a> Walk<'a> {
         let stage = &self.dockerfile.stages[number];
         // a stage that only a trigger names is not among the steps that were counted
         let first = self.site.plan.first_step(number);
-        let step = self.start(&stage.source, first);
+        let step = self.start(&stage.source, first, self.places().from(number));
         let (mut state, shown) = self
             .base(number, step)
             .map_err(|problem| self.fail(step, problem, stage.span.start, &stage.source))?;
         self.done(step, false, shown);
-        self.triggers(number, stage, &mut state)?;
+        let triggers = self.triggers(number, stage, &mut state)?;
         let instructions = self.site.plan.instructions(self.dockerfile, number);
         for ((instruction, located), offset) in instructions.iter().enumerate().zip(1..) {
-            let step = self.start(&located.source, first.map(|first| first + offset));
+            let position = first.map(|first| first + offset);
+            let place = self.places().instruction(number, instruction, triggers);
+            let step = self.start(&located.source, position, place);
             let place = Place {
                 stage: number,
                 instruction,
@@ -142,28 +149,40 @@ impl<'a> Walk<'a> {
         Ok(state)
     }
 
-    /// Carries out what the base left to be done on top of it.
-    fn triggers(&self, number: usize, stage: &Stage, state: &mut State) -> Result<(), Error> {
+    /// Carries out what the base left to be done on top of it; gives how many of these triggers have a place in the stage.
+    fn triggers(&self, number: usize, stage: &Stage, state: &mut State) -> Result<usize, Error> {
         let triggers = state.image.config.on_build.take().unwrap_or_default();
         if !triggers.is_empty() {
             self.site.reporter.report(Event::Triggers {
                 count: triggers.len(),
             });
         }
-        for text in &triggers {
-            let step = self.start(text, None);
+        let parsed = triggers
+            .iter()
+            .map(|text| parse_trigger(text, self.dockerfile.directives.escape));
+        let parsed: Vec<_> = parsed.collect();
+        let has_place = |trigger: &&Result<Located, _>| {
+            let located = trigger.as_ref().ok();
+            located.is_some_and(|located| does_something(&located.instruction))
+        };
+        let count = parsed.iter().filter(has_place).count();
+        let mut before = 0;
+        for (text, trigger) in triggers.iter().zip(parsed) {
+            let stands = has_place(&&trigger).then(|| self.places().trigger(number, before, count));
+            before += usize::from(stands.is_some());
+            let step = self.start(text, None, stands);
             let place = Place {
                 stage: number,
                 instruction: 0,
                 step,
                 alike: Digest::of(text.as_bytes()),
             };
-            parse_trigger(text, self.dockerfile.directives.escape)
+            trigger
                 .map_err(|e| StepError::Invalid(format!("ONBUILD: {e}")))
                 .and_then(|trigger| self.instruction(&trigger, state, place))
                 .map_err(|problem| self.fail(step, problem, stage.span.start, &format!("ONBUILD {text}")))?;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// What a stage starts from, and the twelve digits that name it.
@@ -225,9 +244,15 @@ impl<'a> Walk<'a> {
         };
         let layers = self.site.layers;
         let image = image.get(layers.cancel, || {
-            self.images
-                .resolve(name, platform, layers.lease, layers.cancel)
-                .map_err(StepError::Image)
+            let lookup = Chore::Image {
+                name: name.to_owned(),
+            };
+            chore(self.site.reporter, &lookup, || {
+                let found = self.images.resolve(name, platform, layers.lease, layers.cancel);
+                // what was broken off fails with errors of its own
+                layers.cancel.check()?;
+                found.map_err(StepError::Image)
+            })
         })?;
         Ok(BaseImage::clone(&image))
     }
@@ -326,7 +351,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Tells that a step begins; `number` counts from 0 among those the plan knows.
-    fn start(&self, name: &str, number: Option<u32>) -> StepId {
+    fn start(&self, name: &str, number: Option<u32>, place: Option<StagePlace>) -> StepId {
         let steps = self.site.plan.steps;
         let surplus = || steps.saturating_add(self.surplus.fetch_add(1, Ordering::Relaxed));
         let step = number.unwrap_or_else(surplus);
@@ -335,8 +360,13 @@ impl<'a> Walk<'a> {
             step,
             position,
             name: name.to_owned(),
+            place,
         });
         step
+    }
+
+    fn places(&self) -> Places<'_> {
+        Places::new(self.dockerfile, self.site.plan)
     }
 
     fn done(&self, step: StepId, cached: bool, state: String) {
@@ -344,9 +374,15 @@ impl<'a> Walk<'a> {
     }
 
     fn fail(&self, step: StepId, problem: StepError, line: u32, source: &str) -> Error {
-        self.site.reporter.report(Event::Failed { step });
         // readers and writers that were told to stop fail with errors of their own
-        if self.site.layers.cancel.is_cancelled() {
+        let is_cancelled = self.site.layers.cancel.is_cancelled();
+        let reason = if is_cancelled {
+            String::new()
+        } else {
+            problem.reason()
+        };
+        self.site.reporter.report(Event::Failed { step, reason });
+        if is_cancelled {
             return Error::Cancelled;
         }
         problem.at(line, source)

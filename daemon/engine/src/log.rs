@@ -92,7 +92,11 @@ impl BuildLog {
             to.report(event);
             if let Some(error) = trouble {
                 let text = format!("the log of this build ends here: {error}");
-                to.report(Event::Warning { text, line: None });
+                to.report(Event::Warning {
+                    text,
+                    line: None,
+                    finding: None,
+                });
             }
         })
     }
@@ -128,7 +132,9 @@ impl Log {
 
     fn tell(&mut self, event: &Event) -> io::Result<()> {
         match event {
-            Event::Started { step, position, name } => {
+            Event::Started {
+                step, position, name, ..
+            } => {
                 let now = Instant::now();
                 let place = position.map_or(String::new(), |(number, count)| format!("[{number}/{count}] "));
                 self.steps.insert(
@@ -147,7 +153,7 @@ impl Log {
                 let place = step.map_or(String::new(), |step| format!("#{step} "));
                 self.put(&format!("{place}({text})\n"))
             }
-            Event::Warning { text, line } => {
+            Event::Warning { text, line, .. } => {
                 let place = line.map_or(String::new(), |line| format!(" (line {line})"));
                 self.put(&format!("WARNING{place}: {text}\n"))
             }
@@ -159,7 +165,7 @@ impl Log {
                 };
                 self.put(&format!("#{step} {end}\n"))
             }
-            Event::Failed { step } => {
+            Event::Failed { step, .. } => {
                 let seconds = self.end(*step)?.unwrap_or_default();
                 self.put(&format!("#{step} FAILED {seconds:.1}s\n"))
             }
@@ -254,6 +260,7 @@ mod tests {
             step,
             position: Some((step + 1, 2)),
             name: format!("RUN {step}\nmore"),
+            place: None,
         }
     }
 
@@ -288,7 +295,10 @@ mod tests {
                 cached: true,
                 state: String::new(),
             },
-            Event::Failed { step: 0 },
+            Event::Failed {
+                step: 0,
+                reason: String::new(),
+            },
         ] {
             reporter.report(event);
         }

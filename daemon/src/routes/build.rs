@@ -23,12 +23,15 @@ use crate::wire::credential;
 use crate::wire::filter::Filters;
 use crate::wire::query::Query;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, json, pieces};
-use crate::wire::stream::ClassicStream;
+use crate::wire::telling::Telling;
 use crate::wire::time;
 use crate::wire::version::ApiVersion;
 
 /// How many pieces of the stream wait for a slow client.
 const WAITING: usize = 8;
+
+/// How many bytes are put together in a piece, where more is told at once than the client takes.
+const PIECE: usize = 64 << 10;
 
 const PRUNE_FILTERS: [&str; 9] = [
     "until",
@@ -51,7 +54,7 @@ type Ending = oneshot::Receiver<Result<BuildOutcome, Error>>;
 pub(crate) async fn build(call: Call) -> Result<Reply, Failure> {
     let request = request(&call.query)?;
     let remote = call.query.filled("remote").map(str::to_owned);
-    start(call, request, |_, _, context| {
+    start(call, request, false, |_, _, context| {
         Ok(Input::of(match remote {
             Some(address) => Source::Address(address),
             None => Source::Tar(Box::new(context)),
@@ -60,12 +63,22 @@ pub(crate) async fn build(call: Call) -> Result<Reply, Failure> {
     .await
 }
 
-/// `POST /mica/build`: the same with what the query parameter `input` names.
+/// `POST /mica/build`: the same with what the query parameter `input` names, and told as vertices if asked for with
+/// `progress=status`.
 pub(crate) async fn build_here(call: Call) -> Result<Reply, Failure> {
     let mut request = request(&call.query)?;
     let mut wire: BuildInput = call.query.json("input")?;
     build_input::adopt(&mut wire, &mut request)?;
-    start(call, request, |descriptors, peer, context| {
+    let as_status = match call.query.filled("progress") {
+        None => false,
+        Some("status") => true,
+        Some(other) => {
+            return Err(Failure::invalid(format!(
+                "invalid progress {other:?}: use status"
+            )));
+        }
+    };
+    start(call, request, as_status, |descriptors, peer, context| {
         build_input::take(wire, descriptors, peer, context)
     })
     .await
@@ -75,12 +88,13 @@ pub(crate) async fn build_here(call: Call) -> Result<Reply, Failure> {
 async fn start(
     mut call: Call,
     mut request: BuildRequest,
+    as_status: bool,
     input: impl FnOnce(Descriptors, Peer, Body) -> Result<Input, Failure> + Send + 'static,
 ) -> Result<Reply, Failure> {
     request.credentials = credential::all(&call.headers);
     let cancel = Cancel::new();
     let registered = call.daemon.builds.begin(call.query.filled("buildid"), &cancel);
-    let mut stream = ClassicStream::new(style(&call.query), registered.number());
+    let mut stream = Telling::new(style(&call.query), as_status, registered.number());
     // a client that goes away drops this, wherever it is by then
     let guard = CancelOnDrop::new(cancel.clone());
     let (reporter, mut told) = events();
@@ -100,18 +114,25 @@ async fn start(
         let _ = end.send(built.await);
     });
     // the reporter goes with the work, so the end of the events is the end of the work
-    let Some(first) = told.recv().await else {
+    let Some(first) = first(&mut told, &stream).await else {
         return match result(&mut ending).await {
-            Ok(outcome) => Ok(whole_stream(
-                stream.finish(&outcome.image, &outcome.unused_args),
-                guard,
-            )),
+            Ok(outcome) => Ok(whole_stream(stream.finish(&outcome), guard)),
             Err(error) => Err(error.into()),
         };
     };
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(tell(stream, first, told, ending, sender, registered));
     Ok(pieces(JSON, Pieces::new(receiver, guard)))
+}
+
+/// The first event that an answer begins with.
+async fn first(told: &mut Events, stream: &Telling) -> Option<Event> {
+    loop {
+        let event = told.recv().await?;
+        if !stream.is_early(&event) {
+            return Some(event);
+        }
+    }
 }
 
 fn whole_stream(lines: Bytes, guard: CancelOnDrop) -> Reply {
@@ -127,7 +148,7 @@ async fn result(ending: &mut Ending) -> Result<BuildOutcome, Error> {
 
 /// Turns events into lines until the build ends, then tells how it ended.
 async fn tell(
-    mut stream: ClassicStream,
+    mut stream: Telling,
     first: Event,
     mut told: Events,
     mut ending: Ending,
@@ -136,8 +157,11 @@ async fn tell(
 ) {
     let mut next = Some(first);
     while let Some(event) = next {
-        let lines = stream.event(event);
-        if !lines.is_empty() && sender.send(Ok(lines)).await.is_err() {
+        let mut lines = Vec::from(stream.event(event));
+        while let Some(event) = (lines.len() < PIECE).then(|| told.try_recv().ok()).flatten() {
+            lines.extend_from_slice(&stream.event(event));
+        }
+        if !lines.is_empty() && sender.send(Ok(lines.into())).await.is_err() {
             // the client is gone: events vanish from here on
             break;
         }
@@ -145,7 +169,7 @@ async fn tell(
     }
     drop(told);
     let last = match result(&mut ending).await {
-        Ok(outcome) => stream.finish(&outcome.image, &outcome.unused_args),
+        Ok(outcome) => stream.finish(&outcome),
         Err(error) => stream.fail(&error.describe(), error.exit_code()),
     };
     drop(registered);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mica_api::Message;
 use mica_oci::{Digest, ImageId, Reference};
 use mica_task::{Event, StepId, Stream};
+use serde::Serialize;
 
 use crate::wire::transfer;
 
@@ -13,7 +14,7 @@ use crate::wire::transfer;
 const QUIET_LIMIT: usize = 1 << 20;
 
 /// One line of a stream: the object and CR LF.
-pub(crate) fn line(message: &Message) -> Bytes {
+pub(crate) fn line<T: Serialize>(message: &T) -> Bytes {
     let mut bytes = serde_json::to_vec(message)
         // a message has no map keys but texts and no number that JSON lacks
         .unwrap_or_else(|error| format!("{{\"error\":\"cannot write a message: {error}\"}}").into_bytes());
@@ -89,7 +90,7 @@ impl ClassicStream {
     /// The lines for an event; empty where there is nothing to say, or nothing yet.
     pub(crate) fn event(&mut self, event: Event) -> Bytes {
         let mut texts = Vec::new();
-        if let Event::Transfer(event) = &event {
+        if let Event::Transfer { event, .. } = &event {
             // it is for one of the steps that have told nothing yet
             let silent = self.names.iter().filter(|(_, named)| !named.announced);
             for step in silent.map(|(step, _)| *step).collect::<Vec<_>>() {
@@ -109,7 +110,9 @@ impl ClassicStream {
 
     fn say(&mut self, event: Event, texts: &mut Vec<String>) {
         match event {
-            Event::Started { step, position, name } => {
+            Event::Started {
+                step, position, name, ..
+            } => {
                 let named = Named {
                     name,
                     position,
@@ -131,7 +134,9 @@ impl ClassicStream {
                 self.in_line = bytes.last().is_some_and(|last| *last != b'\n');
             }
             Event::Progress { .. } => {}
-            Event::Transfer(_) => {}
+            Event::Transfer { .. } => {}
+            // what is done beside the steps is not told here
+            Event::Planned { .. } | Event::Begun { .. } | Event::Moved { .. } | Event::Ended { .. } => {}
             Event::Triggers { count: 1 } => texts.push("# Executing 1 build trigger\n".to_owned()),
             Event::Triggers { count } => texts.push(format!("# Executing {count} build triggers\n")),
             Event::Note { step, text } => {
@@ -148,7 +153,7 @@ impl ClassicStream {
                 texts.extend(self.flush(step));
                 self.done(step, cached, &state, texts);
             }
-            Event::Failed { step } => {
+            Event::Failed { step, .. } => {
                 self.turn_to(step, texts);
                 self.in_line = false;
                 texts.extend(self.flush(step));
@@ -162,10 +167,7 @@ impl ClassicStream {
             }
             Event::Kept { build, enterable } => {
                 self.end_line(texts);
-                texts.push(format!(" ---> All output of this build: mica logs {build}\n"));
-                if enterable {
-                    texts.push(format!(" ---> A shell where it failed: mica debug {build}\n"));
-                }
+                texts.extend(kept(&build.to_string(), enterable));
             }
             Event::Built { image } => self.built = Some(image),
             Event::Tagged { reference } => self.tagged.push(reference),
@@ -323,6 +325,15 @@ fn dress(stream: Stream, text: &str) -> String {
     }
 }
 
+/// How what a failed build told can be looked at.
+pub(crate) fn kept(build: &str, enterable: bool) -> Vec<String> {
+    let mut lines = vec![format!(" ---> All output of this build: mica logs {build}\n")];
+    if enterable {
+        lines.push(format!(" ---> A shell where it failed: mica debug {build}\n"));
+    }
+    lines
+}
+
 /// How many bytes at the end begin a UTF-8 character that is not complete.
 fn unfinished_character(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
@@ -353,6 +364,7 @@ mod tests {
             step,
             position: Some((step, 3)),
             name: name.into(),
+            place: None,
         }
     }
 
@@ -487,7 +499,12 @@ mod tests {
             container: true,
         });
         assert!(
-            stream.event(Event::Failed { step: 1 }).is_empty(),
+            stream
+                .event(Event::Failed {
+                    step: 1,
+                    reason: String::new(),
+                })
+                .is_empty(),
             "only forcerm removes then"
         );
         assert_eq!(
@@ -513,7 +530,10 @@ mod tests {
 
         let mut stream = ClassicStream::new(quiet, 1);
         stream.event(started(1, "RUN x"));
-        stream.event(Event::Failed { step: 1 });
+        stream.event(Event::Failed {
+            step: 1,
+            reason: String::new(),
+        });
         let out = text(&stream.fail("no", None));
         assert_eq!(out.len(), 3, "{out:?}");
         assert!(out[0].contains("[Warning] memory is ignored"));

@@ -11,7 +11,9 @@ const BAR: u64 = 50;
 /// The lines for an event.
 pub(crate) fn messages(event: &TransferEvent) -> Vec<Message> {
     match event {
-        TransferEvent::Found { repository, which } => vec![Message {
+        TransferEvent::Found {
+            repository, which, ..
+        } => vec![Message {
             id: Some(which.clone()),
             ..Message::status(format!("Pulling from {}", repository.path()))
         }],
@@ -139,6 +141,7 @@ mod tests {
         let found = TransferEvent::Found {
             repository: "busybox".parse().unwrap(),
             which: "latest".into(),
+            digest,
         };
         assert_eq!(
             lines(&found),

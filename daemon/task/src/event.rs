@@ -2,6 +2,7 @@
 
 use mica_oci::{BuildId, ImageId, Reference};
 
+use crate::place::{Chore, Finding, PlannedStep, StagePlace};
 use crate::transfer::TransferEvent;
 
 /// Names a step within one piece of work.
@@ -19,6 +20,34 @@ pub enum Stream {
 /// Something that happened in a piece of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// These steps will be done, unless one before them fails.
+    Planned {
+        /// Those that have a place in their stage.
+        steps: Vec<PlannedStep>,
+    },
+    /// Something beside the steps begins.
+    Begun {
+        /// What.
+        chore: Chore,
+    },
+    /// Bytes moved for something beside the steps.
+    Moved {
+        /// For what.
+        chore: Chore,
+        /// What moved.
+        what: String,
+        /// Bytes so far.
+        current: u64,
+        /// Bytes in all, where known.
+        total: Option<u64>,
+    },
+    /// Something beside the steps ended.
+    Ended {
+        /// What.
+        chore: Chore,
+        /// Why it failed, if it did; empty for what was stopped.
+        failure: Option<String>,
+    },
     /// A step begins: its inputs are being looked at.
     Started {
         /// The step.
@@ -27,6 +56,8 @@ pub enum Event {
         position: Option<(u32, u32)>,
         /// The instruction as it is written, or what is being done.
         name: String,
+        /// Where it stands in its stage, if it does more than change the image's settings.
+        place: Option<StagePlace>,
     },
     /// The step was not done before: now it is.
     Executing {
@@ -56,7 +87,12 @@ pub enum Event {
         total: Option<u64>,
     },
     /// An image that the work needs is on its way.
-    Transfer(TransferEvent),
+    Transfer {
+        /// Its name as it is asked for.
+        image: String,
+        /// What happened.
+        event: TransferEvent,
+    },
     /// The base image has triggers that are run now.
     Triggers {
         /// How many.
@@ -75,6 +111,8 @@ pub enum Event {
         text: String,
         /// The line of the Dockerfile.
         line: Option<u32>,
+        /// More about it, where it comes of the Dockerfile's checks.
+        finding: Option<Box<Finding>>,
     },
     /// The step is done.
     Done {
@@ -89,6 +127,8 @@ pub enum Event {
     Failed {
         /// The step.
         step: StepId,
+        /// Why, in BuildKit's words where it has some; empty for a step that was stopped.
+        reason: String,
     },
     /// The lines of a Dockerfile where the work failed.
     Excerpt {

@@ -11,6 +11,8 @@ pub enum TransferEvent {
         repository: Repository,
         /// The tag or digest.
         which: String,
+        /// The digest of the manifest or index.
+        digest: Digest,
     },
     /// A layer got somewhere. `digest` is the compressed blob's when pulling, the diff id when pushing.
     Layer {

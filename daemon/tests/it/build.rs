@@ -13,7 +13,7 @@ fn build(micad: &Micad, query: &str, dockerfile: &str) -> crate::http::Answer {
 }
 
 /// A daemon with an image that holds a program which waits for ever.
-fn with_waiting_image(micad: &Micad) {
+pub(crate) fn with_waiting_image(micad: &Micad) {
     let program = waiting_program();
     micad.load(&image(
         &["wait:1"],
@@ -24,7 +24,7 @@ fn with_waiting_image(micad: &Micad) {
 }
 
 /// Whether RUN can be tried here; says so if not.
-fn may_run() -> bool {
+pub(crate) fn may_run() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         eprintln!("skipped: only root can start the sandbox");
@@ -209,7 +209,7 @@ fn begin_waiting(micad: &Micad, query: &str) -> crate::http::Connection {
 }
 
 /// How many processes of the waiting program have this daemon above them.
-fn waiting(micad: &Micad) -> usize {
+pub(crate) fn waiting(micad: &Micad) -> usize {
     let stat = |id: u32| std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let parent = |id: u32| -> u32 {
         let stat = stat(id);

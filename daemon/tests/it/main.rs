@@ -14,6 +14,7 @@ mod images;
 mod life;
 mod micad;
 mod raw;
+mod status;
 mod system;
 mod transfer;
 mod usage;

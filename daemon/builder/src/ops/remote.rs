@@ -8,7 +8,7 @@ use mica_layer::{
 };
 use mica_oci::{DiffId, Digest, Hasher, Platform};
 use mica_store::{Lease, Store};
-use mica_task::{Cancel, Event, Reporter, StepId};
+use mica_task::{Cancel, Chore, Event, Reporter, StepId};
 
 use crate::address::{commit_prefix, file_name, shown};
 use crate::error::{BadAddress, StepError};
@@ -127,14 +127,21 @@ impl Remotes<'_> {
         self.cancel.check()?;
         let what = shown(address);
         let tell = |current, total| {
-            if let Some(step) = self.step {
-                self.reporter.report(Event::Progress {
+            let what = what.clone();
+            self.reporter.report(match self.step {
+                Some(step) => Event::Progress {
                     step,
-                    what: what.clone(),
+                    what,
                     current,
                     total,
-                });
-            }
+                },
+                None => Event::Moved {
+                    chore: Chore::Context,
+                    what,
+                    current,
+                    total,
+                },
+            });
         };
         let errand = Errand {
             lease: self.lease,

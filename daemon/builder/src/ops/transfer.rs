@@ -311,7 +311,11 @@ pub(crate) fn step(
         .finish();
     if sources.parts.iter().all(Part::is_empty) && words.heredocs.is_empty() {
         let text = format!("{created_by}: nothing matches, nothing is copied");
-        site.reporter.report(Event::Warning { text, line: None });
+        site.reporter.report(Event::Warning {
+            text,
+            line: None,
+            finding: None,
+        });
     }
     let outcome = site.layer(&by_content, by_chain.as_slice(), fresh, place, || {
         site.executing(place, false);

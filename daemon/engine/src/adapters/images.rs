@@ -68,7 +68,7 @@ impl BaseImages<'_> {
             reference: or_latest(reference),
             platform: platform.cloned(),
         };
-        let pulled = self.fetch(&request, cancel)?;
+        let pulled = self.fetch(name, &request, cancel)?;
         let id = pulled.first().ok_or(Error::Worker)?.image;
         self.engine
             .store()
@@ -78,14 +78,20 @@ impl BaseImages<'_> {
             })
     }
 
-    fn fetch(&self, request: &PullRequest, cancel: &Cancel) -> Result<Vec<crate::transfer::Pulled>, Error> {
+    fn fetch(
+        &self,
+        name: &str,
+        request: &PullRequest,
+        cancel: &Cancel,
+    ) -> Result<Vec<crate::transfer::Pulled>, Error> {
         let (sink, mut events) = sink();
-        let reporter = self.reporter.clone();
+        let (reporter, image) = (self.reporter.clone(), name.to_owned());
         self.runtime.wait(cancel, async {
             // a reporter may wait for its client, which the pull's connections must not
             let telling = blocking(move || {
                 while let Some(event) = events.blocking_recv() {
-                    reporter.report(Event::Transfer(event));
+                    let image = image.clone();
+                    reporter.report(Event::Transfer { image, event });
                 }
                 Ok(())
             });

@@ -130,6 +130,7 @@ impl Pull<'_> {
             .tell(TransferEvent::Found {
                 repository: self.reference.repository.clone(),
                 which: which.to_string(),
+                digest: fetched.digest,
             })
             .await;
         let digest = fetched.digest;

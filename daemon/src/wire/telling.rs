@@ -1,0 +1,133 @@
+//! How a build is told to who asked for it: in docker's classic lines, or as BuildKit's vertices.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use mica_api::{Message, STATUS_ID, Status};
+use mica_engine::BuildOutcome;
+use mica_task::Event;
+use serde::Serialize;
+
+use crate::wire::status::Vertices;
+use crate::wire::stream::{ClassicStream, Style, kept, line};
+
+/// Turns the events of a build into lines.
+pub(crate) enum Telling {
+    /// Docker's classic builder's.
+    Classic(Box<ClassicStream>),
+    /// Lines whose `aux` holds what changed.
+    Status(Box<StatusStream>),
+}
+
+impl Telling {
+    /// In classic lines, or as vertices if `as_status`; quiet builds have only classic lines.
+    pub(crate) fn new(style: Style, as_status: bool, seed: u64) -> Self {
+        if as_status && !style.quiet {
+            Self::Status(Box::new(StatusStream::new(style, seed)))
+        } else {
+            Self::Classic(Box::new(ClassicStream::new(style, seed)))
+        }
+    }
+
+    /// Whether an event says nothing that an answer begins with: what fails after it is still told with a status.
+    pub(crate) fn is_early(&self, event: &Event) -> bool {
+        let is_beside = matches!(
+            event,
+            Event::Planned { .. } | Event::Begun { .. } | Event::Moved { .. } | Event::Ended { .. }
+        );
+        is_beside && matches!(self, Self::Classic(_))
+    }
+
+    /// The lines for an event; empty where there is nothing to say, or nothing yet.
+    pub(crate) fn event(&mut self, event: Event) -> Bytes {
+        match self {
+            Self::Classic(stream) => stream.event(event),
+            Self::Status(stream) => stream.event(event),
+        }
+    }
+
+    /// The last lines: what was built.
+    pub(crate) fn finish(&mut self, outcome: &BuildOutcome) -> Bytes {
+        match self {
+            Self::Classic(stream) => stream.finish(&outcome.image, &outcome.unused_args),
+            Self::Status(stream) => stream.finish(outcome),
+        }
+    }
+
+    /// The last lines of a build that failed.
+    pub(crate) fn fail(&mut self, message: &str, code: Option<i32>) -> Bytes {
+        match self {
+            Self::Classic(stream) => stream.fail(message, code),
+            Self::Status(stream) => stream.fail(message, code),
+        }
+    }
+}
+
+/// A stream of [`Status`] lines.
+pub(crate) struct StatusStream {
+    vertices: Vertices,
+    warnings: Vec<String>,
+}
+
+impl StatusStream {
+    fn new(style: Style, seed: u64) -> Self {
+        Self {
+            vertices: Vertices::new(seed),
+            warnings: style.warnings,
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Bytes {
+        let text = match &event {
+            Event::Excerpt { text } => text.clone(),
+            Event::Kept { build, enterable } => kept(&build.to_string(), *enterable).concat(),
+            _ => String::new(),
+        };
+        if !text.is_empty() {
+            return line(&Message::stream(text));
+        }
+        let mut status = self.vertices.event(event, Timestamp::now());
+        for text in std::mem::take(&mut self.warnings) {
+            status.append(self.vertices.warning(text));
+        }
+        told(&status)
+    }
+
+    fn finish(&mut self, outcome: &BuildOutcome) -> Bytes {
+        let mut status = self.vertices.close(Timestamp::now());
+        if !outcome.unused_args.is_empty() {
+            let unused = outcome.unused_args.join(" ");
+            let text = format!("[Warning] One or more build-args [{unused}] were not consumed");
+            status.append(self.vertices.warning(text));
+        }
+        [told(&status), line(&Message::image(outcome.image.to_string()))]
+            .concat()
+            .into()
+    }
+
+    fn fail(&mut self, message: &str, code: Option<i32>) -> Bytes {
+        let status = self.vertices.close(Timestamp::now());
+        [
+            told(&status),
+            line(&Message::failure(message, code.map(i64::from))),
+        ]
+        .concat()
+        .into()
+    }
+}
+
+/// A line that tells what changed, written without a copy of its output in between.
+#[derive(Serialize)]
+struct StatusLine<'a> {
+    id: &'static str,
+    aux: &'a Status,
+}
+
+fn told(status: &Status) -> Bytes {
+    if status.is_empty() {
+        return Bytes::new();
+    }
+    line(&StatusLine {
+        id: STATUS_ID,
+        aux: status,
+    })
+}

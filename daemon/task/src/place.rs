@@ -1,0 +1,63 @@
+//! Where the steps of a build stand in their stages, and what is done beside them.
+
+use crate::event::StepId;
+
+/// Where an instruction that does something (FROM an image, RUN, COPY, ADD, WORKDIR) stands among those of its stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagePlace {
+    /// The stage's number in the Dockerfile, from 0.
+    pub stage: u32,
+    /// What the stage is called; `None` in a Dockerfile of only one.
+    pub name: Option<String>,
+    /// The instruction's number, from 1.
+    pub number: u32,
+    /// How many such instructions the stage has.
+    pub count: u32,
+    /// Of a FROM: the image that it names, as it is asked for.
+    pub base: Option<String>,
+}
+
+/// A step that will be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// The step.
+    pub step: StepId,
+    /// The instruction as it is written.
+    pub name: String,
+    /// Where it stands.
+    pub place: StagePlace,
+}
+
+/// What is done beside the steps of a Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Chore {
+    /// The Dockerfile is read.
+    Definition {
+        /// Its name.
+        file: String,
+    },
+    /// The ignore file is read.
+    Ignore,
+    /// The build context is received, fetched or looked at.
+    Context,
+    /// An image is looked up, and pulled if it is not here.
+    Image {
+        /// Its name as it is asked for.
+        name: String,
+    },
+    /// The image that was built is kept.
+    Export,
+}
+
+/// What a finding of the Dockerfile's checks says beside its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The Dockerfile's name.
+    pub file: String,
+    /// Its first and its last line, from 1.
+    pub lines: (u32, u32),
+    /// What the rule is about.
+    pub detail: String,
+    /// Where it is explained.
+    pub url: String,
+}
