@@ -106,24 +106,41 @@ pub(crate) fn write_uses(database: &Database, uses: &HashMap<CacheKey, Uses>) ->
     })
 }
 
+/// What is there of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// All of it.
+    Whole,
+    /// What an image says it is.
+    Claimed,
+    /// Nothing.
+    Gone,
+}
+
 impl Store {
-    /// What the step with these inputs gave, if it is known and its layer is there; the layer is kept by the lease.
+    /// What the step with these inputs gave, if it is known and its layer is there; the layer is kept by the lease. A layer
+    /// that was pulled and that nobody looked into is looked into now: one that is not what its image says is as good as
+    /// not there.
     pub fn cached(&self, lease: &Lease, key: &CacheKey) -> Result<Option<CacheRecord>, Error> {
         let found = {
             let _gate = share(&self.inner.gate);
             let found = self.inner.database.read(|db| match find(db, key)? {
-                Some(record) if self.is_whole(db, &record.layer)? => Ok(Some(record)),
-                _ => Ok(None),
+                Some(record) => Ok(Some((self.standing(db, &record.layer)?, record))),
+                None => Ok(None),
             })?;
-            if let Some(record) = &found {
+            let found = found.filter(|(standing, _)| *standing != Standing::Gone);
+            if let Some((_, record)) = &found {
                 lease.pin_layer(&record.layer);
             }
             found
         };
+        let found = found.filter(|(standing, record)| {
+            *standing == Standing::Whole || self.settle(lease, &record.layer).is_ok()
+        });
         if found.is_some() {
             self.count_use(key)?;
         }
-        Ok(found)
+        Ok(found.map(|(_, record)| record))
     }
 
     /// A step with the same layers below that made a layer with the same content; its layer is kept by the lease.
@@ -155,13 +172,23 @@ impl Store {
 
     /// Whether a layer's row is there and the disk agrees with it.
     fn is_whole(&self, db: &Connection, diff_id: &DiffId) -> Result<bool, Error> {
+        Ok(self.standing(db, diff_id)? == Standing::Whole)
+    }
+
+    fn standing(&self, db: &Connection, diff_id: &DiffId) -> Result<Standing, Error> {
         let paths = &self.inner.paths;
-        Ok(crate::layers::record(db, diff_id)?.is_some_and(|layer| {
-            let at = |yes: bool, path: std::path::PathBuf| yes && path.exists();
-            at(layer.tree, paths.tree(diff_id))
-                || at(layer.tar, paths.blob(diff_id.digest()))
-                || layer.blob.is_some_and(|blob| paths.blob(&blob).exists())
-        }))
+        let Some(layer) = crate::layers::record(db, diff_id)? else {
+            return Ok(Standing::Gone);
+        };
+        let at = |yes: bool, path: std::path::PathBuf| yes && path.exists();
+        let is_whole = at(layer.tree, paths.tree(diff_id))
+            || at(layer.tar, paths.blob(diff_id.digest()))
+            || layer.blob.is_some_and(|blob| paths.blob(&blob).exists());
+        Ok(match layer.claims.is_empty() {
+            _ if is_whole => Standing::Whole,
+            false => Standing::Claimed,
+            true => Standing::Gone,
+        })
     }
 
     fn count_use(&self, key: &CacheKey) -> Result<(), Error> {
