@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 use mica_layer::Fingerprints;
+use mica_oci::Digest;
 
 use crate::disk;
 use crate::error::Error;
@@ -72,7 +73,21 @@ impl Store {
     /// What is known of the folder that `folder` is open at, by its file system and number.
     pub fn open_folder(&self, folder: impl AsFd) -> Result<OpenFolder, Error> {
         let stat = rustix::fs::fstat(folder).map_err(|errno| Error::io("look at a folder")(errno.into()))?;
-        let place = (stat.st_dev, stat.st_ino);
+        Ok(self.open_place((stat.st_dev, stat.st_ino)))
+    }
+
+    /// What is known of the folder of a client that calls it `key`.
+    pub fn open_client_folder(&self, key: &str) -> OpenFolder {
+        let digest = Digest::of(key.as_bytes());
+        let number = |from: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&digest.as_raw()[from..from + 8]);
+            u64::from_le_bytes(bytes)
+        };
+        self.open_place((number(0), number(8)))
+    }
+
+    fn open_place(&self, place: Place) -> OpenFolder {
         let held = lock(&self.inner.contexts.0)
             .folders
             .get(&place)
@@ -90,11 +105,11 @@ impl Store {
         });
         let prints = Arc::new(Fingerprints::read(&bytes));
         lock(&self.inner.contexts.0).keep(place, bytes);
-        Ok(OpenFolder {
+        OpenFolder {
             store: self.inner.clone(),
             place,
             prints,
-        })
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::definition::{Definition, Opening};
 use crate::error::{Error, StepError};
 use crate::findings::{Known, violation};
 use crate::inline;
-use crate::input::{Agent, Input, Secret};
+use crate::input::{Input, Lender};
 use crate::layers::Layers;
 use crate::named::{Named, Opener};
 use crate::ops::config::Scope;
@@ -129,8 +129,7 @@ impl Builder<'_> {
             plan: &plan,
             tree: &tree,
             named: (&named, &opener),
-            secrets: &input.secrets,
-            agents: &input.agents,
+            lender: &*input.lender,
             epoch,
         };
         let built = prepared.carry_out(options, &layers)?;
@@ -166,8 +165,7 @@ struct Prepared<'a> {
     tree: &'a Tree,
     /// Named contexts, and who opens them.
     named: (&'a Named, &'a Opener<'a>),
-    secrets: &'a [Secret],
-    agents: &'a [Agent],
+    lender: &'a dyn Lender,
     epoch: Option<Timestamp>,
 }
 
@@ -193,8 +191,7 @@ impl Prepared<'_> {
             reporter: builder.reporter,
             workshop: builder.workshop,
             build: builder.build,
-            secrets: self.secrets,
-            agents: self.agents,
+            lender: self.lender,
         };
         let walk = Walk::new(self.dockerfile, self.tree, self.named, builder.images, site);
         let state = walk.run().inspect_err(|error| self.show_lines(error))?;

@@ -2,6 +2,7 @@
 //! index.
 
 mod ignored;
+mod synced;
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -19,8 +20,9 @@ use mica_task::Cancel;
 
 use crate::absence::IgnoreFile;
 use crate::context::ignored::Ignored;
+use crate::context::synced::SyncedView;
 use crate::error::Error;
-use crate::input::Source;
+use crate::input::{ClientFolder, Source};
 use crate::selection::Tree;
 
 /// The longest Dockerfile or ignore file that is read, in bytes.
@@ -39,6 +41,8 @@ pub(crate) struct Context {
     is_folder: bool,
     /// Whether its ignore file means anything.
     ignores: bool,
+    /// Name and text of the ignore file, if it comes apart from it.
+    ignore: Option<(String, Vec<u8>)>,
     _work: Option<WorkDir>,
     _folder: Option<OpenFolder>,
 }
@@ -56,6 +60,7 @@ impl Context {
             Source::Empty => Self::empty(),
             Source::Tar(tar) => Self::receive(tar, store, lease, cancel)?,
             Source::Folder(folder) => Self::look_into(folder, store)?,
+            Source::Synced(folder) => Self::synced(folder, store, lease)?,
             other => return Err(Error::Source(format!("{other:?}"))),
         };
         context.with_dockerfile(dockerfile)
@@ -84,6 +89,7 @@ impl Context {
             dockerfile: None,
             is_folder: false,
             ignores: true,
+            ignore: None,
             _work: None,
             _folder: None,
         }
@@ -98,6 +104,20 @@ impl Context {
         let view = FolderView::new(folder, open.fingerprints().clone()).map_err(Error::Context)?;
         Ok(Self {
             is_folder: true,
+            _folder: Some(open),
+            ..Self::of(Arc::new(view))
+        })
+    }
+
+    fn synced(mut folder: ClientFolder, store: &Store, lease: &Lease) -> Result<Self, Error> {
+        let open = store.open_client_folder(&folder.key);
+        let ignore = folder.ignore.take();
+        let view = SyncedView::new(folder, open.fingerprints().clone(), store, lease)?;
+        Ok(Self {
+            // the client has left out what it names, and asking again costs nothing
+            is_folder: true,
+            ignores: ignore.is_some(),
+            ignore,
             _folder: Some(open),
             ..Self::of(Arc::new(view))
         })
@@ -215,6 +235,13 @@ impl Context {
     pub(crate) fn ignore_file(&self, dockerfile: &str) -> Result<Option<(String, IgnorePatterns)>, Error> {
         if !self.ignores {
             return Ok(None);
+        }
+        if let Some((name, bytes)) = &self.ignore {
+            let parsed = IgnorePatterns::parse(bytes).map_err(|e| Error::IgnoreFile {
+                file: name.clone(),
+                reason: e.to_string(),
+            })?;
+            return Ok(Some((name.clone(), parsed)));
         }
         let own = format!("{dockerfile}{IGNORE_FILE}");
         // a Dockerfile that comes apart has no file beside it

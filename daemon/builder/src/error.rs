@@ -140,7 +140,7 @@ pub enum Error {
 
 impl Error {
     /// The first line of the instruction that it is about.
-    pub(crate) fn line(&self) -> Option<u32> {
+    pub fn line(&self) -> Option<u32> {
         match self {
             Self::Unsupported { line, .. } | Self::Step { line, .. } | Self::Run { line, .. } => Some(*line),
             _ => None,

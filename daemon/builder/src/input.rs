@@ -1,9 +1,11 @@
 //! What a client hands over with a build: contexts, a Dockerfile of its own, secrets and agents.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+use mica_layer::Meta;
 
 /// Where files to copy from come from.
 pub enum Source {
@@ -13,6 +15,8 @@ pub enum Source {
     Tar(Box<dyn Read + Send>),
     /// A folder of this machine, open for reading.
     Folder(OwnedFd),
+    /// A folder of a client's that sends its files as they are wanted.
+    Synced(ClientFolder),
     /// A repository or an archive at an address, as `ADD` takes them; a text that is no archive is the Dockerfile.
     Address(String),
     /// The file system of an image.
@@ -32,11 +36,48 @@ impl fmt::Debug for Source {
             Self::Empty => "Empty",
             Self::Tar(_) => "Tar",
             Self::Folder(_) => "Folder",
+            Self::Synced(_) => "Synced",
             Self::Address(_) => "Address",
             Self::Image(_) => "Image",
             Self::Layout { .. } => "Layout",
         })
     }
+}
+
+/// A folder of a client's, which tells of its files first and sends those that are wanted.
+pub struct ClientFolder {
+    /// What it is called from build to build: files that look the same under the same name are the same.
+    pub key: String,
+    /// Its files, directories before what is in them.
+    pub files: Vec<ClientFile>,
+    /// Name and text of the ignore file that the client was told to go by.
+    pub ignore: Option<(String, Vec<u8>)>,
+    /// Who sends them.
+    pub sender: Box<dyn FileSender>,
+}
+
+/// A file of a client's folder.
+#[derive(Debug, Clone)]
+pub struct ClientFile {
+    /// Its number, to ask for it.
+    pub number: u32,
+    /// Where it is in the folder.
+    pub path: Vec<u8>,
+    /// All else that is told of it.
+    pub meta: Meta,
+    /// The path of a file told before, of which this is another name.
+    pub link: Option<Vec<u8>>,
+}
+
+/// Sends files of a client's folder.
+pub trait FileSender: Send {
+    /// Gets the files of these numbers and hands their bytes to `take`, files in any order or mixed; no bytes are the end
+    /// of a file. Returns when all of them have ended.
+    ///
+    /// # Errors
+    /// If they cannot be had, or `take` fails.
+    fn send(&mut self, numbers: &[u32], take: &mut dyn FnMut(u32, &[u8]) -> io::Result<()>)
+    -> io::Result<()>;
 }
 
 /// A value that reaches single RUN steps and no layer, key, log or file. Its `Debug` does not show it.
@@ -65,8 +106,41 @@ pub struct Agent {
     pub socket: Arc<OwnedFd>,
 }
 
+/// Lends what reaches single RUN steps. It is asked on the builder's threads, and may make them wait for the client.
+pub trait Lender: Send + Sync {
+    /// The secret of this ID, if the client has it.
+    ///
+    /// # Errors
+    /// Why the client cannot be asked.
+    fn secret(&self, id: &str) -> Result<Option<Secret>, String>;
+
+    /// The agent of this ID, if the client has it.
+    ///
+    /// # Errors
+    /// Why the client cannot be asked.
+    fn agent(&self, id: &str) -> Result<Option<Agent>, String>;
+}
+
+/// What came with the request itself.
+#[derive(Debug, Clone, Default)]
+pub struct Handed {
+    /// Secrets for RUN.
+    pub secrets: Vec<Secret>,
+    /// Agents for RUN.
+    pub agents: Vec<Agent>,
+}
+
+impl Lender for Handed {
+    fn secret(&self, id: &str) -> Result<Option<Secret>, String> {
+        Ok(self.secrets.iter().find(|secret| secret.id == id).cloned())
+    }
+
+    fn agent(&self, id: &str) -> Result<Option<Agent>, String> {
+        Ok(self.agents.iter().find(|agent| agent.id == id).cloned())
+    }
+}
+
 /// All that a client hands over with a build.
-#[derive(Debug)]
 pub struct Input {
     /// The Dockerfile itself, where it is no file of the context.
     pub dockerfile: Option<Vec<u8>>,
@@ -74,10 +148,17 @@ pub struct Input {
     pub context: Source,
     /// `--build-context`: what takes the place of stages and images of that name.
     pub named: Vec<(String, Source)>,
-    /// Secrets for RUN.
-    pub secrets: Vec<Secret>,
-    /// Agents for RUN.
-    pub agents: Vec<Agent>,
+    /// Who lends secrets and agents to RUN.
+    pub lender: Box<dyn Lender>,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input")
+            .field("context", &self.context)
+            .field("named", &self.named)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Input {
@@ -88,8 +169,7 @@ impl Input {
             dockerfile: None,
             context,
             named: Vec::new(),
-            secrets: Vec::new(),
-            agents: Vec::new(),
+            lender: Box::new(Handed::default()),
         }
     }
 }

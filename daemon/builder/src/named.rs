@@ -82,7 +82,7 @@ pub(crate) enum Opened {
         /// As they can be copied.
         tree: Tree,
         /// Where they lie.
-        _context: Context,
+        _context: Box<Context>,
     },
     /// An image.
     Image(Box<BaseImage>),
@@ -126,11 +126,11 @@ impl Named {
         entry.opened.get(opener.remotes.cancel, || {
             let source = entry.source.lock().unwrap_or_else(PoisonError::into_inner).take();
             let source = source.unwrap_or(Source::Empty);
-            let place = format!("build context {:?}", entry.name);
             opener
-                .named(source, place, platform)
+                .named(source, &entry.name, platform)
                 .map_err(|problem| match problem {
                     Error::Cancelled => StepError::Cancelled(mica_task::Cancelled),
+                    named @ Error::NamedContext { .. } => StepError::Stage(Box::new(named)),
                     problem => StepError::Stage(Box::new(Error::NamedContext {
                         name: entry.name.clone(),
                         problem: StepError::Stage(Box::new(problem)),
@@ -212,17 +212,17 @@ impl<'a> Opener<'a> {
         Ok(Context::of_dockerfile(bytes))
     }
 
-    fn named(&self, source: Source, place: String, platform: &Platform) -> Result<Opened, Error> {
+    fn named(&self, source: Source, name: &str, platform: &Platform) -> Result<Opened, Error> {
         let plain = |problem| Error::NamedContext {
-            name: place.clone(),
+            name: name.to_owned(),
             problem,
         };
         match source {
-            Source::Image(name) => {
+            Source::Image(image) => {
                 let Remotes { lease, cancel, .. } = self.remotes;
                 let image = self
                     .images
-                    .resolve(&name, Some(platform), lease, cancel)
+                    .resolve(&image, Some(platform), lease, cancel)
                     .map_err(StepError::Image)
                     .map_err(plain)?;
                 Ok(Opened::Image(Box::new(image)))
@@ -246,12 +246,12 @@ impl<'a> Opener<'a> {
                     false => context.without_ignore_file(),
                 };
                 let tree = Tree {
-                    place,
+                    place: format!("build context {name:?}"),
                     ..context.tree("", true)?
                 };
                 Ok(Opened::Files {
                     tree,
-                    _context: context,
+                    _context: Box::new(context),
                 })
             }
         }

@@ -7,7 +7,7 @@ use mica_store::CacheRecord;
 use mica_task::{Event, Reporter, StepId};
 
 use crate::error::StepError;
-use crate::input::{Agent, Secret};
+use crate::input::Lender;
 use crate::inputs::Inputs;
 use crate::key::StepKey;
 use crate::layers::{Form, Layers, Order};
@@ -36,10 +36,8 @@ pub(crate) struct Site<'a> {
     pub workshop: &'a Workshop,
     /// The build's name.
     pub build: BuildId,
-    /// Secrets the client hands to RUN.
-    pub secrets: &'a [Secret],
-    /// Agents the client hands to RUN.
-    pub agents: &'a [Agent],
+    /// Who lends secrets and agents to RUN.
+    pub lender: &'a dyn Lender,
 }
 
 /// Where an instruction stands.

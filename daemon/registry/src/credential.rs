@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use mica_oci::Digest;
 
@@ -106,6 +107,40 @@ impl Credentials {
     /// The credential for a registry.
     pub fn of(&self, registry: &str) -> Credential {
         self.0.get(registry).cloned().unwrap_or_default()
+    }
+}
+
+/// Knows a user's credentials for registries: all of them, or whom to ask. Clones know the same.
+#[derive(Clone)]
+pub struct Keyring(Arc<dyn Fn(&str) -> Credential + Send + Sync>);
+
+impl Keyring {
+    /// Asks `credential_of` for the credential of a registry, `docker.io` for Docker Hub, on threads that may wait.
+    pub fn new(credential_of: impl Fn(&str) -> Credential + Send + Sync + 'static) -> Self {
+        Self(Arc::new(credential_of))
+    }
+
+    /// The credential for a registry. May wait for whoever knows.
+    pub fn of(&self, registry: &str) -> Credential {
+        (self.0)(registry)
+    }
+}
+
+impl Default for Keyring {
+    fn default() -> Self {
+        Credentials::default().into()
+    }
+}
+
+impl From<Credentials> for Keyring {
+    fn from(known: Credentials) -> Self {
+        Self::new(move |registry| known.of(registry))
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring")
     }
 }
 

@@ -27,7 +27,7 @@ mod token;
 mod upload;
 mod web;
 
-pub use credential::{Credential, Credentials, registry_of_server};
+pub use credential::{Credential, Credentials, Keyring, registry_of_server};
 pub use error::Error;
 pub use hosts::{Folders, HostError, Proxies, Settings, credential_key};
 pub use login::Login;

@@ -202,6 +202,7 @@ fn addresses_and_layouts_are_contexts_too() {
             error.contains("--build-context n") && error.contains(said),
             "{error}"
         );
+        assert_eq!(error.matches("--build-context").count(), 1, "{error}");
     }
     let error = refused(&world, "FROM scratch\n", vec![("no good name", Source::Empty)]);
     assert!(error.contains("--build-context no good name"), "{error}");

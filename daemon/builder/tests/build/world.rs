@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mica_builder::ports::{BaseImage, Executor, Images, MountSource, PortError, Process};
-use mica_builder::{Agent, Builder, Built, Error, Input, Options, Secret, Source};
+use mica_builder::{Agent, Builder, Built, Error, Handed, Input, Options, Secret, Source};
 use mica_layer::{Kind, Policy, Stack, Step, pack};
 use mica_oci::{BuildId, DiffId, Digest, History, ImageConfig, ImageId, Platform, Raw};
 use mica_store::{Lease, Store};
@@ -151,8 +151,10 @@ impl World {
         context: impl std::io::Read + Send + 'static,
     ) -> Result<Built, Error> {
         let input = Input {
-            secrets: self.secrets.clone(),
-            agents: self.agents.clone(),
+            lender: Box::new(Handed {
+                secrets: self.secrets.clone(),
+                agents: self.agents.clone(),
+            }),
             ..Input::of(Source::Tar(Box::new(context)))
         };
         self.build_input(options, input)

@@ -142,7 +142,9 @@ fn secret(
     site: &Site<'_>,
     lent: &mut Lent,
 ) -> Result<Option<MountSource>, StepError> {
-    let Some(secret) = site.secrets.iter().find(|secret| secret.id == id) else {
+    let asked = site.lender.secret(id);
+    let unheard = |reason| StepError::Invalid(format!("secret {id}: {reason}"));
+    let Some(secret) = asked.map_err(unheard)? else {
         return match mount.options.required {
             true => Err(StepError::NoSecret(id.to_owned())),
             false => Ok(None),
@@ -152,7 +154,7 @@ fn secret(
         lent.secret_env.push((name.clone(), secret.clone()));
     }
     Ok(Some(MountSource::Secret {
-        secret: secret.clone(),
+        secret,
         access: access(&mount.options, FILE_MODE),
     }))
 }
@@ -168,14 +170,16 @@ fn agent(
         let target = target.to_string_lossy().into_owned();
         lent.agent.get_or_insert(target);
     }
-    let Some(agent) = site.agents.iter().find(|agent| agent.id == id) else {
+    let asked = site.lender.agent(id);
+    let unheard = |reason| StepError::Invalid(format!("ssh agent {id}: {reason}"));
+    let Some(agent) = asked.map_err(unheard)? else {
         return match mount.options.required {
             true => Err(StepError::NoAgent(id.to_owned())),
             false => Ok(None),
         };
     };
     Ok(Some(MountSource::Agent {
-        agent: agent.clone(),
+        agent,
         access: access(&mount.options, SOCKET_MODE),
     }))
 }
