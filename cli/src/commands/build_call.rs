@@ -1,22 +1,13 @@
 //! `--check` and `--call` of `mica build`: what is asked of a Dockerfile instead of building it.
 
-use crate::error::Error;
+use mica_dockerfile::answer::Question;
 
-/// What is asked of the Dockerfile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
-    /// What the checks find.
-    Check,
-    /// What a target can be given.
-    Outline,
-    /// Which targets there are.
-    Targets,
-}
+use crate::error::Error;
 
 /// `--check` or `--call`, read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Call {
-    pub(super) method: Method,
+    pub(super) question: Question,
     /// Whether the answer is to be JSON.
     pub(super) as_json: bool,
 }
@@ -24,7 +15,7 @@ pub(super) struct Call {
 impl Call {
     /// What `--check` and the last `--call` ask for; `None` for a build.
     pub(super) fn parse(check: bool, call: Option<&str>) -> Result<Option<Self>, Error> {
-        let mut method = check.then_some(Method::Check);
+        let mut question = check.then_some(Question::Check);
         let mut as_json = false;
         for part in call
             .unwrap_or_default()
@@ -32,10 +23,10 @@ impl Call {
             .filter(|part| !part.is_empty())
         {
             match part {
-                "build" => method = None,
-                "check" | "lint" => method = Some(Method::Check),
-                "outline" => method = Some(Method::Outline),
-                "targets" => method = Some(Method::Targets),
+                "build" => question = None,
+                "check" | "lint" => question = Some(Question::Check),
+                "outline" => question = Some(Question::Outline),
+                "targets" => question = Some(Question::Targets),
                 "format=json" => as_json = true,
                 "format=text" => as_json = false,
                 other => {
@@ -48,24 +39,24 @@ impl Call {
                 }
             }
         }
-        Ok(method.map(|method| Self { method, as_json }))
+        Ok(question.map(|question| Self { question, as_json }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Call, Method};
+    use super::{Call, Question};
 
     #[test]
     fn calls_are_read() {
-        let call = |method, as_json| Some(Call { method, as_json });
+        let call = |question, as_json| Some(Call { question, as_json });
         for (check, text, want) in [
             (false, None, None),
-            (true, None, call(Method::Check, false)),
-            (true, Some("format=json"), call(Method::Check, true)),
-            (false, Some("check,format=json"), call(Method::Check, true)),
-            (false, Some("outline"), call(Method::Outline, false)),
-            (false, Some("targets,format=text"), call(Method::Targets, false)),
+            (true, None, call(Question::Check, false)),
+            (true, Some("format=json"), call(Question::Check, true)),
+            (false, Some("check,format=json"), call(Question::Check, true)),
+            (false, Some("outline"), call(Question::Outline, false)),
+            (false, Some("targets,format=text"), call(Question::Targets, false)),
             (true, Some("build"), None),
         ] {
             assert_eq!(Call::parse(check, text).unwrap(), want, "{text:?}");

@@ -4,6 +4,7 @@
 //! known about images. [`Dockerfile::parse`] turns the text into stages of typed [`Instruction`]s whose words are
 //! still unexpanded; [`expand_word`] and its siblings put values in when a stage is evaluated.
 
+pub mod answer;
 mod directive;
 mod duration;
 mod error;
