@@ -1,9 +1,9 @@
 //! The verb build.
 
-pub use mica_builder::{Agent, Input, Secret, Source};
+pub use mica_builder::{Agent, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source};
 use mica_builder::{Builder, Options};
 use mica_oci::{BuildId, ImageId, Platform, Reference};
-use mica_registry::Credentials;
+use mica_registry::Keyring;
 use mica_task::{Cancel, Event, Reporter};
 
 use crate::adapters::exec::SandboxExecutor;
@@ -58,7 +58,7 @@ pub struct BuildRequest {
     /// Whether base images are to be fetched again even if they are here.
     pub pull: bool,
     /// Who asks for base images that are not here.
-    pub credentials: Credentials,
+    pub credentials: Keyring,
     /// Which network RUN sees.
     pub network: NetworkMode,
     /// `(name, address)` for /etc/hosts.

@@ -361,6 +361,15 @@ pub enum Error {
     /// Nobody wants the answer any more.
     #[error("the request was cancelled")]
     Cancelled,
+    /// The file system of an image cannot be read.
+    #[error("cannot read the image's files")]
+    Root(#[source] mica_layer::Error),
+    /// An image has no such file.
+    #[error("{path}: no such file in the image")]
+    NoSuchFile {
+        /// The path.
+        path: mica_layer::ImagePath,
+    },
     /// The thread that worked on it ended without a result.
     #[error("internal error: the worker ended without a result")]
     Worker,
@@ -390,7 +399,9 @@ impl Error {
             Self::Scratch | Self::PushDenied { .. } => Kind::Forbidden,
             Self::Import(error) if caused_by_cancel(error) => Kind::Cancelled,
             Self::Keep { source, .. } if caused_by_cancel(source) => Kind::Cancelled,
-            Self::NoReference { .. } => Kind::NotFound,
+            Self::NoReference { .. } | Self::NoSuchFile { .. } => Kind::NotFound,
+            Self::Root(error) if caused_by_cancel(error) => Kind::Cancelled,
+            Self::Root(_) => Kind::Internal,
             Self::NoGit { .. } => Kind::Unsupported,
             Self::Git { .. } => Kind::Internal,
             Self::Import(_)
@@ -437,6 +448,35 @@ impl Error {
                 _ => None,
             },
             _ => None,
+        }
+    }
+
+    /// A result could not be sent to whoever wanted it.
+    pub fn sending(source: io::Error) -> Self {
+        Self::Io {
+            action: "send the result",
+            source,
+        }
+    }
+
+    /// The line of the Dockerfile that a build failed at, where it is one.
+    pub fn line(&self) -> Option<u32> {
+        match self {
+            Self::Build(error) => error.line(),
+            _ => None,
+        }
+    }
+
+    /// The failure in BuildKit's words, where it has some that people look for.
+    pub fn describe_for_buildkit(&self) -> String {
+        match self {
+            Self::Build(error) => match &**error {
+                mica_builder::Error::Run { command, code, .. } => {
+                    format!("process \"{command}\" did not complete successfully: exit code: {code}")
+                }
+                _ => self.describe(),
+            },
+            _ => self.describe(),
         }
     }
 

@@ -35,6 +35,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Gives an image a name.
+    pub fn name(&self, id: &ImageId, name: &Reference) -> Result<(), Error> {
+        self.store().tag(name, id)?;
+        if let Some(image) = self.store().image(id)? {
+            self.feed().image(Action::Tag, &image, name.familiar());
+        }
+        Ok(())
+    }
+
     /// How the image that `name` means came to be, newest step first; it has to be for `platform`.
     pub fn history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<Step>, Error> {
         let image = self.image_for(name, platform)?;

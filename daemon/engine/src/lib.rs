@@ -19,6 +19,7 @@ mod log;
 mod logs;
 mod remove;
 mod resolve;
+mod root;
 mod select;
 mod system;
 mod transfer;
@@ -28,7 +29,10 @@ pub use bridge::{
     BodyReader, BodySender, CancelOnDrop, ChunkWriter, Chunks, Events, Unwanted, blocking, body, chunks,
     events,
 };
-pub use build::{Agent, BuildOutcome, BuildRequest, Input, NetworkMode, Secret, Source, Ulimit};
+pub use build::{
+    Agent, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender,
+    NetworkMode, Secret, Source, Ulimit,
+};
 pub use cache_list::{CacheItem, CacheKind};
 pub use engine::{Config, Engine};
 pub use error::{Error, Kind};
@@ -36,12 +40,17 @@ pub use feed::{Action, Feed, Follower, Happening, Next, Subject};
 pub use gc::{Budget, CacheSelection, PrunedCache};
 pub use images::{Step, tag_target};
 pub use import::ImportRequest;
+pub use mica_dockerfile::answer::{Answer, Examined, Question, answer};
+pub use mica_dockerfile::ignore::IgnorePatterns;
+pub use mica_layer::{ImagePath, Kind as FileType, Meta as FileMeta, Mtime};
 pub use mica_registry::{
-    Credential, Credentials, Fetched, Folders, Hit, Proxies, Settings as RegistrySettings, registry_of_server,
+    Credential, Credentials, Fetched, Folders, Hit, Keyring, Proxies, Settings as RegistrySettings,
+    registry_of_server,
 };
 pub use mica_store::archive::{LoadEvent, Loaded};
 pub use mica_store::{Image, ImageEntry, LayerUsage, LogEntry};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
+pub use root::{ImageRoot, RootFile};
 pub use select::{LabelMatch, Listed, Selection};
 pub use system::{Info, Version, version};
 pub use transfer::{

@@ -2,7 +2,7 @@
 
 use mica_builder::ports::{BaseImage, Images, PortError};
 use mica_oci::{Platform, Reference};
-use mica_registry::Credentials;
+use mica_registry::Keyring;
 use mica_store::{Image, Lease};
 use mica_task::{Cancel, Event, Reporter};
 
@@ -18,7 +18,7 @@ pub(crate) struct BaseImages<'a> {
     /// Whether images that are here are asked for again.
     pub(crate) pull: bool,
     /// The user's, for all registries.
-    pub(crate) credentials: &'a Credentials,
+    pub(crate) credentials: &'a Keyring,
     pub(crate) reporter: &'a Reporter,
     /// What its connections are driven by: stages are built on threads of the builder's own.
     pub(crate) runtime: &'a Runtime,
@@ -39,6 +39,27 @@ impl Images for BaseImages<'_> {
             layers: config.rootfs.diff_ids.clone(),
             config,
         })
+    }
+}
+
+impl Engine {
+    /// The image that a build would start from: of the store, or pulled if it is not there or `pull` says so. Blocks.
+    pub fn base_image(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        pull: bool,
+        credentials: &Keyring,
+        cancel: &Cancel,
+    ) -> Result<Image, Error> {
+        let images = BaseImages {
+            engine: self,
+            pull,
+            credentials,
+            reporter: &Reporter::silent(),
+            runtime: &Runtime::current(),
+        };
+        images.find(name, platform, &self.store().lease(), cancel)
     }
 }
 

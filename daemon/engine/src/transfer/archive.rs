@@ -47,6 +47,17 @@ impl Engine {
         Ok(Saving { images, lease })
     }
 
+    /// Holds one image to be saved under names that it need not have here.
+    pub fn prepare_image(&self, id: &ImageId, names: Vec<Reference>) -> Result<Saving, Error> {
+        let lease = self.store().lease();
+        let image = self.store().hold_image(&lease, id)?;
+        let image = image.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
+        Ok(Saving {
+            images: vec![(image, names)],
+            lease,
+        })
+    }
+
     /// Writes the archive: docker's and OCI's layout in one tar.
     pub fn save(&self, saving: &Saving, out: &mut dyn Write) -> Result<(), Error> {
         archive::save(self.store(), &saving.lease, &saving.images, out)?;
