@@ -1,0 +1,189 @@
+//! A gRPC server on one connection: a table of methods by path.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::body::Body;
+use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
+use tonic::{Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use crate::{CONNECTION_WINDOW, MESSAGE_LIMIT, STREAM_WINDOW};
+
+/// The most calls of one connection that go on at the same time.
+const CALLS_LIMIT: u32 = 256;
+/// The longest head of a call in bytes.
+const HEAD_LIMIT: u32 = 64 << 10;
+
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Status>> + Send>>;
+type Handler =
+    Arc<dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send + Sync>;
+
+/// Messages that come one after the other.
+pub type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The path of a method: `/package.Service/Method`.
+pub type Method = &'static str;
+
+/// Methods by path. A path that is not among them is answered with "unimplemented".
+#[derive(Clone, Default)]
+pub struct Methods(HashMap<Method, Handler>);
+
+/// A function as one of tonic's services.
+struct Call<F, A>(F, PhantomData<fn() -> A>);
+
+impl<F, A> Call<F, A> {
+    fn of(function: F) -> Self {
+        Self(function, PhantomData)
+    }
+}
+
+impl<F, A, Q, R> UnaryService<Q> for Call<F, A>
+where
+    F: Fn(tonic::Request<Q>) -> A,
+    A: Future<Output = Result<R, Status>> + Send + 'static,
+    R: Message + 'static,
+{
+    type Response = R;
+    type Future = Answer<tonic::Response<R>>;
+
+    fn call(&mut self, request: tonic::Request<Q>) -> Self::Future {
+        let answer = (self.0)(request);
+        Box::pin(async move { answer.await.map(tonic::Response::new) })
+    }
+}
+
+impl<F, A, Q, R> ServerStreamingService<Q> for Call<F, A>
+where
+    F: Fn(tonic::Request<Q>) -> A,
+    A: Future<Output = Result<Messages<R>, Status>> + Send + 'static,
+    R: Message + 'static,
+{
+    type Response = R;
+    type ResponseStream = Messages<R>;
+    type Future = Answer<tonic::Response<Messages<R>>>;
+
+    fn call(&mut self, request: tonic::Request<Q>) -> Self::Future {
+        let answer = (self.0)(request);
+        Box::pin(async move { answer.await.map(tonic::Response::new) })
+    }
+}
+
+impl<F, A, Q, R> StreamingService<Q> for Call<F, A>
+where
+    F: Fn(tonic::Request<Streaming<Q>>) -> A,
+    A: Future<Output = Result<Messages<R>, Status>> + Send + 'static,
+    R: Message + 'static,
+{
+    type Response = R;
+    type ResponseStream = Messages<R>;
+    type Future = Answer<tonic::Response<Messages<R>>>;
+
+    fn call(&mut self, request: tonic::Request<Streaming<Q>>) -> Self::Future {
+        let answer = (self.0)(request);
+        Box::pin(async move { answer.await.map(tonic::Response::new) })
+    }
+}
+
+fn grpc<Q, R>() -> Grpc<ProstCodec<R, Q>>
+where
+    Q: Message + Default + 'static,
+    R: Message + 'static,
+{
+    Grpc::new(ProstCodec::default())
+        .max_decoding_message_size(MESSAGE_LIMIT)
+        .max_encoding_message_size(MESSAGE_LIMIT)
+}
+
+impl Methods {
+    /// A method with one request and one answer.
+    #[must_use]
+    pub fn unary<Q, R, F, A>(mut self, method: Method, function: F) -> Self
+    where
+        Q: Message + Default + 'static,
+        R: Message + 'static,
+        F: Fn(tonic::Request<Q>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<R, Status>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |request: Request<Incoming>| {
+            let function = function.clone();
+            Box::pin(async move { grpc::<Q, R>().unary(Call::of(function), request).await })
+        });
+        self.0.insert(method, handler);
+        self
+    }
+
+    /// A method with one request that is answered piece by piece.
+    #[must_use]
+    pub fn stream<Q, R, F, A>(mut self, method: Method, function: F) -> Self
+    where
+        Q: Message + Default + 'static,
+        R: Message + 'static,
+        F: Fn(tonic::Request<Q>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Messages<R>, Status>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |request: Request<Incoming>| {
+            let function = function.clone();
+            Box::pin(async move { grpc::<Q, R>().server_streaming(Call::of(function), request).await })
+        });
+        self.0.insert(method, handler);
+        self
+    }
+
+    /// A method whose requests and answers both come piece by piece.
+    #[must_use]
+    pub fn exchange<Q, R, F, A>(mut self, method: Method, function: F) -> Self
+    where
+        Q: Message + Default + 'static,
+        R: Message + 'static,
+        F: Fn(tonic::Request<Streaming<Q>>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Messages<R>, Status>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |request: Request<Incoming>| {
+            let function = function.clone();
+            Box::pin(async move { grpc::<Q, R>().streaming(Call::of(function), request).await })
+        });
+        self.0.insert(method, handler);
+        self
+    }
+
+    /// Answers the calls of one connection until its client goes away. Calls that are not done by then are dropped.
+    pub async fn serve<C>(self, connection: C)
+    where
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let handler = self.0.get(request.uri().path()).cloned();
+            async move {
+                let answer = match handler {
+                    Some(handler) => handler(request).await,
+                    None => {
+                        let path = request.uri().path();
+                        Status::unimplemented(format!("unknown method {path}")).into_http()
+                    }
+                };
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        // an error is the client's: garbage, or a connection that broke
+        let _ = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(CALLS_LIMIT)
+            .max_header_list_size(HEAD_LIMIT)
+            .serve_connection(TokioIo::new(connection), service)
+            .await;
+    }
+}
