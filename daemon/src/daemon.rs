@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mica_engine::Engine;
 use mica_task::Cancel;
+use tokio::sync::watch;
 
 use crate::activity::Activity;
 use crate::config::Registries;
+use crate::grpc::{Jobs, Sessions};
 
 /// What all requests share.
 pub(crate) struct Daemon {
@@ -19,6 +21,20 @@ pub(crate) struct Daemon {
     pub(crate) activity: Activity,
     /// The builds that are running.
     pub(crate) builds: Builds,
+    /// Sessions that clients have attached.
+    pub(crate) sessions: Sessions,
+    /// Builds that were asked for by gRPC.
+    pub(crate) jobs: Jobs,
+    /// Says when to stop.
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+impl Daemon {
+    /// Waits until the daemon is told to leave.
+    pub(crate) async fn stopped(&self) {
+        // the sender lives in `self`, so the wait cannot fail
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
 }
 
 /// The builds that are running.

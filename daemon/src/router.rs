@@ -36,6 +36,8 @@ pub(crate) enum Route {
     BuildHere,
     BuildPrune,
     BuildCancel,
+    Session,
+    Grpc,
     /// Ours: the logs of builds.
     Logs,
     Log(String),
@@ -55,7 +57,6 @@ pub(crate) enum Route {
     NoPlugin(String),
     Commit,
     Swarm,
-    NotYet(&'static str),
     NotHere(&'static str),
 }
 
@@ -89,7 +90,8 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("POST", ["mica", "build"]) => Route::BuildHere,
         ("POST", ["build", "prune"]) => Route::BuildPrune,
         ("POST", ["build", "cancel"]) => Route::BuildCancel,
-        ("POST", ["session"]) | ("POST" | "GET", ["grpc"]) => Route::NotYet("the BuildKit protocol"),
+        ("POST", ["session"]) => Route::Session,
+        ("POST" | "GET", ["grpc"]) => Route::Grpc,
         ("POST", ["auth"]) => Route::Auth,
         ("GET", ["distribution", of @ .., "json"]) if !of.is_empty() => Route::Distribution(name(of)),
         ("GET", ["mica", "manifest", of @ ..]) if !of.is_empty() => Route::RemoteManifest(name(of)),

@@ -3,7 +3,7 @@
 mod archive;
 mod build;
 mod build_input;
-mod build_query;
+pub(crate) mod build_query;
 mod containers;
 mod debug;
 mod description;
@@ -15,11 +15,13 @@ mod logs;
 mod registry;
 mod search;
 mod system;
+mod upgrade;
 mod usage;
 
 use std::sync::Arc;
 
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 
 use crate::activity::Busy;
@@ -43,6 +45,7 @@ pub(crate) struct Call {
     busy: Busy,
     descriptors: Descriptors,
     peer: Peer,
+    upgrade: OnUpgrade,
 }
 
 /// Finds the door and opens it.
@@ -57,7 +60,12 @@ pub(crate) async fn dispatch(
     answer.map_err(|failure| if json { failure } else { failure.plain() })
 }
 
-async fn serve(daemon: Arc<Daemon>, caller: Caller, request: Request<Incoming>) -> Result<Reply, Failure> {
+async fn serve(
+    daemon: Arc<Daemon>,
+    caller: Caller,
+    mut request: Request<Incoming>,
+) -> Result<Reply, Failure> {
+    let upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let busy = daemon.activity.begin();
     let upload = Upload::new(body, busy.clone());
@@ -74,6 +82,7 @@ async fn serve(daemon: Arc<Daemon>, caller: Caller, request: Request<Incoming>) 
         busy,
         descriptors,
         peer: caller.peer,
+        upgrade,
     };
     open(route, call).await
 }
@@ -110,13 +119,12 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::Cache => usage::cache(call).await,
         Route::DiskUsage => usage::usage(call).await,
         Route::Description => Ok(description::description()),
+        Route::Grpc => upgrade::grpc(call),
+        Route::Session => upgrade::session(call),
         Route::BuildCancel => build::cancel(&call),
         Route::Debug(build) => debug::enter(call, build).await,
         Route::Logs => logs::list(call).await,
         Route::Log(build) => logs::show(call, build).await,
-        Route::NotYet(what) => Err(Failure::unsupported(format!(
-            "{what} is not supported yet by micad"
-        ))),
         Route::NotHere(why) => Err(Failure::unsupported(why)),
         Route::Commit => {
             let container = call.query.get("container").unwrap_or_default().to_owned();

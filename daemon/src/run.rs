@@ -14,6 +14,7 @@ use crate::activity::Activity;
 use crate::config::Settings;
 use crate::daemon::{Builds, Daemon};
 use crate::error::Error;
+use crate::grpc::{Jobs, Sessions};
 use crate::listen::{self, Listener};
 use crate::notify::notify;
 use crate::serve::serve;
@@ -40,6 +41,9 @@ pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Erro
         registries: settings.registries.clone(),
         activity: Activity::new(),
         builds: Builds::default(),
+        sessions: Sessions::default(),
+        jobs: Jobs::default(),
+        stop: watch::Sender::new(false),
     });
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -53,8 +57,7 @@ pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Erro
 
 async fn live(daemon: Arc<Daemon>, listeners: Vec<Listener>, idle: Option<Duration>) -> Result<(), Error> {
     let mut signals = Signals::new()?;
-    let (stop, stopped) = watch::channel(false);
-    let mut serving = tokio::spawn(serve(daemon.clone(), listeners, stopped));
+    let mut serving = tokio::spawn(serve(daemon.clone(), listeners, daemon.stop.subscribe()));
     notify(&format!("READY=1\nMAINPID={}", process::id()));
     let idling = async {
         match idle {
@@ -70,8 +73,7 @@ async fn live(daemon: Arc<Daemon>, listeners: Vec<Listener>, idle: Option<Durati
         }
     }
     notify("STOPPING=1");
-    // all receivers gone means that nobody serves any more
-    let _ = stop.send(true);
+    daemon.stop.send_replace(true);
     daemon.builds.stop();
     let farewell = async {
         let work = async {

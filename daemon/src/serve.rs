@@ -21,7 +21,9 @@ use tokio::task::JoinSet;
 use crate::connection::share;
 use crate::daemon::Daemon;
 use crate::descriptors::Waiting;
+use crate::grpc;
 use crate::listen::Listener;
+use crate::preface;
 use crate::routes;
 use crate::wire::reply::Reply;
 
@@ -130,6 +132,17 @@ async fn accept(daemon: &Arc<Daemon>, socket: &UnixListener, places: &Arc<Semaph
 /// Answers the requests of one connection. When the client goes away everything that is done for it is dropped, and with it told to
 /// stop.
 async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
+    let begins = tokio::time::timeout(HEAD_TIMEOUT, preface::is_http2(&stream));
+    let is_http2 = tokio::select! {
+        begins = begins => begins,
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    match is_http2 {
+        Ok(Ok(false)) => {}
+        Ok(Ok(true)) => return talk_http2(daemon, stream, stop).await,
+        // nothing was said, or the client is gone
+        Ok(Err(_)) | Err(_) => return,
+    }
     let caller = Caller {
         waiting: Waiting::default(),
         peer: Peer::of(&stream),
@@ -145,6 +158,7 @@ async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
             // a client that has sent all it has to say may still wait for the answer; whether it does, the watch knows
             .half_close(true)
             .serve_connection(TokioIo::new(bytes), answer)
+            .with_upgrades()
     );
     let mut stopping = false;
     loop {
@@ -158,6 +172,16 @@ async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
                 connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+/// Answers gRPC on a connection that began with HTTP/2.
+async fn talk_http2(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
+    let (bytes, client) = share(stream, Waiting::default());
+    tokio::select! {
+        () = grpc::methods(&daemon).serve(bytes) => {}
+        () = client.gone() => {}
+        _ = stop.wait_for(|stop| *stop) => {}
     }
 }
 

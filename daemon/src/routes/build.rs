@@ -91,7 +91,7 @@ async fn start(
     as_status: bool,
     input: impl FnOnce(Descriptors, Peer, Body) -> Result<Input, Failure> + Send + 'static,
 ) -> Result<Reply, Failure> {
-    request.credentials = credential::all(&call.headers);
+    request.credentials = credential::all(&call.headers).into();
     let cancel = Cancel::new();
     let registered = call.daemon.builds.begin(call.query.filled("buildid"), &cancel);
     let mut stream = Telling::new(style(&call.query), as_status, registered.number());

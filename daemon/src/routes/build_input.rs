@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use mica_api::{BuildInput, ContextInput, FOLDER_REFUSED};
-use mica_engine::{Agent, BuildRequest, Input, NetworkMode, Secret, Source};
+use mica_engine::{Agent, BuildRequest, Handed, Input, NetworkMode, Secret, Source};
 use rustix::fs::{FileType, Stat};
 
 use crate::descriptors::Descriptors;
@@ -63,17 +63,19 @@ pub(crate) fn take(
         let bytes = hands.bytes(number, DOCKERFILE_LIMIT, "the Dockerfile")?;
         input.dockerfile = Some(bytes);
     }
+    let mut handed = Handed::default();
     for (id, number) in wire.secrets {
         let value = hands.bytes(number, SECRET_LIMIT, &format!("secret {id}"))?;
-        input.secrets.push(Secret {
+        handed.secrets.push(Secret {
             id,
             value: value.into(),
         });
     }
     for (id, number) in wire.agents {
         let socket = Arc::new(hands.agent(number)?);
-        input.agents.push(Agent { id, socket });
+        handed.agents.push(Agent { id, socket });
     }
+    input.lender = Box::new(handed);
     Ok(input)
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mica_engine::{BuildRequest, Credentials, NetworkMode, Ulimit};
+use mica_engine::{BuildRequest, Keyring, NetworkMode, Ulimit};
 use mica_oci::Reference;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -58,7 +58,7 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
         verify: false,
         pull: query.flag("pull", false),
         // these come in a header
-        credentials: Credentials::default(),
+        credentials: Keyring::default(),
         network: network(query.get("networkmode").unwrap_or_default())?,
         extra_hosts: query
             .all("extrahosts")
@@ -201,7 +201,7 @@ fn network(mode: &str) -> Result<NetworkMode, Failure> {
     }
 }
 
-fn extra_host(text: &str) -> Result<(String, String), Failure> {
+pub(crate) fn extra_host(text: &str) -> Result<(String, String), Failure> {
     let bad = |reason: &str| Failure::invalid(format!("bad format for add-host: {text:?}: {reason}"));
     let (host, address) = text.split_once([':', '=']).ok_or_else(|| bad("say HOST:IP"))?;
     if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -216,6 +216,17 @@ fn extra_host(text: &str) -> Result<(String, String), Failure> {
         Err(_) if address == "host-gateway" => Err(bad("host-gateway is not supported here")),
         Err(_) => Err(bad("invalid IP address")),
     }
+}
+
+/// A limit as `NAME=SOFT:HARD` or `NAME=BOTH`.
+pub(crate) fn ulimit(text: &str) -> Option<Ulimit> {
+    let (name, values) = text.split_once('=')?;
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    Some(Ulimit {
+        name: Some(name).filter(|name| !name.is_empty())?.to_owned(),
+        soft: soft.parse().ok()?,
+        hard: hard.parse().ok()?,
+    })
 }
 
 fn ulimits(query: &Query) -> Result<Vec<Ulimit>, Failure> {

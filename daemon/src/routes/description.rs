@@ -133,7 +133,7 @@ mod tests {
             let shared = matches!(
                 to,
                 Route::Ping
-                    | Route::NotYet(_)
+                    | Route::Grpc
                     | Route::NotHere(_)
                     | Route::NoContainer(_)
                     | Route::NoNetwork(_)

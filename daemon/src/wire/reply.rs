@@ -129,7 +129,6 @@ impl Failure {
     }
 
     /// The text.
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

@@ -47,6 +47,11 @@ pub enum Chore {
     },
     /// The image that was built is kept.
     Export,
+    /// The files of the image are sent to the client.
+    Deliver {
+        /// Whether as one tar.
+        tar: bool,
+    },
 }
 
 /// What a finding of the Dockerfile's checks says beside its text.

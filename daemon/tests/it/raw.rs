@@ -129,7 +129,8 @@ fn what_is_no_http_is_refused_or_ended() {
         "POST /build HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\n",
         "POST /build HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
         "POST /build HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        // HTTP/2 that is none after its first line
+        "PRI * HTTP/2.0\r\n\r\nMS\r\n\r\n\0\0\0\x04\0\0\0\0\0",
         "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03",
         &huge,
         &path,
@@ -224,10 +225,10 @@ fn what_is_odd_and_allowed_is_answered() {
             vec![200],
         ),
         (
-            "POST /grpc HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
-            vec![501],
+            "POST /grpc HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            vec![400],
         ),
-        ("POST /session HTTP/1.1\r\n\r\n", vec![501]),
+        ("POST /session HTTP/1.1\r\n\r\n", vec![400]),
         (
             "POST /images/load HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody",
             vec![100, 200],

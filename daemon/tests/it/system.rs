@@ -159,7 +159,8 @@ fn questions_about_containers_get_honest_answers() {
         ("POST", "/images/a@b/push", 400, "invalid reference format"),
         ("GET", "/distribution/A/json", 400, "must be lowercase"),
         ("GET", "/images/search?term=", 400, "search term is required"),
-        ("POST", "/session", 501, "not supported yet"),
+        ("POST", "/session", 400, "no upgrade proto in request"),
+        ("POST", "/grpc", 400, "no upgrade proto in request"),
     ] {
         let answer = connection.ask(method, path, b"{\"a\":1}");
         if status == 200 {

@@ -11,6 +11,8 @@ pub(super) fn chore(chore: &Chore) -> String {
         Chore::Context => "[internal] load build context".to_owned(),
         Chore::Image { name } => format!("[internal] load metadata for {}", canonical(name)),
         Chore::Export => "exporting to image".to_owned(),
+        Chore::Deliver { tar: true } => "exporting to client tarball".to_owned(),
+        Chore::Deliver { tar: false } => "exporting to client directory".to_owned(),
     }
 }
 

@@ -3,6 +3,9 @@
 /// What is asked, the status and a part of the message.
 pub(super) type Wrong = (&'static str, u16, &'static str);
 
+/// What is said of a tag that is none.
+const TAG_FORMAT: &str = "invalid tag format";
+/// What is said of a name that is none.
 pub(super) const NAME_FORMAT: &str = "invalid reference format";
 pub(super) const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -75,8 +78,8 @@ pub(super) const WRONG: &[(&str, &[Wrong])] = &[
             ("/images/a:1/tag", 400, NAME_FORMAT),
             ("/images/a:1/tag?repo=", 400, NAME_FORMAT),
             ("/images/a:1/tag?repo=Upper", 400, "(Upper) must be lowercase"),
-            ("/images/a:1/tag?repo=b&tag=%20", 400, NAME_FORMAT),
-            ("/images/a:1/tag?repo=b&tag=-x", 400, NAME_FORMAT),
+            ("/images/a:1/tag?repo=b&tag=%20", 400, TAG_FORMAT),
+            ("/images/a:1/tag?repo=b&tag=-x", 400, TAG_FORMAT),
             ("/images/a:1/tag?repo=sha256", 400, "ambiguous"),
             ("/images/a:1/tag?repo=b@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", 400, "digest reference"),
         ],
@@ -90,7 +93,7 @@ pub(super) const WRONG: &[(&str, &[Wrong])] = &[
         &[
             ("/images/Upper/push", 400, "must be lowercase"),
             ("/images/a%20b/push", 400, NAME_FORMAT),
-            ("/images/a:1/push?tag=%20", 400, NAME_FORMAT),
+            ("/images/a:1/push?tag=%20", 400, TAG_FORMAT),
             ("/images/a:1/push?platform=x", 400, "failed to parse platform"),
             ("/images/a:1/push?compression=lz4", 400, "\"lz4\""),
             ("/images/a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/push", 400, "cannot push a digest reference"),
@@ -102,11 +105,11 @@ pub(super) const WRONG: &[(&str, &[Wrong])] = &[
             ("/images/create", 400, NAME_FORMAT),
             ("/images/create?fromImage=Upper", 400, "must be lowercase"),
             ("/images/create?fromImage=scratch", 403, "'scratch' is a reserved name"),
-            ("/images/create?fromImage=a&tag=%20", 400, NAME_FORMAT),
+            ("/images/create?fromImage=a&tag=%20", 400, TAG_FORMAT),
             ("/images/create?fromImage=a&tag=sha256:00", 400, "invalid digest \"sha256:00\""),
             ("/images/create?fromImage=a&tag=1&platform=plan9", 400, "\"plan9\": unknown operating system"),
             ("/images/create?fromSrc=-&repo=Upper", 400, "must be lowercase"),
-            ("/images/create?fromSrc=-&repo=a&tag=%20", 400, NAME_FORMAT),
+            ("/images/create?fromSrc=-&repo=a&tag=%20", 400, TAG_FORMAT),
             ("/images/create?fromSrc=-&platform=x/y/z/w", 400, "unknown operating system"),
         ],
     ),

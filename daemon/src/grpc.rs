@@ -1,0 +1,202 @@
+//! BuildKit's gRPC: a second way to ask for the same builds. `control` is what a client asks of the daemon, `bridge` what it
+//! asks while a build of its own goes on; both end in the engine's build.
+
+mod bridge;
+mod cache;
+mod control;
+mod export;
+mod folder;
+mod frontend;
+mod job;
+mod lender;
+mod plan;
+mod results;
+mod sessions;
+mod status;
+mod tunnel;
+mod upload;
+mod worker;
+
+use std::sync::Arc;
+
+use mica_buildkit::Methods;
+use mica_buildkit::message::solver::{self, Any, FailedSource, Position, Range, SourceInfo};
+use mica_engine::{Error, Kind};
+use prost::Message;
+use tonic::{Code, Status};
+
+pub(crate) use crate::grpc::job::Jobs;
+pub(crate) use crate::grpc::sessions::Sessions;
+pub(crate) use crate::grpc::tunnel::Announced;
+
+use crate::daemon::Daemon;
+
+/// The longest text of a failure, in bytes.
+const TEXT_LIMIT: usize = 2 << 10;
+/// The longest Dockerfile that is sent along with a failure at one of its lines, in bytes; of longer ones only what is near.
+const SOURCE_LIMIT: usize = 4 << 10;
+/// How much of a failure goes into headers, as it is written there, in bytes: many clients take 16 KiB of those and no more.
+const HEADERS_LIMIT: usize = 14 << 10;
+/// How many lines before and after the one that failed are near.
+const NEAR: usize = 8;
+
+/// All methods that are answered.
+pub(crate) fn methods(daemon: &Arc<Daemon>) -> Methods {
+    let methods = control::methods(Methods::default(), daemon);
+    let methods = cache::methods(methods, daemon);
+    results::methods(bridge::methods(methods, daemon), daemon)
+}
+
+/// How the engine's errors are told. `dockerfile` is the name and text of the file that lines are of.
+fn refused(error: &Error, dockerfile: Option<&(String, Vec<u8>)>) -> Status {
+    let code = match error.kind() {
+        Kind::NotFound => Code::NotFound,
+        Kind::Invalid => Code::InvalidArgument,
+        Kind::Conflict => Code::FailedPrecondition,
+        Kind::Unauthorized => Code::Unauthenticated,
+        Kind::Forbidden => Code::PermissionDenied,
+        Kind::Unsupported => Code::Unimplemented,
+        Kind::Unavailable => Code::Unavailable,
+        Kind::Cancelled => Code::Cancelled,
+        // what BuildKit says of a step that failed
+        Kind::Internal => Code::Unknown,
+    };
+    let message = error.describe_for_buildkit();
+    let details = match (error.line(), dockerfile) {
+        (Some(line), Some((name, text))) => vec![failed_at(line, name, text)],
+        _ => Vec::new(),
+    };
+    status(code, message, details)
+}
+
+/// A failure with details.
+fn status(code: Code, mut message: String, details: Vec<Any>) -> Status {
+    if message.len() > TEXT_LIMIT {
+        let end = (0..=TEXT_LIMIT).rev().find(|end| message.is_char_boundary(*end));
+        message.truncate(end.unwrap_or_default());
+        message.push('…');
+    }
+    let whole = solver::Status {
+        code: code.into(),
+        message: message.clone(),
+        details,
+    };
+    // letters outside of ASCII take three bytes each, and details four for three (gRPC over HTTP/2, "Responses")
+    let text: usize = message
+        .bytes()
+        .map(|byte| {
+            if byte.is_ascii_graphic() || byte == b' ' {
+                1
+            } else {
+                3
+            }
+        })
+        .sum();
+    if whole.details.is_empty() || text + whole.encoded_len() * 4 / 3 > HEADERS_LIMIT {
+        return Status::new(code, message);
+    }
+    Status::with_details(code, message, whole.encode_to_vec().into())
+}
+
+/// A text as far as it is short or near a line; the other lines are empty, so that numbers of lines mean the same.
+fn near(line: u32, text: &[u8]) -> Vec<u8> {
+    if text.len() <= SOURCE_LIMIT {
+        return text.to_vec();
+    }
+    let line = usize::try_from(line).unwrap_or(usize::MAX);
+    let mut left = SOURCE_LIMIT;
+    let mut found = Vec::new();
+    for (number, text) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        if number > line.saturating_add(NEAR) {
+            break;
+        }
+        if number.abs_diff(line) <= NEAR && text.len() < left {
+            left -= text.len();
+            found.extend_from_slice(text);
+        }
+        found.push(b'\n');
+    }
+    found
+}
+
+/// The lines that clients show of a file.
+fn failed_at(line: u32, name: &str, text: &[u8]) -> Any {
+    let position = Position {
+        line: i32::try_from(line).unwrap_or(i32::MAX),
+        character: 0,
+    };
+    let source = FailedSource {
+        info: Some(SourceInfo {
+            filename: name.to_owned(),
+            data: near(line, text),
+            language: "Dockerfile".to_owned(),
+        }),
+        ranges: vec![Range {
+            start: Some(position),
+            end: Some(position),
+        }],
+    };
+    Any {
+        type_url: FailedSource::TYPE_URL.to_owned(),
+        value: source.encode_to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the headers that tell of a failure, as they are written.
+    fn headers(status: &Status) -> usize {
+        let map = status.clone().into_http::<()>().headers().clone();
+        map.iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 32)
+            .sum()
+    }
+
+    #[test]
+    fn failures_fit_into_headers() {
+        let text = |length: usize, letter: &str| letter.repeat(length);
+        for line in [
+            text(10, "x"),
+            text(3000, "x"),
+            text(100_000, "x"),
+            text(50_000, "ü"),
+        ] {
+            for lines in [1, 100, 100_000] {
+                let file = format!(
+                    "{}{line}\n{}",
+                    "RUN a\n".repeat(lines - 1),
+                    "RUN b\n".repeat(lines)
+                );
+                let line_number = u32::try_from(lines).unwrap();
+                let detail = failed_at(line_number, "Dockerfile", file.as_bytes());
+                let status = status(Code::Unknown, format!("failed: {line}"), vec![detail]);
+                assert!(
+                    headers(&status) < 16 << 10,
+                    "{} of {lines} lines",
+                    headers(&status)
+                );
+                assert!(status.message().starts_with("failed: "));
+            }
+        }
+    }
+
+    #[test]
+    fn lines_keep_their_numbers() {
+        let file: String = (1..=2000).map(|number| format!("RUN {number}\n")).collect();
+        let left = String::from_utf8(near(1000, file.as_bytes())).unwrap();
+        let lines: Vec<&str> = left.split('\n').collect();
+        assert_eq!(
+            (lines[998], lines[999], lines[1000]),
+            ("RUN 999", "RUN 1000", "RUN 1001")
+        );
+        assert!(lines[0].is_empty() && lines[990].is_empty() && lines.len() < 1012);
+        assert_eq!(near(3, b"a\nb\nc"), b"a\nb\nc");
+        assert_eq!(
+            near(0, file.as_bytes()).len(),
+            near(1, file.as_bytes()).len() - "RUN 9\n".len()
+        );
+        near(u32::MAX, file.as_bytes());
+    }
+}

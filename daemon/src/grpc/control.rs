@@ -1,0 +1,167 @@
+//! The service `moby.buildkit.v1.Control`: whole builds, and how they go.
+
+use std::sync::Arc;
+
+use mica_buildkit::message::control::{
+    BuildHistoryEvent, BuildHistoryRequest, HealthRequest, HealthResponse, InfoRequest, InfoResponse,
+    ListWorkersRequest, ListWorkersResponse, SolveRequest, SolveResponse, StatusRequest,
+};
+use mica_buildkit::{Messages, Methods};
+use mica_task::Cancel;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status};
+
+use crate::daemon::Daemon;
+use crate::grpc::bridge::{self, DOCKERFILE};
+use crate::grpc::frontend::Asked;
+use crate::grpc::job::{Job, Returned, cancelled};
+use crate::grpc::{export, tunnel, worker};
+
+type StatusMessages = Messages<mica_buildkit::message::control::StatusResponse>;
+
+/// The status of a service that answers (`grpc.health.v1`).
+const SERVING: i32 = 1;
+
+/// Adds the methods.
+pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>) -> Methods {
+    let with = || daemon.clone();
+    let (workers, solver, status, tunnel) = (with(), with(), with(), with());
+    methods
+        .unary(
+            "/moby.buildkit.v1.Control/Info",
+            |_: Request<InfoRequest>| async {
+                Ok(InfoResponse {
+                    version: Some(worker::version()),
+                })
+            },
+        )
+        .unary(
+            "/moby.buildkit.v1.Control/ListWorkers",
+            move |_: Request<ListWorkersRequest>| {
+                let record = vec![worker::worker(&workers.engine)];
+                async move { Ok(ListWorkersResponse { record }) }
+            },
+        )
+        .unary(
+            "/moby.buildkit.v1.Control/Solve",
+            move |request: Request<SolveRequest>| solve(solver.clone(), request.into_inner()),
+        )
+        .stream(
+            "/moby.buildkit.v1.Control/Status",
+            move |request: Request<StatusRequest>| told(status.clone(), request.into_inner()),
+        )
+        .stream(
+            "/moby.buildkit.v1.Control/ListenBuildHistory",
+            // what is kept of builds is their logs, which have other names
+            |_: Request<BuildHistoryRequest>| async {
+                let none: Messages<BuildHistoryEvent> = Box::pin(tokio_stream::empty());
+                Ok(none)
+            },
+        )
+        .exchange("/moby.buildkit.v1.Control/Session", move |request| {
+            tunnel::session(tunnel.clone(), request)
+        })
+        .unary(
+            "/grpc.health.v1.Health/Check",
+            |_: Request<HealthRequest>| async { Ok(HealthResponse { status: SERVING }) },
+        )
+}
+
+/// Builds, or waits until the client has built by the gateway, and brings the result where it is to go.
+async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveResponse, Status> {
+    let session = match request.session.as_str() {
+        "" => None,
+        name => Some(daemon.sessions.get(name).await?),
+    };
+    let cancel = Cancel::new();
+    // the daemon's end is this build's too
+    let registered = daemon.builds.begin(Some(&request.reference), &cancel);
+    let job = Job::new(
+        session.clone(),
+        request.entitlements.clone(),
+        request
+            .cache
+            .iter()
+            .flat_map(|cache| &cache.exports)
+            .any(|export| export.kind == "inline"),
+        cancel,
+        registered.number(),
+    );
+    // a client that goes away drops this, and with it the build
+    let running = daemon.jobs.begin(request.reference.clone(), job)?;
+    let job = running.job.clone();
+    // only now: whoever asked for what is told of this build learns that it has ended
+    let targets = export::targets(&request)?;
+    refuse(&request)?;
+    let gone = async {
+        match &session {
+            Some(session) => session.session.gone().await,
+            None => std::future::pending().await,
+        }
+    };
+    let built = async {
+        match request.frontend.as_str() {
+            "" => job.returned().await,
+            DOCKERFILE => {
+                let imports = request.cache.clone().unwrap_or_default().imports;
+                {
+                    let asked = Asked::read(request.frontend_attrs.clone(), &job, &imports)?;
+                    let asked = asked.with_inputs(request.frontend_inputs.clone());
+                    built_directly(&daemon, &job, asked).await
+                }
+            }
+            other => Err(bridge::unknown_frontend(other)),
+        }
+    };
+    let returned = tokio::select! {
+        returned = built => returned,
+        () = gone => Err(Status::cancelled("the client's session is gone")),
+        () = cancelled(&job.cancel) => Err(Status::cancelled("the build was stopped")),
+    };
+    if returned.is_err() {
+        // what still goes on of it is not wanted, and need not be waited for
+        job.cancel.cancel();
+    }
+    let exported = match returned {
+        Ok(image) => export::export(&daemon, &job, image, targets).await,
+        Err(status) => Err(status),
+    };
+    job.close().await;
+    exported.map(|exporter_response| SolveResponse { exporter_response })
+}
+
+/// Builds for a client that leaves it all to the daemon.
+async fn built_directly(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) -> Result<Returned, Status> {
+    if asked.answer(job).await.is_some() {
+        return Err(Status::unimplemented(
+            "what a Dockerfile takes is told by the gateway: its answer is no image",
+        ));
+    }
+    bridge::build(daemon, job, asked).await.map(Some)
+}
+
+/// What is asked and cannot be done.
+fn refuse(request: &SolveRequest) -> Result<(), Status> {
+    let exports = request.cache.iter().flat_map(|cache| &cache.exports);
+    if let Some(export) = exports.into_iter().find(|export| export.kind != "inline") {
+        return Err(Status::unimplemented(format!(
+            "cache export of type {} is not supported by micad: use type=inline",
+            export.kind
+        )));
+    }
+    let is_plan = request
+        .definition
+        .as_ref()
+        .is_some_and(|plan| !plan.def.is_empty());
+    if is_plan && request.frontend.is_empty() {
+        return Err(Status::unimplemented("micad carries out Dockerfiles, not LLB"));
+    }
+    Ok(())
+}
+
+/// What is told of a build while it goes on.
+async fn told(daemon: Arc<Daemon>, request: StatusRequest) -> Result<StatusMessages, Status> {
+    let told = daemon.jobs.listen(&request.reference).await?;
+    Ok(Box::pin(ReceiverStream::new(told).map(Ok)))
+}
