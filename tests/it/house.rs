@@ -6,11 +6,12 @@ use std::process::Command;
 use mica_tests::run;
 
 /// Crate, and the crates of ours that it may name.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("mica-oci", &[]),
     ("mica-dockerfile", &[]),
     ("mica-sandbox", &[]),
     ("mica-api", &[]),
+    ("mica-buildkit", &[]),
     ("mica-layer", &["mica-oci"]),
     ("mica-registry", &["mica-oci"]),
     ("mica-task", &["mica-oci"]),
@@ -40,14 +41,28 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ),
     (
         "micad",
-        &["mica-api", "mica-engine", "mica-oci", "mica-sandbox", "mica-task"],
+        &[
+            "mica-api",
+            "mica-buildkit",
+            "mica-engine",
+            "mica-oci",
+            "mica-sandbox",
+            "mica-task",
+        ],
     ),
     ("mica", &["mica-api", "mica-dockerfile", "mica-oci"]),
     ("mica-tests", &[]),
 ];
 
 /// The only crates that may be asynchronous; the tests are, for the servers they play.
-const ASYNC: [&str; 5] = ["mica-registry", "mica-engine", "micad", "mica", "mica-tests"];
+const ASYNC: [&str; 6] = [
+    "mica-buildkit",
+    "mica-registry",
+    "mica-engine",
+    "micad",
+    "mica",
+    "mica-tests",
+];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
