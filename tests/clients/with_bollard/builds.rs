@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::process::Command;
 
 use bollard::body_full;
+use bollard::models::BuildInfoAux;
 use bollard::query_parameters::BuildImageOptionsBuilder;
 use futures_util::StreamExt;
 use mica_tests::run;
@@ -25,7 +26,10 @@ impl Bollard<'_> {
                 has(&told, words);
             }
             let image = self.wait(self.docker.inspect_image("built:1")).unwrap();
-            let id = lines.iter().rev().find_map(|line| line.aux.as_ref()?.id.clone());
+            let id = lines.iter().rev().find_map(|line| match line.aux.as_ref()? {
+                BuildInfoAux::Default(image) => image.id.clone(),
+                BuildInfoAux::BuildKit(_) => None,
+            });
             assert_eq!(image.id, id);
             let config = image.config.unwrap();
             assert!(

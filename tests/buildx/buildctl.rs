@@ -1,0 +1,172 @@
+//! buildctl: gRPC from a connection's first byte on, and the frontend asked for without a client's part in between.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use mica_tests::servers::DockerRegistry;
+use mica_tests::{Ran, run, run_fed};
+
+use crate::client::{Client, greeting, said, says};
+
+/// Less than a daemon waits for a build it is asked about.
+const SOON: Duration = Duration::from_secs(5);
+
+fn build(client: &Client, folder: &str, args: &[&str]) -> Ran {
+    let mut command = client.buildctl(["build", "--progress=plain", "--frontend=dockerfile.v0"]);
+    command
+        .arg(format!("--local=context={folder}"))
+        .arg(format!("--local=dockerfile={folder}"));
+    run(command.args(args))
+}
+
+#[test]
+fn images_files_and_tars() {
+    let Some(client) = Client::start() else { return };
+    let context = greeting();
+    let made = build(
+        &client,
+        context.arg(),
+        &[
+            "--output=type=image,name=docker.io/library/x:1",
+            "--metadata-file=told",
+            "--opt=build-arg:WHO=me",
+            "--opt=label:k=v",
+        ],
+    )
+    .ok();
+    says(
+        &made.stderr,
+        &["RUN echo made by $WHO > /made", "naming to docker.io/library/x:1"],
+    );
+    let id = client.inspect("x:1", "{{.Id}}");
+    assert_eq!(client.inspect("x:1", "{{.Config.Labels}}"), "map[k:v]");
+    let told = client.json("told");
+    assert_eq!(told["containerimage.config.digest"], id.as_str());
+    assert_eq!(told["image.name"], "docker.io/library/x:1");
+    // the same by buildx is the same image
+    let other = client.build_quietly(["--build-arg=WHO=me", "--label=k=v", context.arg()]);
+    assert_eq!(other, id);
+
+    build(&client, context.arg(), &["--output=type=local,dest=out"]).ok();
+    assert_eq!(client.text("out/made"), "made by nobody\n");
+    build(&client, context.arg(), &["--output=type=tar,dest=out.tar"]).ok();
+    let listed = run(Command::new("tar")
+        .arg("-tf")
+        .arg(client.daemon.folder().join("out.tar")))
+    .ok();
+    assert!(
+        listed.stdout.lines().any(|name| name == "made"),
+        "{}",
+        listed.stdout
+    );
+    // for the cache alone
+    let cached = build(&client, context.arg(), &[]).ok();
+    assert_eq!(cached.stderr.matches("CACHED").count(), 3, "{}", cached.stderr);
+}
+
+#[test]
+fn archives_are_read_by_others() {
+    let Some(client) = Client::start() else { return };
+    let context = greeting();
+    let id = client.build_quietly([context.arg()]);
+    let docker = "--output=type=docker,name=docker.io/library/x:1,dest=docker.tar";
+    build(&client, context.arg(), &[docker]).ok();
+    let loaded = run(&mut client.docker(["load", "-i", "docker.tar"])).ok();
+    says(&loaded.stdout, &["Loaded image: x:1"]);
+    assert_eq!(client.inspect("x:1", "{{.Id}}"), id);
+    build(&client, context.arg(), &["--output=type=oci,dest=oci.tar"]).ok();
+    let mut skopeo = client.cleaned("skopeo", ["inspect", "--raw", "oci-archive:oci.tar"]);
+    let manifest = run(&mut skopeo).ok();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest.stdout).unwrap();
+    assert_eq!(manifest["config"]["digest"], id.as_str());
+}
+
+#[test]
+fn what_is_not_there_is_refused_at_once() {
+    let Some(client) = Client::start() else { return };
+    let context = greeting();
+    for (option, words) in [
+        (
+            "--output=type=other",
+            "exporter \"other\" is not supported by micad",
+        ),
+        (
+            "--export-cache=type=s3,region=a,bucket=b",
+            "cache export of type s3 is not supported by micad",
+        ),
+        (
+            "--import-cache=type=s3,region=a,bucket=b",
+            "a cache of type \"s3\" is not supported by micad",
+        ),
+    ] {
+        let began = Instant::now();
+        let refused = build(&client, context.arg(), &[option]);
+        assert_eq!(refused.code, 1);
+        says(&refused.stderr, &[words]);
+        // who asks what is told of a build that never began waits for nothing
+        assert!(began.elapsed() < SOON, "{option}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn images_are_pushed_by_the_daemon() {
+    let Some(client) = Client::start() else { return };
+    let registry = DockerRegistry::htpasswd("me", "right");
+    let (server, name) = (registry.address(), format!("{}/app:1", registry.address()));
+    let output = format!("--output=type=image,name={name},push=true");
+    let context = greeting();
+    let refused = build(&client, context.arg(), &[&output]);
+    assert_eq!(refused.code, 1);
+    says(&refused.stderr, &["push access denied"]);
+    run_fed(
+        &mut client.docker(["login", &server, "-u", "me", "--password-stdin"]),
+        "right\n",
+    )
+    .ok();
+    build(&client, context.arg(), &[&output, "--metadata-file=told"]).ok();
+    assert_eq!(
+        client.json("told")["containerimage.digest"],
+        client.pushed(&name).as_str()
+    );
+}
+
+#[test]
+fn secrets_and_failures() {
+    let Some(client) = Client::start() else { return };
+    let context = mica_tests::Context::with_shell(
+        "FROM base\nRUN --mount=type=secret,id=s cat /run/secrets/s; exit 3\n",
+    );
+    fs_err::write(client.daemon.folder().join("secret"), "told\n").unwrap();
+    let failed = build(&client, context.arg(), &["--secret=id=s,src=secret"]);
+    assert_eq!(failed.code, 1);
+    assert_eq!(said(&failed.stderr), ["told"], "{}", failed.stderr);
+    says(
+        &failed.stderr,
+        &[
+            "Dockerfile:5\n",
+            ">>> RUN --mount=type=secret,id=s",
+            "exit code: 3",
+        ],
+    );
+    let unknown = run(&mut client.buildctl(["build", "--frontend=other.v0"]));
+    assert_eq!(unknown.code, 1);
+    says(
+        &unknown.stderr,
+        &["frontend \"other.v0\" is not supported by micad"],
+    );
+}
+
+#[test]
+fn workers_and_what_they_keep() {
+    let Some(client) = Client::start() else { return };
+    let workers = run(&mut client.buildctl(["debug", "workers"])).ok();
+    says(&workers.stdout, &["ID", "PLATFORMS", "linux/"]);
+    let about = run(&mut client.buildctl(["debug", "info"])).ok();
+    says(&about.stdout, &["BuildKit:", "mica"]);
+    build(&client, greeting().arg(), &[]).ok();
+    let used = run(&mut client.buildctl(["du"])).ok();
+    says(&used.stdout, &["Reclaimable:", "Total:"]);
+    run(&mut client.buildctl(["prune", "--all"])).ok();
+    let built = build(&client, greeting().arg(), &[]).ok();
+    assert!(!built.stderr.contains("CACHED"), "{}", built.stderr);
+}

@@ -1,0 +1,19 @@
+//! BuildKit's own clients against a daemon: docker's plugin buildx, buildctl, and the crate bollard.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at what it did not expect, and says what it left out"
+)]
+
+mod asking;
+mod bake;
+mod buildctl;
+mod builds;
+mod client;
+mod ending;
+mod failures;
+mod inputs;
+mod outputs;
+mod registries;
+mod with_bollard;
