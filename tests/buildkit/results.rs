@@ -248,3 +248,28 @@ async fn results_and_base_images_can_be_looked_into() {
     let solved = within(LONG, solving).await.unwrap().unwrap();
     assert!(solved.exporter_response["containerimage.config.digest"].contains(&reference));
 }
+
+#[tokio::test]
+async fn a_prune_between_a_build_and_its_name_takes_nothing() {
+    let daemon = Daemon::start();
+    let context = context();
+    let client = Client::upgraded(&daemon).await;
+    let session = Session::of(&Folder::of(context.path())).attach(&daemon).await;
+    let build = Build::new(&session.id).name("kept:1");
+    let name = build.request.reference.clone();
+    let solving = tokio::spawn({
+        let (client, request) = (client.clone(), build.request.clone());
+        async move { client.ask::<_, SolveResponse>(SOLVE, request).await }
+    });
+    let image = name_of(client.bridge(BRIDGE_SOLVE, &name, build.bridged()).await.unwrap());
+    daemon.mica(["image", "prune", "-f"]).ok();
+    daemon.mica(["builder", "prune", "-af"]).ok();
+    let _: ReturnResponse = client.bridge(RETURN, &name, result_of(&image)).await.unwrap();
+    within(LONG, solving).await.unwrap().unwrap();
+    let listed = daemon.mica(["images", "-q", "--no-trunc", "kept"]).ok();
+    assert_eq!(listed.text(), format!("sha256:{image}"));
+    let archive = daemon.folder().join("kept.tar");
+    daemon
+        .mica(["save", "-o", archive.to_str().unwrap(), "kept:1"])
+        .ok();
+}

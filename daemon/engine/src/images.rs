@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mica_oci::{History, ImageId, Platform, Reference, Repository, Tag};
-use mica_store::Image;
+use mica_store::{Image, Lease};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -25,6 +25,19 @@ pub struct Step {
     pub comment: String,
 }
 
+/// An image whose config and layers stay whatever is pruned, as long as this lives.
+pub struct HeldImage {
+    image: Image,
+    lease: Lease,
+}
+
+impl HeldImage {
+    /// Which image.
+    pub fn id(&self) -> ImageId {
+        self.image.id
+    }
+}
+
 impl Engine {
     /// Gives the image that `source` means another name; what had the name before loses it.
     pub fn tag(&self, source: &str, repository: &str, tag: Option<&str>) -> Result<(), Error> {
@@ -35,11 +48,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives an image a name.
-    pub fn name(&self, id: &ImageId, name: &Reference) -> Result<(), Error> {
-        self.store().tag(name, id)?;
-        if let Some(image) = self.store().image(id)? {
-            self.feed().image(Action::Tag, &image, name.familiar());
+    /// Holds an image that has no name yet.
+    pub fn hold(&self, id: &ImageId) -> Result<HeldImage, Error> {
+        let lease = self.store().lease();
+        let image = self.store().hold_image(&lease, id)?;
+        let image = image.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
+        Ok(HeldImage { image, lease })
+    }
+
+    /// Gives a held image names. If a prune took it meanwhile it is there again, of what was held of it.
+    pub fn name(&self, held: &HeldImage, names: &[Reference]) -> Result<(), Error> {
+        self.store()
+            .commit_image(&held.lease, &held.image.config, None, names)?;
+        for name in names {
+            self.feed().image(Action::Tag, &held.image, name.familiar());
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ pub use engine::{Config, Engine};
 pub use error::{Error, Kind};
 pub use feed::{Action, Feed, Follower, Happening, Next, Subject};
 pub use gc::{Budget, CacheSelection, PrunedCache};
-pub use images::{Step, tag_target};
+pub use images::{HeldImage, Step, tag_target};
 pub use import::ImportRequest;
 pub use mica_dockerfile::answer::{Answer, Examined, Question, answer};
 pub use mica_dockerfile::ignore::IgnorePatterns;

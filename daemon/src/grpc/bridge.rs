@@ -10,7 +10,7 @@ use mica_buildkit::message::gateway::{
     PongResponse, Ref, ResultRef, ReturnRequest, ReturnResponse, SolveRequest, SolveResponse, WarnRequest,
     WarnResponse,
 };
-use mica_engine::{BuildOutcome, blocking, events};
+use mica_engine::{blocking, events};
 use mica_oci::ImageId;
 use mica_task::{Chore, Event};
 use tonic::{Code, Request, Status};
@@ -255,8 +255,9 @@ pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) ->
     let building = tokio::spawn(async move {
         blocking(move || {
             let built = engine.build(request, input, reporter, cancel);
+            let held = built.and_then(|outcome| engine.hold(&outcome.image));
             drop(busy);
-            built
+            held
         })
         .await
     });
@@ -275,10 +276,11 @@ pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) ->
             job.tell(event).await;
         }
     }
-    let built: Result<BuildOutcome, _> = building
+    let built = building
         .await
         .map_err(|_| Status::internal("the build broke down"))?;
-    built
-        .map(|outcome| outcome.image)
-        .map_err(|error| refused(&error, job.dockerfile().as_ref()))
+    let held = built.map_err(|error| refused(&error, job.dockerfile().as_ref()))?;
+    let image = held.id();
+    job.hold(held);
+    Ok(image)
 }

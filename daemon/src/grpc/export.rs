@@ -149,8 +149,8 @@ async fn store(
     push: bool,
 ) -> Result<HashMap<String, String>, Status> {
     job.tell(Event::Built { image }).await;
-    let (engine, tags) = (daemon.engine.clone(), names.to_vec());
-    blocking(move || tags.iter().try_for_each(|name| engine.name(&image, name)))
+    let (engine, tags, held) = (daemon.engine.clone(), names.to_vec(), job.held(&image)?);
+    blocking(move || engine.name(&held, &tags))
         .await
         .map_err(|error| refused(&error, None))?;
     let mut answer = described(&image, names);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mica_buildkit::message::control::StatusResponse;
+use mica_engine::HeldImage;
 use mica_oci::ImageId;
 use mica_task::{Cancel, Event};
 use tokio::sync::{mpsc, watch};
@@ -78,6 +79,8 @@ pub(crate) struct Job {
     teller: Mutex<Option<mpsc::Sender<StatusResponse>>>,
     told: Mutex<Option<mpsc::Receiver<StatusResponse>>>,
     results: Mutex<HashMap<String, ImageId>>,
+    /// What was built, so that no prune takes it before it has a name.
+    held: Mutex<Vec<Arc<HeldImage>>>,
     /// Name and text of the Dockerfile, where it was asked for apart from its context.
     dockerfile: Mutex<Option<(String, Vec<u8>)>>,
     returned: watch::Sender<Option<Result<Returned, Status>>>,
@@ -218,6 +221,7 @@ impl Job {
             teller: Mutex::new(Some(teller)),
             told: Mutex::new(Some(told)),
             results: Mutex::default(),
+            held: Mutex::default(),
             dockerfile: Mutex::default(),
             returned: watch::Sender::new(None),
         }
@@ -281,6 +285,20 @@ impl Job {
     /// Name and text of the Dockerfile, if it is known.
     pub(crate) fn dockerfile(&self) -> Option<(String, Vec<u8>)> {
         lock(&self.dockerfile).clone()
+    }
+
+    /// Holds what was built until the build is over.
+    pub(crate) fn hold(&self, image: HeldImage) {
+        lock(&self.held).push(Arc::new(image));
+    }
+
+    /// An image that was built here.
+    pub(crate) fn held(&self, image: &ImageId) -> Result<Arc<HeldImage>, Status> {
+        let held = lock(&self.held);
+        let found = held.iter().find(|held| held.id() == *image);
+        found
+            .cloned()
+            .ok_or_else(|| Status::not_found(format!("no such image: {image}")))
     }
 
     /// Keeps a result for the client to return.
