@@ -273,3 +273,29 @@ async fn a_prune_between_a_build_and_its_name_takes_nothing() {
         .mica(["save", "-o", archive.to_str().unwrap(), "kept:1"])
         .ok();
 }
+
+#[tokio::test]
+async fn an_archive_is_the_image_under_its_names() {
+    let daemon = Daemon::start();
+    let context = context();
+    let other = Daemon::start();
+    for (way, kind) in WAYS.into_iter().zip(["oci", "docker"]) {
+        let client = Client::upgraded(&daemon).await;
+        let (session, received) = Session::of(&Folder::of(context.path())).takes_tar();
+        let session = session.attach(&daemon).await;
+        let name = format!("out-{kind}:1");
+        let build = Build::new(&session.id).to(kind).name(&name);
+        within(LONG, build.run(&client, way)).await.ok();
+        let archive = daemon.folder().join("out.tar");
+        fs_err::write(&archive, &*received.lock().unwrap()).unwrap();
+        assert_eq!(
+            daemon.mica(["images", "-q", &name]).ok().text(),
+            "",
+            "it is the client's"
+        );
+        let loaded = other.mica(["load", "-i", archive.to_str().unwrap()]).ok();
+        assert_eq!(loaded.text(), format!("Loaded image: {name}"));
+        let listed = run(Command::new("tar").arg("-tf").arg(&archive)).ok();
+        assert!(listed.stdout.contains("oci-layout\n") && listed.stdout.contains("manifest.json\n"));
+    }
+}
