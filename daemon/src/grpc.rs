@@ -1,5 +1,5 @@
 //! BuildKit's gRPC: a second way to ask for the same builds. `control` is what a client asks of the daemon, `bridge` what it
-//! asks while a build of its own goes on; both end in the engine's build.
+//! asks while a build of its own goes on, `order` what `POST /build` hands over; all end in the engine's build.
 
 mod bridge;
 mod cache;
@@ -9,6 +9,7 @@ mod folder;
 mod frontend;
 mod job;
 mod lender;
+mod order;
 mod plan;
 mod results;
 mod sessions;
@@ -25,7 +26,9 @@ use mica_engine::{Error, Kind};
 use prost::Message;
 use tonic::{Code, Status};
 
-pub(crate) use crate::grpc::job::Jobs;
+pub(crate) use crate::grpc::frontend::Origin;
+pub(crate) use crate::grpc::job::{Jobs, Told};
+pub(crate) use crate::grpc::order::{Order, begin, upload};
 pub(crate) use crate::grpc::sessions::Sessions;
 pub(crate) use crate::grpc::tunnel::Announced;
 

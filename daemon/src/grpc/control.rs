@@ -1,5 +1,6 @@
 //! The service `moby.buildkit.v1.Control`: whole builds, and how they go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use mica_buildkit::message::control::{
@@ -14,6 +15,7 @@ use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
 use crate::grpc::bridge::{self, DOCKERFILE};
+use crate::grpc::export::Target;
 use crate::grpc::frontend::Asked;
 use crate::grpc::job::{Job, Returned, cancelled};
 use crate::grpc::{export, tunnel, worker};
@@ -78,7 +80,7 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
     // the daemon's end is this build's too
     let registered = daemon.builds.begin(Some(&request.reference), &cancel);
     let job = Job::new(
-        session.clone(),
+        session,
         request.entitlements.clone(),
         request
             .cache
@@ -94,12 +96,6 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
     // only now: whoever asked for what is told of this build learns that it has ended
     let targets = export::targets(&request)?;
     refuse(&request)?;
-    let gone = async {
-        match &session {
-            Some(session) => session.session.gone().await,
-            None => std::future::pending().await,
-        }
-    };
     let built = async {
         match request.frontend.as_str() {
             "" => job.returned().await,
@@ -114,6 +110,23 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
             other => Err(bridge::unknown_frontend(other)),
         }
     };
+    let exported = carry(&daemon, &job, built, targets).await;
+    exported.map(|exporter_response| SolveResponse { exporter_response })
+}
+
+/// Waits for what is built, at most until the build is to stop, and brings it where it is to go; what clients are told of it.
+pub(super) async fn carry(
+    daemon: &Arc<Daemon>,
+    job: &Arc<Job>,
+    built: impl Future<Output = Result<Returned, Status>>,
+    targets: Vec<Target>,
+) -> Result<HashMap<String, String>, Status> {
+    let gone = async {
+        match &job.session {
+            Some(session) => session.session.gone().await,
+            None => std::future::pending().await,
+        }
+    };
     let returned = tokio::select! {
         returned = built => returned,
         () = gone => Err(Status::cancelled("the client's session is gone")),
@@ -124,11 +137,11 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
         job.cancel.cancel();
     }
     let exported = match returned {
-        Ok(image) => export::export(&daemon, &job, image, targets).await,
+        Ok(image) => export::export(daemon, job, image, targets).await,
         Err(status) => Err(status),
     };
     job.close().await;
-    exported.map(|exporter_response| SolveResponse { exporter_response })
+    exported
 }
 
 /// Builds for a client that leaves it all to the daemon.

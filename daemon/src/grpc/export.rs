@@ -22,6 +22,11 @@ const PIECE: usize = 32 << 10;
 /// How many files that a client wants wait for the one before.
 const WANTED: usize = 1024;
 
+/// In what clients are told of a result: the image's ID.
+pub(super) const IMAGE: &str = "containerimage.config.digest";
+/// Among the attributes of an exporter: the names an image gets.
+pub(super) const NAME: &str = "name";
+
 /// Where a result goes.
 pub(super) enum Target {
     /// Into the store, under these names; `push` says whether to their registries too.
@@ -61,7 +66,8 @@ pub(super) fn targets(request: &SolveRequest) -> Result<Vec<Target>, Status> {
         .collect()
 }
 
-fn target(exporter: &Exporter, number: u32) -> Result<Target, Status> {
+/// The place that an exporter means; `number` is that of the client's output.
+pub(super) fn target(exporter: &Exporter, number: u32) -> Result<Target, Status> {
     match exporter.kind.as_str() {
         kind @ ("moby" | "image") => {
             let push = exporter.attrs.get("push").map(String::as_str);
@@ -90,7 +96,7 @@ fn target(exporter: &Exporter, number: u32) -> Result<Target, Status> {
 
 /// The names an exporter gives.
 fn names(exporter: &Exporter) -> Result<Vec<Reference>, Status> {
-    let list = exporter.attrs.get("name").map_or("", String::as_str);
+    let list = exporter.attrs.get(NAME).map_or("", String::as_str);
     let names = list.split(',').filter(|name| !name.is_empty());
     let name = |name: &str| {
         let bad = |error| Status::invalid_argument(format!("invalid name {name:?}: {error}"));
@@ -210,7 +216,7 @@ async fn pushed(daemon: &Arc<Daemon>, job: &Job, name: &Reference) -> Result<Str
 /// it is pushed.
 fn described(image: &ImageId, names: &[Reference]) -> HashMap<String, String> {
     let mut found = HashMap::from([
-        ("containerimage.config.digest".to_owned(), image.to_string()),
+        (IMAGE.to_owned(), image.to_string()),
         ("containerimage.digest".to_owned(), image.to_string()),
     ]);
     if !names.is_empty() {

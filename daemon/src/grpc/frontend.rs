@@ -1,6 +1,7 @@
 //! What the Dockerfile's frontend is told, as a request to the engine.
 
 use std::collections::HashMap;
+use std::io::Read;
 
 use mica_buildkit::SyncRequest;
 use mica_buildkit::message::control::CacheOptionsEntry;
@@ -29,8 +30,9 @@ const IGNORE_FILE: &str = ".dockerignore";
 /// What is asked.
 pub(super) struct Asked {
     request: BuildRequest,
-    /// An address, if the context is none of the client's folders.
-    address: Option<String>,
+    /// Where the context is from.
+    origin: Origin,
+    /// What the client calls the folder with it.
     context: String,
     dockerfile: String,
     has_own_dockerfile: bool,
@@ -42,6 +44,23 @@ pub(super) struct Asked {
     /// Plans that stand for named contexts.
     inputs: HashMap<String, Definition>,
 }
+
+/// Where a build's context is from.
+#[derive(Default)]
+pub(crate) enum Origin {
+    /// A folder of the client's.
+    #[default]
+    Folder,
+    /// This address; it may mean an upload by the session.
+    Address(String),
+    /// This tar.
+    Tar(Tar),
+    /// A tar that comes with a request of its own.
+    Upload,
+}
+
+/// A tar, as it comes.
+pub(crate) type Tar = Box<dyn Read + Send + Sync>;
 
 /// A cache, as it stands in an attribute.
 #[derive(Deserialize)]
@@ -59,21 +78,11 @@ impl Asked {
         job: &Job,
         imports: &[CacheOptionsEntry],
     ) -> Result<Self, Status> {
-        let mut asked = Self {
-            request: BuildRequest {
-                dockerfile: "Dockerfile".to_owned(),
-                filter_context: true,
-                ..BuildRequest::default()
-            },
-            address: None,
-            context: CONTEXT.to_owned(),
-            dockerfile: DOCKERFILE.to_owned(),
-            has_own_dockerfile: false,
-            is_elsewhere: false,
-            named: Vec::new(),
-            question: None,
-            inputs: HashMap::new(),
+        let request = BuildRequest {
+            dockerfile: "Dockerfile".to_owned(),
+            ..BuildRequest::default()
         };
+        let mut asked = Self::of(request, Origin::Folder);
         let mut attrs: Vec<(String, String)> = attrs.into_iter().collect();
         attrs.sort();
         for (key, value) in attrs {
@@ -98,6 +107,25 @@ impl Asked {
             asked.import(import)?;
         }
         Ok(asked)
+    }
+
+    /// What another way in has read already. Its names are not the build's to give: a result is named where it goes to.
+    pub(super) fn of(request: BuildRequest, origin: Origin) -> Self {
+        Self {
+            request: BuildRequest {
+                tags: Vec::new(),
+                filter_context: true,
+                ..request
+            },
+            origin,
+            context: CONTEXT.to_owned(),
+            dockerfile: DOCKERFILE.to_owned(),
+            has_own_dockerfile: false,
+            is_elsewhere: false,
+            named: Vec::new(),
+            question: None,
+            inputs: HashMap::new(),
+        }
     }
 
     /// With plans that stand for named contexts.
@@ -168,7 +196,7 @@ impl Asked {
                 };
             }
             "image-resolve-mode" => request.pull = value == "pull",
-            "context" if !value.is_empty() => self.address = Some(value),
+            "context" if !value.is_empty() => self.origin = Origin::Address(value),
             "cache-imports" if !value.is_empty() => {
                 let imports: Vec<Import> = serde_json::from_str(&value)
                     .map_err(|error| invalid(format!("invalid cache-imports: {error}")))?;
@@ -222,7 +250,7 @@ impl Asked {
     }
 
     async fn tell(&self, job: &Job, question: Question) -> Result<HashMap<String, Vec<u8>>, Status> {
-        if self.address.is_some() {
+        if !matches!(self.origin, Origin::Folder) {
             return Err(Status::unimplemented(
                 "what a Dockerfile takes is not told by micad for a context that is no folder",
             ));
@@ -275,18 +303,20 @@ impl Asked {
             input.lender = Box::new(SessionLender::new(named.session.clone(), job.cancel.clone()));
             self.request.credentials = lender::keyring(named.session.clone(), job.cancel.clone());
         }
-        match self.address.take() {
-            Some(address) => {
-                self.is_elsewhere = true;
-                match upload::path(&address) {
-                    Some(path) => match upload::receive(session(job)?, path).await? {
-                        Upload::Archive(tar) => input.context = Source::Tar(Box::new(job.cancel.guard(tar))),
-                        Upload::Text(dockerfile) => input.dockerfile = Some(dockerfile),
-                    },
-                    None => input.context = Source::Address(address),
-                }
-            }
-            None => {
+        let origin = std::mem::take(&mut self.origin);
+        self.is_elsewhere = !matches!(origin, Origin::Folder);
+        let tar = |tar| Source::Tar(Box::new(job.cancel.guard(tar)));
+        match origin {
+            Origin::Address(address) => match upload::path(&address) {
+                Some(path) => match upload::receive(session(job)?, path).await? {
+                    Upload::Archive(archive) => input.context = tar(Box::new(archive) as Tar),
+                    Upload::Text(dockerfile) => input.dockerfile = Some(dockerfile),
+                },
+                None => input.context = Source::Address(address),
+            },
+            Origin::Tar(body) => input.context = tar(body),
+            Origin::Upload => input.context = tar(job.uploaded().await?),
+            Origin::Folder => {
                 let session = session(job)?;
                 let found = self.definition(session).await?;
                 input.dockerfile = found.dockerfile;

@@ -9,15 +9,18 @@ use mica_buildkit::message::control::StatusResponse;
 use mica_engine::HeldImage;
 use mica_oci::ImageId;
 use mica_task::{Cancel, Event};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
+use crate::grpc::frontend::Tar;
 use crate::grpc::sessions::Named;
 use crate::grpc::status::response;
 use crate::wire::status::Vertices;
 
 /// How long calls about a build wait for it to begin: clients send them before (BuildKit's own time, rounded up).
 const WAIT: Duration = Duration::from_secs(6);
+/// How long a build waits for the upload it asks for (moby's own time): its client sends both requests at once.
+const UPLOAD_WAIT: Duration = Duration::from_secs(5);
 /// How much of what is told waits for the client.
 const WAITING: usize = 64;
 /// How long the first of it waits for a client that asks; after that nobody will.
@@ -84,6 +87,9 @@ pub(crate) struct Job {
     /// Name and text of the Dockerfile, where it was asked for apart from its context.
     dockerfile: Mutex<Option<(String, Vec<u8>)>>,
     returned: watch::Sender<Option<Result<Returned, Status>>>,
+    /// Where a context goes that comes with a request of its own, and where it comes from.
+    upload: Mutex<Option<oneshot::Sender<Tar>>>,
+    uploaded: Mutex<Option<oneshot::Receiver<Tar>>>,
 }
 
 /// What a client says its build comes to: nothing, or an image.
@@ -131,7 +137,7 @@ impl Jobs {
     /// What is told of the build of this name, which may not have begun yet, or have ended just now. The first who asks gets it.
     pub(crate) async fn listen(&self, name: &str) -> Result<Told, Status> {
         let find = |known: &mut Known| match known.running.get(name) {
-            Some(job) => Some(lock(&job.told).take()),
+            Some(job) => Some(job.told()),
             None => known.ended(name).map(|ended| ended.told.take()),
         };
         self.wait(name, find).await?.ok_or_else(|| {
@@ -224,7 +230,42 @@ impl Job {
             held: Mutex::default(),
             dockerfile: Mutex::default(),
             returned: watch::Sender::new(None),
+            upload: Mutex::default(),
+            uploaded: Mutex::default(),
         }
+    }
+
+    /// The same, with a context that comes with a request of its own.
+    #[must_use]
+    pub(crate) fn awaiting_upload(self) -> Self {
+        let (upload, uploaded) = oneshot::channel();
+        Self {
+            upload: Mutex::new(Some(upload)),
+            uploaded: Mutex::new(Some(uploaded)),
+            ..self
+        }
+    }
+
+    /// Takes the context that the build waits for, once.
+    pub(crate) fn upload(&self, tar: Tar) -> Result<(), Status> {
+        let unwanted = || Status::already_exists("the build waits for no upload, or has it already");
+        let upload = lock(&self.upload).take().ok_or_else(unwanted)?;
+        upload.send(tar).map_err(|_| unwanted())
+    }
+
+    /// Waits for that context.
+    pub(crate) async fn uploaded(&self) -> Result<Tar, Status> {
+        let none = || Status::invalid_argument("the build's context was to be uploaded, and was not");
+        let uploaded = lock(&self.uploaded).take().ok_or_else(none)?;
+        match tokio::time::timeout(UPLOAD_WAIT, uploaded).await {
+            Ok(Ok(tar)) => Ok(tar),
+            _ => Err(none()),
+        }
+    }
+
+    /// What is told of the build, for the first who asks.
+    pub(crate) fn told(&self) -> Option<Told> {
+        lock(&self.told).take()
     }
 
     /// Tells of an event; waits while the client is behind.

@@ -1,5 +1,6 @@
 //! The query of `POST /build` as a request to the engine.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use mica_engine::{BuildRequest, Keyring, NetworkMode, Ulimit};
@@ -92,20 +93,47 @@ pub(crate) fn style(query: &Query) -> Style {
     }
 }
 
-fn refuse_unsupported(query: &Query) -> Result<(), Failure> {
+/// Which builder's manners a client expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Builder {
+    /// The classic one's.
+    Classic,
+    /// BuildKit's.
+    BuildKit,
+}
+
+/// Whose manners are asked for.
+pub(crate) fn builder(query: &Query) -> Result<Builder, Failure> {
     match query.get("version").unwrap_or_default() {
-        "" | "1" => {}
-        "2" => {
-            return Err(Failure::invalid(
-                "building with BuildKit (version=2) is not supported: use version=1",
-            ));
-        }
-        other => {
-            return Err(Failure::invalid(format!(
-                "invalid version {other:?} of the build API: use 1"
-            )));
-        }
+        "" | "1" => Ok(Builder::Classic),
+        "2" => Ok(Builder::BuildKit),
+        other => Err(Failure::invalid(format!(
+            "invalid version {other:?} of the build API: use 1 or 2"
+        ))),
     }
+}
+
+/// Where a result goes that is not to be an image of the daemon's.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WireOutput {
+    /// What it is to be. bollard writes small letters, which Go takes too.
+    #[serde(rename = "Type", alias = "type", default)]
+    pub(crate) kind: String,
+    /// How.
+    #[serde(rename = "Attrs", alias = "attrs", default)]
+    pub(crate) attrs: Option<HashMap<String, String>>,
+}
+
+/// The one place a result is to go to, if one is named.
+pub(crate) fn output(query: &Query) -> Result<Option<WireOutput>, Failure> {
+    let mut outputs: Vec<WireOutput> = query.json("outputs")?;
+    match outputs.len() {
+        0 | 1 => Ok(outputs.pop()),
+        _ => Err(Failure::invalid("multiple outputs not supported: name one")),
+    }
+}
+
+fn refuse_unsupported(query: &Query) -> Result<(), Failure> {
     if query
         .all("securityopt")
         .any(|option| !matches!(option, "" | "null" | "[]"))
@@ -296,8 +324,6 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_said() {
         for (text, part) in [
-            ("version=2", "version=2"),
-            ("version=3", "invalid version"),
             ("securityopt=seccomp", "security options"),
             ("squash=1", "squash"),
             ("isolation=hyperv", "isolation"),
@@ -320,6 +346,37 @@ mod tests {
         ] {
             let failure = read(text).unwrap_err();
             assert!(failure.message().contains(part), "{text}: {}", failure.message());
+        }
+    }
+
+    #[test]
+    fn a_builder_and_one_output_are_named() {
+        let query = |text: &str| Query::parse(text).unwrap();
+        assert_eq!(builder(&query("")).unwrap(), Builder::Classic);
+        assert_eq!(builder(&query("version=2")).unwrap(), Builder::BuildKit);
+        assert!(builder(&query("version=3")).is_err());
+        assert!(output(&query("outputs=%5B%5D")).unwrap().is_none());
+        for text in [
+            r#"[{"Type":"tar","Attrs":{"a":"b"}}]"#,
+            r#"[{"type":"tar","attrs":{"a":"b"}}]"#,
+        ] {
+            let output = output(&query(&format!("outputs={text}"))).unwrap().unwrap();
+            assert_eq!(
+                (output.kind.as_str(), &output.attrs.unwrap()["a"][..]),
+                ("tar", "b")
+            );
+        }
+        let nothing = output(&query(r#"outputs=[{"Type":"local","Attrs":null}]"#))
+            .unwrap()
+            .unwrap();
+        assert!(nothing.attrs.is_none());
+        for wrong in [
+            r#"[{"Type":"tar"},{"Type":"local"}]"#,
+            "{}",
+            r#"[{"Type":1}]"#,
+            "[",
+        ] {
+            assert!(output(&query(&format!("outputs={wrong}"))).is_err(), "{wrong}");
         }
     }
 

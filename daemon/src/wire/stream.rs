@@ -1,6 +1,6 @@
 //! Events of a build as the lines of docker's classic builder (engine API contract, section 5).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use mica_api::Message;
@@ -8,10 +8,8 @@ use mica_oci::{Digest, ImageId, Reference};
 use mica_task::{Event, StepId, Stream};
 use serde::Serialize;
 
+use crate::wire::held::Held;
 use crate::wire::transfer;
-
-/// The most bytes of a quiet build's output that are kept for the case that it fails; the last ones stay.
-const QUIET_LIMIT: usize = 1 << 20;
 
 /// One line of a stream: the object and CR LF.
 pub(crate) fn line<T: Serialize>(message: &T) -> Bytes {
@@ -59,14 +57,6 @@ struct Named {
     /// Whether its line was written; that waits until there is something to tell of it, so that steps which are done in no
     /// time are not torn apart by those of other stages.
     announced: bool,
-}
-
-/// The output of a quiet build, the oldest lines dropped when there is too much.
-#[derive(Default)]
-struct Held {
-    lines: VecDeque<Bytes>,
-    bytes: usize,
-    dropped: bool,
 }
 
 impl ClassicStream {
@@ -248,14 +238,7 @@ impl ClassicStream {
 
     /// The last lines of a build that failed.
     pub(crate) fn fail(&mut self, message: &str, code: Option<i32>) -> Bytes {
-        let mut bytes = Vec::new();
-        if self.held.dropped {
-            let note = format!("[the output before the last {QUIET_LIMIT} bytes was not kept]\n");
-            bytes.extend_from_slice(&line(&Message::stream(note)));
-        }
-        for held in std::mem::take(&mut self.held).lines {
-            bytes.extend_from_slice(&held);
-        }
+        let mut bytes = std::mem::take(&mut self.held).into_lines();
         bytes.extend_from_slice(&line(&Message::failure(message, code.map(i64::from))));
         bytes.into()
     }
@@ -303,17 +286,6 @@ impl ClassicStream {
             }
         }
         texts
-    }
-}
-
-impl Held {
-    fn push(&mut self, bytes: Bytes) {
-        self.bytes += bytes.len();
-        self.lines.push_back(bytes);
-        while self.bytes > QUIET_LIMIT && self.lines.len() > 1 {
-            self.bytes -= self.lines.pop_front().map_or(0, |line| line.len());
-            self.dropped = true;
-        }
     }
 }
 
@@ -550,7 +522,11 @@ mod tests {
             stream.event(log(1, Stream::Stdout, &[b'x'; 64 << 10]));
         }
         let out = stream.fail("no", None);
-        assert!(out.len() < QUIET_LIMIT + (128 << 10), "{}", out.len());
+        assert!(
+            out.len() < crate::wire::held::LIMIT + (128 << 10),
+            "{}",
+            out.len()
+        );
         assert!(text(&out)[0].contains("was not kept"));
     }
 

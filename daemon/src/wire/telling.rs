@@ -10,6 +10,15 @@ use serde::Serialize;
 use crate::wire::status::Vertices;
 use crate::wire::stream::{ClassicStream, Style, kept, line};
 
+/// How a build that is no session's is told; [`trace`](crate::wire::trace) tells of those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// In docker's classic lines.
+    Classic,
+    /// As vertices.
+    Status,
+}
+
 /// Turns the events of a build into lines.
 pub(crate) enum Telling {
     /// Docker's classic builder's.
@@ -19,12 +28,11 @@ pub(crate) enum Telling {
 }
 
 impl Telling {
-    /// In classic lines, or as vertices if `as_status`; quiet builds have only classic lines.
-    pub(crate) fn new(style: Style, as_status: bool, seed: u64) -> Self {
-        if as_status && !style.quiet {
-            Self::Status(Box::new(StatusStream::new(style, seed)))
-        } else {
-            Self::Classic(Box::new(ClassicStream::new(style, seed)))
+    /// Nothing was said yet. Quiet builds have only classic lines.
+    pub(crate) fn new(style: Style, manner: Manner, seed: u64) -> Self {
+        match manner {
+            Manner::Status if !style.quiet => Self::Status(Box::new(StatusStream::new(style, seed))),
+            Manner::Status | Manner::Classic => Self::Classic(Box::new(ClassicStream::new(style, seed))),
         }
     }
 

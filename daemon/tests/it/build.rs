@@ -115,7 +115,7 @@ fn what_is_wrong_before_the_first_step_is_a_status() {
             400,
             "unknown operating system or architecture",
         ),
-        ("version=2", fine, 400, "version=2"),
+        ("version=3", fine, 400, "invalid version"),
         (
             "remote=http://127.0.0.1:1/y.git",
             fine,
