@@ -10,7 +10,7 @@ use mica_store::Store;
 use mica_task::{Cancel, Chore, Event, Finding, Reporter};
 
 use crate::assemble::assemble;
-use crate::chore::chore;
+use crate::chore::{Failure, chore};
 use crate::definition::{Definition, Opening};
 use crate::error::{Error, StepError};
 use crate::findings::{Known, violation};
@@ -157,6 +157,7 @@ impl Builder<'_> {
             // only what is known by other inputs too is lost if this cannot be read
             step.keys
                 .extend(self.store.keys_alike(&step.record).unwrap_or_default());
+            step.keys.extend(imports.keys_alike(&step.record));
         }
         self.caches.keep(made, &lease);
         Ok(Built {
@@ -321,7 +322,7 @@ impl Builder<'_> {
                 layers.imports.add(name, steps);
                 text
             }
-            Err(error) => format!("no cache from {name}: {error}"),
+            Err(error) => format!("no cache from {name}: {}", error.reason()),
         };
         self.reporter.report(Event::Note { step: None, text });
     }

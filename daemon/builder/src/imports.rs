@@ -10,6 +10,7 @@ use mica_oci::{CacheKey, DiffId};
 use mica_store::{CacheRecord, Lease, Store};
 use mica_task::{Cancel, Cancelled};
 
+use crate::chore::chain;
 use crate::ports::{Caches, KnownStep};
 
 /// What caches elsewhere know.
@@ -69,6 +70,15 @@ impl<'a> Imports<'a> {
         is_promised
     }
 
+    /// All inputs that are known to have led to this very layer on this very parent.
+    pub(crate) fn keys_alike(&self, record: &CacheRecord) -> Vec<CacheKey> {
+        let known = self.lock();
+        let alike = known.steps.iter().filter(|(_, (other, _))| {
+            (other.layer, other.parent, other.content) == (record.layer, record.parent, record.content)
+        });
+        alike.map(|(key, _)| *key).collect()
+    }
+
     /// Brings those layers here that are only promised. If a cache does not have what it promised, the attempt that asked for
     /// it is stopped.
     pub(crate) fn bring(
@@ -82,8 +92,10 @@ impl<'a> Imports<'a> {
             let brought = self.caches.bring(&cache, &layers, lease, cancel);
             cancel.check()?;
             if let Err(error) = brought {
-                self.lock()
-                    .forget(&cache, format!("the cache {cache} is left aside: {error}"));
+                self.lock().forget(
+                    &cache,
+                    format!("the cache {cache} is left aside: {}", chain(&*error)),
+                );
                 cancel.cancel();
                 return Err(Cancelled);
             }

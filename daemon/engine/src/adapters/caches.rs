@@ -190,8 +190,7 @@ impl Caches for RemoteCaches<'_> {
             error => error.describe(),
         });
         self.reporter.report(Event::Ended { chore, failure });
-        // the whole reason, on one line
-        brought.map_err(|error| error.describe().into())
+        Ok(brought?)
     }
 
     fn keep(&self, made: Vec<MadeStep>, lease: &Lease) {
