@@ -17,7 +17,7 @@ use mica_oci::{
 };
 use mica_registry::{Credential, Intent, Remote, Which};
 use mica_store::Lease;
-use mica_task::TransferEvent;
+use mica_task::{LayerState, TransferEvent};
 
 use crate::bridge::blocking;
 use crate::engine::Engine;
@@ -121,6 +121,7 @@ impl Writing<'_> {
         layers.dedup();
         let mut parcels = Vec::new();
         for layer in layers {
+            self.sink.layer(layer.digest(), LayerState::Prepared).await;
             parcels.push((layer, self.parcel(layer).await?));
         }
         let sent = self.push.send_layers(&parcels).await?;
