@@ -158,7 +158,11 @@ impl CacheConfig {
         };
         let layer = |step: &&CachedStep| Layer {
             blob: Some(step.blob.digest),
-            parent: number(&step.parent),
+            // a layer may be said to be what nothing is called, and must not lie on itself by that
+            parent: match step.parent == ChainId::empty() {
+                true => NOTHING,
+                false => number(&step.parent),
+            },
             annotations: Some(LayerNotes {
                 media_type: step.blob.media_type.clone(),
                 diff_id: step.layer,
@@ -409,6 +413,18 @@ mod tests {
         // a long chain is none, and is walked once
         let layers: Vec<Value> = (0..20_000).map(|n| json!({"parent": n - 1})).collect();
         assert_eq!(read(&json!({"layers": layers})).unwrap(), []);
+    }
+
+    #[test]
+    fn what_was_read_can_be_written_whatever_it_says() {
+        let odd = CachedStep {
+            layer: DiffId(*ChainId::empty().digest()),
+            ..step("odd", &ChainId::empty())
+        };
+        let on_top = step("top", &ChainId::empty());
+        let document = CacheConfig::of(&[odd.clone(), on_top.clone()]);
+        let read = document.steps(&[odd.blob, on_top.blob]);
+        assert_eq!(read.map(|steps| steps.len()), Ok(2));
     }
 
     #[test]

@@ -136,7 +136,9 @@ impl Fetch<'_> {
         let got = downloads
             .get(self.engine.store(), self.lease, self.remote, descriptor, &tell)
             .await;
-        got.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
+        let blob = got.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))?;
+        tell(blob.size);
+        Ok(blob)
     }
 }
 
