@@ -27,6 +27,7 @@ mod memory;
 mod progress;
 #[path = "../../cli/tests/it/pseudo.rs"]
 mod pseudo;
+mod remote_cache;
 mod search;
 mod start;
 mod sync;

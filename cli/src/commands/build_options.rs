@@ -52,8 +52,8 @@ pub(super) struct Options {
     /// Size of "/dev/shm"
     #[arg(long, value_name = "BYTES", value_parser = size_value)]
     pub(super) shm_size: Option<i64>,
-    /// Images whose steps need not be done, built with --build-arg BUILDKIT_INLINE_CACHE=1
-    #[arg(long, value_name = "IMAGE")]
+    /// Caches that --cache-to wrote to a registry, and images that carry their own ("NAME", "type=registry,ref=NAME")
+    #[arg(long, value_name = "NAME")]
     pub(super) cache_from: Vec<String>,
     /// Say of every step that runs which of its inputs changed
     #[arg(long)]
@@ -73,7 +73,7 @@ pub(super) struct Options {
     /// Where the image goes: "type=docker", "type=image,name=NAME,push=true", "type=registry"
     #[arg(short, long, value_name = "DEST")]
     output: Vec<String>,
-    /// Where the cache goes: "type=inline", into the image
+    /// Where the cache goes: "type=registry,ref=NAME[,mode=max]", or "type=inline" for into the image
     #[arg(long, value_name = "DEST")]
     cache_to: Vec<String>,
     /// Suppress the build output and print image ID on success
@@ -171,9 +171,9 @@ impl Options {
         Destination::parse(&self.output, self.push)
     }
 
-    /// Whether the image is to carry its own cache.
-    pub(super) fn is_inline_cache(&self) -> Result<bool, Error> {
-        build_cache::is_inline(&self.cache_to)
+    /// Where the cache goes.
+    pub(super) fn cache_targets(&self) -> Result<build_cache::Targets, Error> {
+        build_cache::Targets::of(&self.cache_to)
     }
 
     /// The platforms of all `--platform` flags.

@@ -414,7 +414,7 @@ fn flags_whose_meaning_would_be_lost_are_refused() {
         ),
         (
             &["--cache-to", "type=gha"],
-            "--cache-to type=gha (only type=inline is written) is not supported yet",
+            "--cache-to type=gha (type=registry,ref=NAME and type=inline are written) is not supported yet",
         ),
         (&["--attest", "type=sbom"], "--attest is not supported yet"),
         (&["--sbom"], "--sbom is not supported yet"),
@@ -453,7 +453,7 @@ fn caches_and_times_are_read_as_others_spell_them() {
     ]);
     assert_eq!(
         run.stderr,
-        "WARNING: --cache-from type=gha has no effect: only images are read (type=registry,ref=IMAGE)\n"
+        "WARNING: --cache-from type=gha has no effect: only caches of registries are read (type=registry,ref=NAME)\n"
     );
     assert_eq!(
         fake.lines(),

@@ -10,10 +10,11 @@ use mica_store::Store;
 use mica_task::{Cancel, Chore, Event, Finding, Reporter};
 
 use crate::assemble::assemble;
-use crate::chore::chore;
+use crate::chore::{Failure, chore};
 use crate::definition::{Definition, Opening};
 use crate::error::{Error, StepError};
 use crate::findings::{Known, violation};
+use crate::imports::Imports;
 use crate::inline;
 use crate::input::{Input, Lender};
 use crate::layers::Layers;
@@ -23,7 +24,7 @@ use crate::ops::remote::Remotes;
 use crate::ops::run::is_proxy;
 use crate::options::Options;
 use crate::plan::{Plan, is_automatic};
-use crate::ports::{Executor, Fetch, Images};
+use crate::ports::{Caches, Executor, Fetch, Images, MadeStep};
 use crate::refuse::refuse_unsupported;
 use crate::selection::Tree;
 use crate::site::Site;
@@ -51,6 +52,8 @@ pub struct Builder<'a> {
     pub cancel: &'a Cancel,
     /// The build's name.
     pub build: BuildId,
+    /// Who reads and writes caches that lie elsewhere.
+    pub caches: &'a dyn Caches,
     /// What it shares with the other builds of this process.
     pub workshop: &'a Workshop,
 }
@@ -94,13 +97,15 @@ impl Builder<'_> {
         // two builds can only be the same if they are of the same time
         let epoch = epoch(options)?.or_else(|| options.verify.then(whole_second));
         // one step that fails stops the others, but not what else its client wants
-        let cancel = self.cancel.part();
+        let opening = self.cancel.part();
+        let imports = Imports::new(self.caches);
         let layers = Layers {
             store: self.store,
             lease: &lease,
-            cancel: &cancel,
+            cancel: &opening,
             epoch: epoch.map(Timestamp::as_second),
             begun: Timestamp::now(),
+            imports: &imports,
         };
         self.tell_findings(
             (&name, &dockerfile),
@@ -116,7 +121,7 @@ impl Builder<'_> {
         }
         let opener = Opener::new(
             Remotes {
-                cancel: &cancel,
+                cancel: &opening,
                 ..remotes
             },
             self.images,
@@ -132,7 +137,7 @@ impl Builder<'_> {
             lender: &*input.lender,
             epoch,
         };
-        let built = prepared.carry_out(options, &layers)?;
+        let (built, mut made) = prepared.carry_out_with_caches(options, &layers)?;
         if options.verify {
             prepared.verify(&built, options, layers)?;
         }
@@ -148,12 +153,22 @@ impl Builder<'_> {
             }
             Ok::<_, Error>(image)
         })?;
+        for step in &mut made {
+            // only what is known by other inputs too is lost if this cannot be read
+            step.keys
+                .extend(self.store.keys_alike(&step.record).unwrap_or_default());
+            step.keys.extend(imports.keys_alike(&step.record));
+        }
+        self.caches.keep(made, &lease);
         Ok(Built {
             image,
             unused_args: unused_args(options, &dockerfile),
         })
     }
 }
+
+/// What came of all steps: the last stage, and the image's config.
+type Outcome = (Arc<State>, Raw<ImageConfig>);
 
 /// A build of which everything was read that is known before its first step.
 struct Prepared<'a> {
@@ -170,12 +185,33 @@ struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// Does all steps; gives what came of them and the image's config.
-    fn carry_out(
+    /// Does all steps, and once more all that is not there yet as often as a cache elsewhere does not have what it promised.
+    fn carry_out_with_caches(
         &self,
         options: &Options,
         layers: &Layers<'_>,
-    ) -> Result<(Arc<State>, Raw<ImageConfig>), Error> {
+    ) -> Result<(Outcome, Vec<MadeStep>), Error> {
+        loop {
+            let attempt = layers.cancel.part();
+            let layers = Layers {
+                cancel: &attempt,
+                ..*layers
+            };
+            let result = self.carry_out(options, &layers).and_then(|(outcome, made)| {
+                layers.bring(&outcome.0.layers)?;
+                Ok((outcome, made))
+            });
+            match (result, layers.imports.take_broken()) {
+                (Err(Error::Cancelled), Some(text)) if !self.builder.cancel.is_cancelled() => {
+                    self.builder.reporter.report(Event::Note { step: None, text });
+                }
+                (result, _) => return result,
+            }
+        }
+    }
+
+    /// Does all steps; gives what came of them and the image's config, and the steps.
+    fn carry_out(&self, options: &Options, layers: &Layers<'_>) -> Result<(Outcome, Vec<MadeStep>), Error> {
         let builder = self.builder;
         let scope = Scope {
             globals: &self.plan.globals,
@@ -201,16 +237,12 @@ impl Prepared<'_> {
         if inline.is_some_and(|value| matches!(value, "1" | "true")) {
             state.origins.write(&mut config);
         }
-        Ok((state, Raw::of(config)?))
+        let made = walk.made(&state);
+        Ok(((state, Raw::of(config)?), made))
     }
 
     /// Does all steps again, and fails if they come to something else.
-    fn verify(
-        &self,
-        (state, config): &(Arc<State>, Raw<ImageConfig>),
-        options: &Options,
-        layers: Layers<'_>,
-    ) -> Result<(), Error> {
+    fn verify(&self, (state, config): &Outcome, options: &Options, layers: Layers<'_>) -> Result<(), Error> {
         self.builder.reporter.report(Event::Note {
             step: None,
             text: "everything is built a second time and compared".to_owned(),
@@ -223,7 +255,7 @@ impl Prepared<'_> {
             begun: Timestamp::now(),
             ..layers
         };
-        let (second, second_config) = self.carry_out(&again, &layers)?;
+        let ((second, second_config), _) = self.carry_out_with_caches(&again, &layers)?;
         verify::compare(
             [state, &second],
             [config.digest(), second_config.digest()],
@@ -270,23 +302,44 @@ impl Builder<'_> {
         }
     }
 
-    /// Makes the steps of an image known. An image that is not there or has none costs time and not the build.
+    /// Makes the steps of a cache known. One that is not there or has none costs time and not the build.
     fn take_cache(&self, name: &str, options: &Options, layers: &Layers<'_>) {
+        let import = Chore::CacheImport {
+            name: name.to_owned(),
+        };
+        let known = chore(self.reporter, &import, || {
+            let known = self.caches.known(name, layers.lease, layers.cancel);
+            layers.cancel.check()?;
+            known.map_err(StepError::Image)
+        });
+        let text = match known {
+            Ok(None) => self.take_inline_cache(name, options, layers),
+            Ok(Some(steps)) if steps.is_empty() => format!(
+                "the cache {name} knows no steps: it is empty, or was written by another program than mica"
+            ),
+            Ok(Some(steps)) => {
+                let text = format!("{name} knows {} steps", steps.len());
+                layers.imports.add(name, steps);
+                text
+            }
+            Err(error) => format!("no cache from {name}: {}", error.reason()),
+        };
+        self.reporter.report(Event::Note { step: None, text });
+    }
+
+    /// Makes the steps of an image known; gives what is to be told of that.
+    fn take_inline_cache(&self, name: &str, options: &Options, layers: &Layers<'_>) -> String {
         let image = self
             .images
             .resolve(name, options.platform.as_ref(), layers.lease, layers.cancel);
-        let told = match image.map(|image| inline::import(&image, self.store, layers.lease)) {
+        match image.map(|image| inline::import(&image, self.store, layers.lease)) {
             Ok(Ok(0)) => format!(
                 "{name} has no cache inside: it was built without BUILDKIT_INLINE_CACHE=1 or by another program"
             ),
             Ok(Ok(count)) => format!("{name} knows {count} steps"),
             Ok(Err(error)) => format!("the cache inside {name} cannot be used: {error}"),
             Err(error) => format!("no cache from {name}: {error}"),
-        };
-        self.reporter.report(Event::Note {
-            step: None,
-            text: told,
-        });
+        }
     }
 
     /// Tells what the checks of the Dockerfile found, as far as it and the build arguments let them.

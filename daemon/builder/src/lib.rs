@@ -13,6 +13,7 @@ mod environment;
 mod error;
 mod failed;
 mod findings;
+mod imports;
 mod inline;
 mod input;
 mod inputs;

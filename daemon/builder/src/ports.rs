@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use mica_layer::ImagePath;
-use mica_oci::{DiffId, Digest, ImageConfig, ImageId, Platform};
-use mica_store::Lease;
+use mica_oci::{CacheKey, DiffId, Digest, ImageConfig, ImageId, Platform};
+use mica_store::{CacheRecord, Lease};
 use mica_task::{Cancel, Stream};
 
 use crate::input::{Agent, Secret};
@@ -36,6 +36,39 @@ pub trait Images: Send + Sync {
         lease: &Lease,
         cancel: &Cancel,
     ) -> Result<BaseImage, PortError>;
+}
+
+/// A step that a cache elsewhere knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownStep {
+    /// Its inputs.
+    pub key: CacheKey,
+    /// What it gave; the layer need not be here.
+    pub record: CacheRecord,
+}
+
+/// A step that this build did or found done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeStep {
+    /// Inputs that lead to it; at least one.
+    pub keys: Vec<CacheKey>,
+    /// What it gave.
+    pub record: CacheRecord,
+    /// Whether its layer is in the image.
+    pub in_image: bool,
+}
+
+/// Build caches that lie elsewhere.
+pub trait Caches: Send + Sync {
+    /// The steps that the cache of this name knows; `None` if an image is called so. No layer is fetched.
+    fn known(&self, name: &str, lease: &Lease, cancel: &Cancel) -> Result<Option<Vec<KnownStep>>, PortError>;
+
+    /// Brings layers here that the cache of this name knows; they are held by `lease`. Each was looked into and holds what
+    /// its name says.
+    fn bring(&self, name: &str, layers: &[DiffId], lease: &Lease, cancel: &Cancel) -> Result<(), PortError>;
+
+    /// Takes what a build did, for those caches that are to be written. Layers that are here are held by `lease`.
+    fn keep(&self, made: Vec<MadeStep>, lease: &Lease);
 }
 
 /// What every fetch is told.

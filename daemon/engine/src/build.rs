@@ -6,6 +6,7 @@ use mica_oci::{BuildId, ImageId, Platform, Reference};
 use mica_registry::Keyring;
 use mica_task::{Cancel, Event, Reporter};
 
+use crate::adapters::caches::RemoteCaches;
 use crate::adapters::exec::SandboxExecutor;
 use crate::adapters::fetch::Fetcher;
 use crate::adapters::images::BaseImages;
@@ -14,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::Action;
 use crate::log::BuildLog;
+use crate::transfer::CacheExport;
 
 /// Which network a build's RUN steps see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +51,8 @@ pub struct BuildRequest {
     pub no_cache_filter: Vec<String>,
     /// `--cache-from`: images whose steps need not be done.
     pub cache_from: Vec<String>,
+    /// `--cache-to`: caches that are written once the image is built.
+    pub cache_to: Vec<CacheExport>,
     /// Whether the client allows `RUN --security=insecure`; the daemon must do so too.
     pub insecure_allowed: bool,
     /// Whether every step that runs says which of its inputs changed.
@@ -138,7 +142,9 @@ impl Engine {
             filter_context: request.filter_context,
         };
         let runtime = Runtime::current();
+        let caches = RemoteCaches::new(self, &request.credentials, reporter, &runtime);
         let builder = Builder {
+            caches: &caches,
             store: self.store(),
             images: &BaseImages {
                 engine: self,
@@ -161,6 +167,7 @@ impl Engine {
         };
         let built = builder.build(&options, &request.tags, input)?;
         self.tell_built(&built.image, &request.tags)?;
+        caches.write(&request.cache_to, cancel)?;
         Ok(BuildOutcome {
             image: built.image,
             unused_args: built.unused_args,

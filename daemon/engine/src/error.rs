@@ -317,6 +317,27 @@ pub enum Error {
         /// Layers of the config.
         config: usize,
     },
+    /// What the registry sent is a cache that makes no sense.
+    #[error("the cache {reference} cannot be used")]
+    Cache {
+        /// The familiar reference.
+        reference: String,
+        /// Why.
+        #[source]
+        source: mica_oci::CacheError,
+    },
+    /// What is known of the steps is more than anybody reads.
+    #[error(
+        "the document of the cache {reference} has {size} bytes, and at most {limit} are read: use mode=min, or several caches"
+    )]
+    CacheTooLarge {
+        /// The familiar reference.
+        reference: String,
+        /// Its length in bytes.
+        size: usize,
+        /// The longest that is read.
+        limit: usize,
+    },
     /// Nothing in the index is for this platform.
     #[error("no matching manifest for {platform} in the manifest list entries: it has {offered}")]
     NoPlatform {
@@ -411,6 +432,8 @@ impl Error {
             | Self::Schema1 { .. }
             | Self::Manifest { .. }
             | Self::Config { .. }
+            | Self::Cache { .. }
+            | Self::CacheTooLarge { .. }
             | Self::NoImage { .. }
             | Self::LayerCount { .. }
             | Self::Nested { .. }

@@ -54,6 +54,7 @@ pub use root::{ImageRoot, RootFile};
 pub use select::{LabelMatch, Listed, Selection};
 pub use system::{Info, Version, version};
 pub use transfer::{
-    Distribution, PullRequest, Pulled, PushRequest, Pushed, Saving, SearchRequest, Sink, TransferEvents, sink,
+    BadCacheExport, CacheExport, CacheForm, Distribution, PullRequest, Pulled, PushRequest, Pushed, Saving,
+    SearchRequest, Sink, TransferEvents, sink,
 };
 pub use usage::ImageUsage;

@@ -15,6 +15,7 @@ use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
 use crate::grpc::bridge::{self, DOCKERFILE};
+use crate::grpc::caching::Caching;
 use crate::grpc::export::Target;
 use crate::grpc::frontend::Asked;
 use crate::grpc::job::{Job, Returned, cancelled};
@@ -79,14 +80,11 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
     let cancel = Cancel::new();
     // the daemon's end is this build's too
     let registered = daemon.builds.begin(Some(&request.reference), &cancel);
+    let caching = Caching::of(&request);
     let job = Job::new(
         session,
         request.entitlements.clone(),
-        request
-            .cache
-            .iter()
-            .flat_map(|cache| &cache.exports)
-            .any(|export| export.kind == "inline"),
+        caching.clone().unwrap_or_default(),
         cancel,
         registered.number(),
     );
@@ -95,6 +93,7 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
     let job = running.job.clone();
     // only now: whoever asked for what is told of this build learns that it has ended
     let targets = export::targets(&request)?;
+    caching?;
     refuse(&request)?;
     let built = async {
         match request.frontend.as_str() {
@@ -156,13 +155,6 @@ async fn built_directly(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) -> R
 
 /// What is asked and cannot be done.
 fn refuse(request: &SolveRequest) -> Result<(), Status> {
-    let exports = request.cache.iter().flat_map(|cache| &cache.exports);
-    if let Some(export) = exports.into_iter().find(|export| export.kind != "inline") {
-        return Err(Status::unimplemented(format!(
-            "cache export of type {} is not supported by micad: use type=inline",
-            export.kind
-        )));
-    }
     let is_plan = request
         .definition
         .as_ref()

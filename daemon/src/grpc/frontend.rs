@@ -97,7 +97,8 @@ impl Asked {
                 _ => {}
             }
         }
-        if job.inline_cache {
+        asked.request.cache_to.clone_from(&job.caching.exports);
+        if job.caching.inline {
             asked
                 .request
                 .build_args

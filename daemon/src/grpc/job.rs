@@ -12,6 +12,7 @@ use mica_task::{Cancel, Event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
+use crate::grpc::caching::Caching;
 use crate::grpc::frontend::Tar;
 use crate::grpc::sessions::Named;
 use crate::grpc::status::response;
@@ -74,8 +75,8 @@ pub(crate) struct Job {
     pub(crate) session: Option<Named>,
     /// What it allows.
     pub(crate) entitlements: Vec<String>,
-    /// Whether its image is to know the steps that made it.
-    pub(crate) inline_cache: bool,
+    /// Where its cache goes.
+    pub(crate) caching: Caching,
     /// Stops it.
     pub(crate) cancel: Cancel,
     vertices: Mutex<Vertices>,
@@ -213,7 +214,7 @@ impl Job {
     pub(crate) fn new(
         session: Option<Named>,
         entitlements: Vec<String>,
-        inline_cache: bool,
+        caching: Caching,
         cancel: Cancel,
         seed: u64,
     ) -> Self {
@@ -221,7 +222,7 @@ impl Job {
         Self {
             session,
             entitlements,
-            inline_cache,
+            caching,
             cancel,
             vertices: Mutex::new(Vertices::new(seed)),
             teller: Mutex::new(Some(teller)),
@@ -379,7 +380,7 @@ mod tests {
     use super::*;
 
     fn running(jobs: &Jobs, name: &str) -> Running {
-        let job = Job::new(None, Vec::new(), false, Cancel::new(), 0);
+        let job = Job::new(None, Vec::new(), Caching::default(), Cancel::new(), 0);
         jobs.begin(name.to_owned(), job).unwrap()
     }
 

@@ -9,6 +9,7 @@ use mica_task::{Cancel, Event};
 use tonic::Status;
 
 use crate::daemon::Daemon;
+use crate::grpc::caching::Caching;
 use crate::grpc::frontend::{Asked, Origin, Tar};
 use crate::grpc::job::{Job, Told};
 use crate::grpc::sessions::Named;
@@ -57,7 +58,7 @@ pub(crate) fn begin(
     let cancel = Cancel::new();
     let registered = daemon.builds.begin(order.name.as_deref(), &cancel);
     let number = registered.number();
-    let job = Job::new(order.session, Vec::new(), false, cancel, number);
+    let job = Job::new(order.session, Vec::new(), Caching::default(), cancel, number);
     let job = match origin {
         Origin::Upload => job.awaiting_upload(),
         _ => job,

@@ -54,6 +54,8 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
         no_cache: query.flag("nocache", false),
         no_cache_filter: Vec::new(),
         cache_from: cache_from(query)?,
+        // and these in no query at all
+        cache_to: Vec::new(),
         insecure_allowed: false,
         explain: false,
         verify: false,

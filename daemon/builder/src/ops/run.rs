@@ -235,11 +235,7 @@ fn execute(
     let [upper, overlay] = ["upper", "work"].map(|name| work.path().join(name));
     fs_err::create_dir(&upper)?;
     fs_err::create_dir(&overlay)?;
-    let trees = state
-        .layers
-        .iter()
-        .map(|layer| layers.store.tree(layers.lease, layer));
-    let lowers = trees.collect::<Result<Vec<_>, _>>()?;
+    let lowers = layers.trees(&state.layers)?;
     let mut lent = mounts.lend(site, place, work.path())?;
     let mut env = invocation.env();
     lent.complete(&mut env);

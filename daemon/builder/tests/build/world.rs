@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mica_builder::ports::{BaseImage, Executor, Images, MountSource, PortError, Process};
+use mica_builder::ports::{
+    BaseImage, Caches, Executor, Images, KnownStep, MadeStep, MountSource, PortError, Process,
+};
 use mica_builder::{Agent, Builder, Built, Error, Handed, Input, Options, Secret, Source};
 use mica_layer::{Kind, Policy, Stack, Step, pack};
 use mica_oci::{BuildId, DiffId, Digest, History, ImageConfig, ImageId, Platform, Raw};
@@ -40,11 +42,59 @@ pub(crate) struct World {
     /// How many processes came to a meeting.
     pub(crate) meeting: AtomicUsize,
     pub(crate) workshop: mica_builder::Workshop,
+    /// Caches elsewhere.
+    pub(crate) elsewhere: Elsewhere,
     /// The name of the last build.
     pub(crate) build_id: Mutex<BuildId>,
     watcher: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Keeps base images.
     lease: Lease,
+}
+
+/// Caches that lie elsewhere.
+#[derive(Default)]
+pub(crate) struct Elsewhere {
+    /// What each knows.
+    pub(crate) known: Mutex<BTreeMap<String, Vec<KnownStep>>>,
+    /// Where their layers are.
+    pub(crate) layers: Mutex<Option<Store>>,
+    /// The layers that were fetched, and those that cannot be.
+    pub(crate) brought: Mutex<Vec<DiffId>>,
+    pub(crate) missing: Mutex<Vec<DiffId>>,
+    /// What the last build did.
+    pub(crate) made: Mutex<Vec<MadeStep>>,
+}
+
+/// What a world's builds know of caches.
+struct Here<'a>(&'a World);
+
+impl Caches for Here<'_> {
+    fn known(&self, name: &str, _: &Lease, _: &Cancel) -> Result<Option<Vec<KnownStep>>, PortError> {
+        Ok(self.0.elsewhere.known.lock().unwrap().get(name).cloned())
+    }
+
+    fn bring(&self, _: &str, layers: &[DiffId], lease: &Lease, _: &Cancel) -> Result<(), PortError> {
+        let elsewhere = &self.0.elsewhere;
+        let from = elsewhere.layers.lock().unwrap().clone().unwrap();
+        for layer in layers {
+            if elsewhere.missing.lock().unwrap().contains(layer) {
+                return Err(format!("no {layer}").into());
+            }
+            let tar = from.tar(&from.lease(), layer)?;
+            let mut ingest = self.0.store.ingest(lease)?;
+            std::io::copy(&mut tar.open()?, &mut ingest)?;
+            let blob = ingest.commit(Some(*layer.digest()))?;
+            self.0
+                .store
+                .add_layer_blob(lease, &blob, mica_oci::Compression::None, layer)?;
+            elsewhere.brought.lock().unwrap().push(*layer);
+        }
+        Ok(())
+    }
+
+    fn keep(&self, made: Vec<MadeStep>, _: &Lease) {
+        *self.0.elsewhere.made.lock().unwrap() = made;
+    }
 }
 
 /// A failed build as its user sees it.
@@ -95,6 +145,7 @@ impl World {
             agents: Vec::new(),
             meeting: AtomicUsize::new(0),
             workshop: mica_builder::Workshop::default(),
+            elsewhere: Elsewhere::default(),
             build_id: Mutex::new(BuildId::fresh()),
             watcher: Arc::new(|_| {}),
         }
@@ -179,6 +230,7 @@ impl World {
             reporter: &reporter,
             cancel: &self.cancel,
             build,
+            caches: &Here(self),
             workshop: &self.workshop,
         };
         builder.build(options, &[], input)
