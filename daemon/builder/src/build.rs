@@ -1,15 +1,18 @@
 //! The whole of a build, read in one sitting.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::thread;
 
 use jiff::Timestamp;
-use mica_dockerfile::lint::{Checks, excerpt};
+use mica_dockerfile::lint::{Checks, Warning, excerpt};
 use mica_dockerfile::{Dockerfile, Instruction, Span};
-use mica_oci::{BuildId, ImageConfig, ImageId, Raw, Reference};
-use mica_store::Store;
+use mica_oci::{BuildId, ImageConfig, ImageId, Platform, PlatformImage, Raw, Reference};
+use mica_store::{Lease, Store};
 use mica_task::{Cancel, Chore, Event, Finding, Reporter};
 
 use crate::assemble::assemble;
+use crate::bases::Bases;
 use crate::chore::chore;
 use crate::definition::{Definition, Opening};
 use crate::error::{Error, StepError};
@@ -22,6 +25,7 @@ use crate::ops::config::Scope;
 use crate::ops::remote::Remotes;
 use crate::ops::run::is_proxy;
 use crate::options::Options;
+use crate::places::Places;
 use crate::plan::{Plan, is_automatic};
 use crate::ports::{Executor, Fetch, Images};
 use crate::refuse::refuse_unsupported;
@@ -58,14 +62,16 @@ pub struct Builder<'a> {
 /// What a build made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
-    /// The image.
+    /// The image that has the names: of several that for this machine, or the first.
     pub image: ImageId,
+    /// All images, in the order in which their platforms were asked for.
+    pub images: Vec<PlatformImage>,
     /// Build arguments that no instruction asked for.
     pub unused_args: Vec<String>,
 }
 
 impl Builder<'_> {
-    /// Builds the image that `options` ask for from what a client hands over, and gives it `tags`.
+    /// Builds the images that `options` ask for from what a client hands over, and gives one of them `tags`.
     pub fn build(&self, options: &Options, tags: &[Reference], input: Input) -> Result<Built, Error> {
         let lease = self.store.lease();
         let remotes = Remotes {
@@ -84,9 +90,11 @@ impl Builder<'_> {
             bytes,
             dockerfile,
         } = opening.definition(self.reporter, options)?;
-        let plan = Plan::new(&dockerfile, options, &named.names)?;
-        refuse_unsupported(&dockerfile, &plan)?;
-        self.refuse_run(&dockerfile, &plan)?;
+        let plans = Plan::all(&dockerfile, options, &named.names)?;
+        for plan in &plans {
+            refuse_unsupported(&dockerfile, plan)?;
+            self.refuse_run(&dockerfile, plan)?;
+        }
         let ignore = chore(self.reporter, &Chore::Ignore, || {
             opening.context.ignore_file(&name)
         })?;
@@ -104,15 +112,17 @@ impl Builder<'_> {
         };
         self.tell_findings(
             (&name, &dockerfile),
+            &plans,
             &Known {
                 store: self.store,
-                plan: &plan,
                 options,
                 ignore: ignore.as_ref().map(|(_, patterns)| patterns),
             },
         )?;
         for name in &options.cache_from {
-            self.take_cache(name, options, &layers);
+            for platform in options.targets() {
+                self.take_cache(name, platform, &layers);
+            }
         }
         let opener = Opener::new(
             Remotes {
@@ -126,34 +136,71 @@ impl Builder<'_> {
             builder: self,
             file: (&name, &bytes),
             dockerfile: &dockerfile,
-            plan: &plan,
+            plans: &plans,
+            bases: &Bases::new(self.images),
+            surplus: &AtomicU32::new(0),
             tree: &tree,
             named: (&named, &opener),
             lender: &*input.lender,
             epoch,
         };
-        let built = prepared.carry_out(options, &layers)?;
+        self.reporter.report(Event::Planned {
+            steps: plans
+                .iter()
+                .flat_map(|plan| Places::new(&dockerfile, plan).planned())
+                .collect(),
+        });
+        let finished = prepared.carry_out(options, &layers)?;
         if options.verify {
-            prepared.verify(&built, options, layers)?;
+            prepared.verify(&finished, options, layers)?;
         }
-        let (_, config) = built;
-        let image = chore(self.reporter, &Chore::Export, || {
-            let committed = self.store.commit_image(&lease, &config, None, tags)?;
-            let image = committed.image.id;
-            self.reporter.report(Event::Built { image });
-            for reference in tags {
-                self.reporter.report(Event::Tagged {
-                    reference: reference.clone(),
-                });
-            }
-            Ok::<_, Error>(image)
+        let (image, images) = chore(self.reporter, &Chore::Export, || {
+            self.keep(&lease, &plans, &finished, tags)
         })?;
         Ok(Built {
             image,
+            images,
             unused_args: unused_args(options, &dockerfile),
         })
     }
+
+    /// Puts the images into the store, that which has the names last.
+    fn keep(
+        &self,
+        lease: &Lease,
+        plans: &[Plan<'_>],
+        finished: &[Finished],
+        tags: &[Reference],
+    ) -> Result<(ImageId, Vec<PlatformImage>), Error> {
+        let made = plans
+            .iter()
+            .zip(finished)
+            .map(|(plan, (_, config))| PlatformImage {
+                platform: plan.platform.clone(),
+                image: ImageId(config.digest()),
+            });
+        let images: Vec<PlatformImage> = made.collect();
+        let main = PlatformImage::main(&images).ok_or(Error::Cancelled)?.image;
+        let is_main = |config: &Raw<ImageConfig>| ImageId(config.digest()) == main;
+        for (_, config) in finished.iter().filter(|(_, config)| !is_main(config)) {
+            let image = self.store.commit_image(lease, config, None, &[])?.image.id;
+            self.reporter.report(Event::Built { image });
+        }
+        if let Some((_, config)) = finished.iter().find(|(_, config)| is_main(config)) {
+            self.store.commit_image(lease, config, None, tags)?;
+        }
+        self.reporter.report(Event::Built { image: main });
+        for reference in tags {
+            self.reporter.report(Event::Tagged {
+                reference: reference.clone(),
+            });
+        }
+        Ok((main, images))
+    }
 }
+
+/// What came of the target stage for one platform, and the image's config.
+type Finished = (Arc<State>, Raw<ImageConfig>);
 
 /// A build of which everything was read that is known before its first step.
 struct Prepared<'a> {
@@ -161,7 +208,11 @@ struct Prepared<'a> {
     /// Name and text of the Dockerfile.
     file: (&'a str, &'a [u8]),
     dockerfile: &'a Dockerfile,
-    plan: &'a Plan<'a>,
+    /// One for each platform.
+    plans: &'a [Plan<'a>],
+    bases: &'a Bases<'a>,
+    /// Steps so far that no plan has.
+    surplus: &'a AtomicU32,
     tree: &'a Tree,
     /// Named contexts, and who opens them.
     named: (&'a Named, &'a Opener<'a>),
@@ -170,20 +221,49 @@ struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// Does all steps; gives what came of them and the image's config.
-    fn carry_out(
+    /// Does all steps for all platforms, side by side. The first step that fails stops all others.
+    fn carry_out(&self, options: &Options, layers: &Layers<'_>) -> Result<Vec<Finished>, Error> {
+        let results: Vec<Result<Finished, Error>> = thread::scope(|scope| {
+            let (first, others) = match self.plans.split_first() {
+                Some((first, others)) => (Some(first), others),
+                None => (None, self.plans),
+            };
+            let begin = |plan| {
+                let work = move || self.carry_out_plan(plan, options, layers);
+                // with fewer threads it takes longer, that is all
+                (plan, thread::Builder::new().spawn_scoped(scope, work))
+            };
+            let begun: Vec<_> = others.iter().map(begin).collect();
+            let first = first.map(|plan| self.carry_out_plan(plan, options, layers));
+            let rest = begun.into_iter().map(|(plan, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or(Err(Error::Cancelled)),
+                Err(_) => self.carry_out_plan(plan, options, layers),
+            });
+            first.into_iter().chain(rest).collect()
+        });
+        // what was stopped because something else failed has nothing to tell
+        let (failed, stopped): (Vec<_>, Vec<_>) = results
+            .into_iter()
+            .partition(|result| !matches!(result, Ok(_) | Err(Error::Cancelled)));
+        let told = failed.into_iter().next().into_iter();
+        told.chain(stopped).collect()
+    }
+
+    /// Does all steps of a plan; gives what came of them and the image's config.
+    fn carry_out_plan(
         &self,
+        plan: &Plan<'_>,
         options: &Options,
         layers: &Layers<'_>,
-    ) -> Result<(Arc<State>, Raw<ImageConfig>), Error> {
+    ) -> Result<Finished, Error> {
         let builder = self.builder;
         let scope = Scope {
-            globals: &self.plan.globals,
+            globals: &plan.globals,
             options,
             escape: self.dockerfile.directives.escape,
         };
         let site = Site {
-            plan: self.plan,
+            plan,
             scope,
             layers,
             executor: builder.executor,
@@ -193,10 +273,20 @@ impl Prepared<'_> {
             build: builder.build,
             lender: self.lender,
         };
-        let walk = Walk::new(self.dockerfile, self.tree, self.named, builder.images, site);
+        let walk = Walk::new(
+            self.dockerfile,
+            self.tree,
+            self.named,
+            self.bases,
+            self.surplus,
+            site,
+        );
         let state = walk.run().inspect_err(|error| self.show_lines(error))?;
         builder.cancel.check()?;
         let mut config = assemble(&state, &options.labels, self.epoch);
+        if let Some(asked) = plan.asked {
+            make_for(asked, &mut config);
+        }
         let inline = options.build_arg("BUILDKIT_INLINE_CACHE");
         if inline.is_some_and(|value| matches!(value, "1" | "true")) {
             state.origins.write(&mut config);
@@ -205,12 +295,7 @@ impl Prepared<'_> {
     }
 
     /// Does all steps again, and fails if they come to something else.
-    fn verify(
-        &self,
-        (state, config): &(Arc<State>, Raw<ImageConfig>),
-        options: &Options,
-        layers: Layers<'_>,
-    ) -> Result<(), Error> {
+    fn verify(&self, finished: &[Finished], options: &Options, layers: Layers<'_>) -> Result<(), Error> {
         self.builder.reporter.report(Event::Note {
             step: None,
             text: "everything is built a second time and compared".to_owned(),
@@ -223,12 +308,15 @@ impl Prepared<'_> {
             begun: Timestamp::now(),
             ..layers
         };
-        let (second, second_config) = self.carry_out(&again, &layers)?;
-        verify::compare(
-            [state, &second],
-            [config.digest(), second_config.digest()],
-            &layers,
-        )
+        let second = self.carry_out(&again, &layers)?;
+        for ((state, config), (second, second_config)) in finished.iter().zip(&second) {
+            verify::compare(
+                [state, second],
+                [config.digest(), second_config.digest()],
+                &layers,
+            )?;
+        }
+        Ok(())
     }
 
     /// Shows the lines of the instruction that failed among those around it.
@@ -271,10 +359,8 @@ impl Builder<'_> {
     }
 
     /// Makes the steps of an image known. An image that is not there or has none costs time and not the build.
-    fn take_cache(&self, name: &str, options: &Options, layers: &Layers<'_>) {
-        let image = self
-            .images
-            .resolve(name, options.platform.as_ref(), layers.lease, layers.cancel);
+    fn take_cache(&self, name: &str, platform: Option<&Platform>, layers: &Layers<'_>) {
+        let image = self.images.resolve(name, platform, layers.lease, layers.cancel);
         let told = match image.map(|image| inline::import(&image, self.store, layers.lease)) {
             Ok(Ok(0)) => format!(
                 "{name} has no cache inside: it was built without BUILDKIT_INLINE_CACHE=1 or by another program"
@@ -290,11 +376,22 @@ impl Builder<'_> {
     }
 
     /// Tells what the checks of the Dockerfile found, as far as it and the build arguments let them.
-    fn tell_findings(&self, (name, dockerfile): (&str, &Dockerfile), known: &Known<'_>) -> Result<(), Error> {
+    fn tell_findings(
+        &self,
+        (name, dockerfile): (&str, &Dockerfile),
+        plans: &[Plan<'_>],
+        known: &Known<'_>,
+    ) -> Result<(), Error> {
         let checks = Checks::of(&dockerfile.directives, &known.options.build_args)
             .map_err(|e| Error::Check(e.to_string()))?;
         let fails = checks.error;
-        let found = known.find(dockerfile, checks);
+        let mut found: Vec<Warning> = Vec::new();
+        for plan in plans {
+            let new = known.find(dockerfile, plan, checks.clone());
+            // most are the same for all platforms
+            let known: Vec<Warning> = new.into_iter().filter(|new| !found.contains(new)).collect();
+            found.extend(known);
+        }
         for warning in &found {
             let line = warning.span.start;
             self.reporter.report(Event::Warning {
@@ -312,6 +409,16 @@ impl Builder<'_> {
             return Err(Error::Check(violation(&found)));
         }
         Ok(())
+    }
+}
+
+/// Says in the config of an image what it was asked to be for, where its base is for something else (dockerfile contract 5.9).
+fn make_for(asked: &Platform, config: &mut ImageConfig) {
+    if (&config.os, &config.architecture) != (&asked.os, &asked.architecture) {
+        config.os.clone_from(&asked.os);
+        config.architecture.clone_from(&asked.architecture);
+        config.variant.clone_from(&asked.variant);
+        config.os_version.clone_from(&asked.os_version);
     }
 }
 

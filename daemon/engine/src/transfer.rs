@@ -8,15 +8,17 @@ mod manifest;
 mod parcel;
 mod pull;
 mod push;
+mod push_index;
 mod search;
 mod sink;
 mod words;
 
-pub use archive::Saving;
+pub use archive::{Saving, SavingIndex};
 pub use distribution::Distribution;
 pub(crate) use download::Downloads;
 pub(crate) use pull::or_latest;
 pub use pull::{PullRequest, Pulled};
 pub use push::{PushRequest, Pushed};
+pub use push_index::{IndexRequest, PushedIndex};
 pub use search::SearchRequest;
 pub use sink::{Events as TransferEvents, Sink, sink};
