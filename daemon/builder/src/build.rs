@@ -1,15 +1,18 @@
 //! The whole of a build, read in one sitting.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::thread;
 
 use jiff::Timestamp;
-use mica_dockerfile::lint::{Checks, excerpt};
+use mica_dockerfile::lint::{Checks, Warning, excerpt};
 use mica_dockerfile::{Dockerfile, Instruction, Span};
-use mica_oci::{BuildId, ImageConfig, ImageId, Raw, Reference};
-use mica_store::Store;
+use mica_oci::{BuildId, ImageConfig, ImageId, Platform, PlatformImage, Raw, Reference};
+use mica_store::{Lease, Store};
 use mica_task::{Cancel, Chore, Event, Finding, Reporter};
 
 use crate::assemble::assemble;
+use crate::bases::Bases;
 use crate::chore::{Failure, chore};
 use crate::definition::{Definition, Opening};
 use crate::error::{Error, StepError};
@@ -23,6 +26,7 @@ use crate::ops::config::Scope;
 use crate::ops::remote::Remotes;
 use crate::ops::run::is_proxy;
 use crate::options::Options;
+use crate::places::Places;
 use crate::plan::{Plan, is_automatic};
 use crate::ports::{Caches, Executor, Fetch, Images, MadeStep};
 use crate::refuse::refuse_unsupported;
@@ -61,14 +65,16 @@ pub struct Builder<'a> {
 /// What a build made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
-    /// The image.
+    /// The image that has the names: of several that for this machine, or the first.
     pub image: ImageId,
+    /// All images, in the order in which their platforms were asked for.
+    pub images: Vec<PlatformImage>,
     /// Build arguments that no instruction asked for.
     pub unused_args: Vec<String>,
 }
 
 impl Builder<'_> {
-    /// Builds the image that `options` ask for from what a client hands over, and gives it `tags`.
+    /// Builds the images that `options` ask for from what a client hands over, and gives one of them `tags`.
     pub fn build(&self, options: &Options, tags: &[Reference], input: Input) -> Result<Built, Error> {
         let lease = self.store.lease();
         let remotes = Remotes {
@@ -87,9 +93,11 @@ impl Builder<'_> {
             bytes,
             dockerfile,
         } = opening.definition(self.reporter, options)?;
-        let plan = Plan::new(&dockerfile, options, &named.names)?;
-        refuse_unsupported(&dockerfile, &plan)?;
-        self.refuse_run(&dockerfile, &plan)?;
+        let plans = Plan::all(&dockerfile, options, &named.names)?;
+        for plan in &plans {
+            refuse_unsupported(&dockerfile, plan)?;
+            self.refuse_run(&dockerfile, plan)?;
+        }
         let ignore = chore(self.reporter, &Chore::Ignore, || {
             opening.context.ignore_file(&name)
         })?;
@@ -109,9 +117,9 @@ impl Builder<'_> {
         };
         self.tell_findings(
             (&name, &dockerfile),
+            &plans,
             &Known {
                 store: self.store,
-                plan: &plan,
                 options,
                 ignore: ignore.as_ref().map(|(_, patterns)| patterns),
             },
@@ -131,27 +139,24 @@ impl Builder<'_> {
             builder: self,
             file: (&name, &bytes),
             dockerfile: &dockerfile,
-            plan: &plan,
+            plans: &plans,
             tree: &tree,
             named: (&named, &opener),
             lender: &*input.lender,
             epoch,
         };
-        let (built, mut made) = prepared.carry_out_with_caches(options, &layers)?;
+        self.reporter.report(Event::Planned {
+            steps: plans
+                .iter()
+                .flat_map(|plan| Places::new(&dockerfile, plan).planned())
+                .collect(),
+        });
+        let (finished, mut made) = prepared.carry_out_with_caches(options, &layers)?;
         if options.verify {
-            prepared.verify(&built, options, layers)?;
+            prepared.verify(&finished, options, layers)?;
         }
-        let (_, config) = built;
-        let image = chore(self.reporter, &Chore::Export, || {
-            let committed = self.store.commit_image(&lease, &config, None, tags)?;
-            let image = committed.image.id;
-            self.reporter.report(Event::Built { image });
-            for reference in tags {
-                self.reporter.report(Event::Tagged {
-                    reference: reference.clone(),
-                });
-            }
-            Ok::<_, Error>(image)
+        let (image, images) = chore(self.reporter, &Chore::Export, || {
+            self.keep(&lease, &plans, &finished, tags)
         })?;
         for step in &mut made {
             // only what is known by other inputs too is lost if this cannot be read
@@ -162,13 +167,58 @@ impl Builder<'_> {
         self.caches.keep(made, &lease);
         Ok(Built {
             image,
+            images,
             unused_args: unused_args(options, &dockerfile),
         })
     }
+
+    /// Puts the images into the store, that which has the names last.
+    fn keep(
+        &self,
+        lease: &Lease,
+        plans: &[Plan<'_>],
+        finished: &[Finished],
+        tags: &[Reference],
+    ) -> Result<(ImageId, Vec<PlatformImage>), Error> {
+        let made = plans
+            .iter()
+            .zip(finished)
+            .map(|(plan, (_, config))| PlatformImage {
+                platform: plan.platform.clone(),
+                image: ImageId(config.digest()),
+            });
+        let images: Vec<PlatformImage> = made.collect();
+        let main = PlatformImage::main(&images).ok_or(Error::Cancelled)?.image;
+        let is_main = |config: &Raw<ImageConfig>| ImageId(config.digest()) == main;
+        for (_, config) in finished.iter().filter(|(_, config)| !is_main(config)) {
+            let image = self.store.commit_image(lease, config, None, &[])?.image.id;
+            self.reporter.report(Event::Built { image });
+        }
+        if let Some((_, config)) = finished.iter().find(|(_, config)| is_main(config)) {
+            self.store.commit_image(lease, config, None, tags)?;
+        }
+        self.reporter.report(Event::Built { image: main });
+        for reference in tags {
+            self.reporter.report(Event::Tagged {
+                reference: reference.clone(),
+            });
+        }
+        Ok((main, images))
+    }
 }
 
-/// What came of all steps: the last stage, and the image's config.
-type Outcome = (Arc<State>, Raw<ImageConfig>);
+/// What came of the target stage for one platform, and the image's config.
+type Finished = (Arc<State>, Raw<ImageConfig>);
+
+/// The same, and the steps that led there.
+type Outcome = (Finished, Vec<MadeStep>);
+
+/// What the walks for all platforms share.
+struct Shared<'a> {
+    bases: Bases<'a>,
+    /// Steps so far that no plan has.
+    surplus: AtomicU32,
+}
 
 /// A build of which everything was read that is known before its first step.
 struct Prepared<'a> {
@@ -176,7 +226,8 @@ struct Prepared<'a> {
     /// Name and text of the Dockerfile.
     file: (&'a str, &'a [u8]),
     dockerfile: &'a Dockerfile,
-    plan: &'a Plan<'a>,
+    /// One for each platform.
+    plans: &'a [Plan<'a>],
     tree: &'a Tree,
     /// Named contexts, and who opens them.
     named: (&'a Named, &'a Opener<'a>),
@@ -190,16 +241,19 @@ impl Prepared<'_> {
         &self,
         options: &Options,
         layers: &Layers<'_>,
-    ) -> Result<(Outcome, Vec<MadeStep>), Error> {
+    ) -> Result<(Vec<Finished>, Vec<MadeStep>), Error> {
         loop {
             let attempt = layers.cancel.part();
             let layers = Layers {
                 cancel: &attempt,
                 ..*layers
             };
-            let result = self.carry_out(options, &layers).and_then(|(outcome, made)| {
-                layers.bring(&outcome.0.layers)?;
-                Ok((outcome, made))
+            let result = self.carry_out(options, &layers).and_then(|outcomes| {
+                let (finished, made): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
+                for (state, _) in &finished {
+                    layers.bring(&state.layers)?;
+                }
+                Ok((finished, made.into_iter().flatten().collect()))
             });
             match (result, layers.imports.take_broken()) {
                 (Err(Error::Cancelled), Some(text)) if !self.builder.cancel.is_cancelled() => {
@@ -210,16 +264,54 @@ impl Prepared<'_> {
         }
     }
 
-    /// Does all steps; gives what came of them and the image's config, and the steps.
-    fn carry_out(&self, options: &Options, layers: &Layers<'_>) -> Result<(Outcome, Vec<MadeStep>), Error> {
+    /// Does all steps for all platforms, side by side. The first step that fails stops all others.
+    fn carry_out(&self, options: &Options, layers: &Layers<'_>) -> Result<Vec<Outcome>, Error> {
+        let shared = &Shared {
+            bases: Bases::new(self.builder.images),
+            surplus: AtomicU32::new(0),
+        };
+        let results: Vec<Result<Outcome, Error>> = thread::scope(|scope| {
+            let (first, others) = match self.plans.split_first() {
+                Some((first, others)) => (Some(first), others),
+                None => (None, self.plans),
+            };
+            let begin = |plan| {
+                let work = move || self.carry_out_plan(plan, options, layers, shared);
+                // with fewer threads it takes longer, that is all
+                (plan, thread::Builder::new().spawn_scoped(scope, work))
+            };
+            let begun: Vec<_> = others.iter().map(begin).collect();
+            let first = first.map(|plan| self.carry_out_plan(plan, options, layers, shared));
+            let rest = begun.into_iter().map(|(plan, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or(Err(Error::Cancelled)),
+                Err(_) => self.carry_out_plan(plan, options, layers, shared),
+            });
+            first.into_iter().chain(rest).collect()
+        });
+        // what was stopped because something else failed has nothing to tell
+        let (failed, stopped): (Vec<_>, Vec<_>) = results
+            .into_iter()
+            .partition(|result| !matches!(result, Ok(_) | Err(Error::Cancelled)));
+        let told = failed.into_iter().next().into_iter();
+        told.chain(stopped).collect()
+    }
+
+    /// Does all steps of a plan; gives what came of them and the image's config.
+    fn carry_out_plan(
+        &self,
+        plan: &Plan<'_>,
+        options: &Options,
+        layers: &Layers<'_>,
+        shared: &Shared<'_>,
+    ) -> Result<Outcome, Error> {
         let builder = self.builder;
         let scope = Scope {
-            globals: &self.plan.globals,
+            globals: &plan.globals,
             options,
             escape: self.dockerfile.directives.escape,
         };
         let site = Site {
-            plan: self.plan,
+            plan,
             scope,
             layers,
             executor: builder.executor,
@@ -229,10 +321,20 @@ impl Prepared<'_> {
             build: builder.build,
             lender: self.lender,
         };
-        let walk = Walk::new(self.dockerfile, self.tree, self.named, builder.images, site);
+        let walk = Walk::new(
+            self.dockerfile,
+            self.tree,
+            self.named,
+            &shared.bases,
+            &shared.surplus,
+            site,
+        );
         let state = walk.run().inspect_err(|error| self.show_lines(error))?;
         builder.cancel.check()?;
         let mut config = assemble(&state, &options.labels, self.epoch);
+        if let Some(asked) = plan.asked {
+            make_for(asked, &mut config);
+        }
         let inline = options.build_arg("BUILDKIT_INLINE_CACHE");
         if inline.is_some_and(|value| matches!(value, "1" | "true")) {
             state.origins.write(&mut config);
@@ -242,7 +344,7 @@ impl Prepared<'_> {
     }
 
     /// Does all steps again, and fails if they come to something else.
-    fn verify(&self, (state, config): &Outcome, options: &Options, layers: Layers<'_>) -> Result<(), Error> {
+    fn verify(&self, finished: &[Finished], options: &Options, layers: Layers<'_>) -> Result<(), Error> {
         self.builder.reporter.report(Event::Note {
             step: None,
             text: "everything is built a second time and compared".to_owned(),
@@ -255,12 +357,15 @@ impl Prepared<'_> {
             begun: Timestamp::now(),
             ..layers
         };
-        let ((second, second_config), _) = self.carry_out_with_caches(&again, &layers)?;
-        verify::compare(
-            [state, &second],
-            [config.digest(), second_config.digest()],
-            &layers,
-        )
+        let (second, _) = self.carry_out_with_caches(&again, &layers)?;
+        for ((state, config), (second, second_config)) in finished.iter().zip(&second) {
+            verify::compare(
+                [state, second],
+                [config.digest(), second_config.digest()],
+                &layers,
+            )?;
+        }
+        Ok(())
     }
 
     /// Shows the lines of the instruction that failed among those around it.
@@ -313,7 +418,13 @@ impl Builder<'_> {
             known.map_err(StepError::Image)
         });
         let text = match known {
-            Ok(None) => self.take_inline_cache(name, options, layers),
+            Ok(None) => {
+                for platform in options.targets() {
+                    let text = self.take_inline_cache(name, platform, layers);
+                    self.reporter.report(Event::Note { step: None, text });
+                }
+                return;
+            }
             Ok(Some(steps)) if steps.is_empty() => format!(
                 "the cache {name} knows no steps: it is empty, or was written by another program than mica"
             ),
@@ -328,10 +439,8 @@ impl Builder<'_> {
     }
 
     /// Makes the steps of an image known; gives what is to be told of that.
-    fn take_inline_cache(&self, name: &str, options: &Options, layers: &Layers<'_>) -> String {
-        let image = self
-            .images
-            .resolve(name, options.platform.as_ref(), layers.lease, layers.cancel);
+    fn take_inline_cache(&self, name: &str, platform: Option<&Platform>, layers: &Layers<'_>) -> String {
+        let image = self.images.resolve(name, platform, layers.lease, layers.cancel);
         match image.map(|image| inline::import(&image, self.store, layers.lease)) {
             Ok(Ok(0)) => format!(
                 "{name} has no cache inside: it was built without BUILDKIT_INLINE_CACHE=1 or by another program"
@@ -343,11 +452,22 @@ impl Builder<'_> {
     }
 
     /// Tells what the checks of the Dockerfile found, as far as it and the build arguments let them.
-    fn tell_findings(&self, (name, dockerfile): (&str, &Dockerfile), known: &Known<'_>) -> Result<(), Error> {
+    fn tell_findings(
+        &self,
+        (name, dockerfile): (&str, &Dockerfile),
+        plans: &[Plan<'_>],
+        known: &Known<'_>,
+    ) -> Result<(), Error> {
         let checks = Checks::of(&dockerfile.directives, &known.options.build_args)
             .map_err(|e| Error::Check(e.to_string()))?;
         let fails = checks.error;
-        let found = known.find(dockerfile, checks);
+        let mut found: Vec<Warning> = Vec::new();
+        for plan in plans {
+            let new = known.find(dockerfile, plan, checks.clone());
+            // most are the same for all platforms
+            let known: Vec<Warning> = new.into_iter().filter(|new| !found.contains(new)).collect();
+            found.extend(known);
+        }
         for warning in &found {
             let line = warning.span.start;
             self.reporter.report(Event::Warning {
@@ -365,6 +485,16 @@ impl Builder<'_> {
             return Err(Error::Check(violation(&found)));
         }
         Ok(())
+    }
+}
+
+/// Says in the config of an image what it was asked to be for, where its base is for something else (dockerfile contract 5.9).
+fn make_for(asked: &Platform, config: &mut ImageConfig) {
+    if (&config.os, &config.architecture) != (&asked.os, &asked.architecture) {
+        config.os.clone_from(&asked.os);
+        config.architecture.clone_from(&asked.architecture);
+        config.variant.clone_from(&asked.variant);
+        config.os_version.clone_from(&asked.os_version);
     }
 }
 

@@ -14,25 +14,24 @@ use crate::plan::{Base, Plan};
 /// What is known of a build when its Dockerfile is checked.
 pub(crate) struct Known<'a> {
     pub(crate) store: &'a Store,
-    pub(crate) plan: &'a Plan<'a>,
     pub(crate) options: &'a Options,
     pub(crate) ignore: Option<&'a IgnorePatterns>,
 }
 
 impl Known<'_> {
     /// Checks `dockerfile`. Of base images only those are known that are in the store.
-    pub(crate) fn find(&self, dockerfile: &Dockerfile, checks: Checks) -> Vec<Warning> {
-        let order = self.plan.order.iter();
+    pub(crate) fn find(&self, dockerfile: &Dockerfile, plan: &Plan<'_>, checks: Checks) -> Vec<Warning> {
+        let order = plan.order.iter();
         let bases: BTreeMap<usize, lint::Base> = order
-            .filter_map(|stage| Some((*stage, self.base(*stage)?)))
+            .filter_map(|stage| Some((*stage, self.base(plan, *stage)?)))
             .collect();
         let facts = Facts {
             checks,
             build_args: &self.options.build_args,
-            target_platform: &self.plan.platform.to_string(),
+            target_platform: &plan.platform.to_string(),
             build_platform: &Platform::host().to_string(),
             target: self.options.target.as_deref().filter(|target| !target.is_empty()),
-            stages: Some(&self.plan.order),
+            stages: Some(&plan.order),
             bases,
             ignore: self.ignore,
         };
@@ -40,11 +39,11 @@ impl Known<'_> {
     }
 
     /// The image a stage is based on, if it is here, for the right platform, and does nothing of its own in the stage.
-    fn base(&self, stage: usize) -> Option<lint::Base> {
-        let Base::Image { name, platform } = self.plan.bases.get(stage)? else {
+    fn base(&self, plan: &Plan<'_>, stage: usize) -> Option<lint::Base> {
+        let Base::Image { name, platform } = plan.bases.get(stage)? else {
             return None;
         };
-        let wanted = platform.as_ref().unwrap_or(&self.plan.platform);
+        let wanted = platform.as_ref().unwrap_or(&plan.platform);
         let reference = name.parse::<Reference>().ok()?;
         // whatever keeps the store from being read will be told by the step that needs it
         let id = self.store.resolve(&reference).ok().flatten()?;

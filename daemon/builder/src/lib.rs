@@ -3,6 +3,7 @@
 mod absence;
 mod address;
 mod assemble;
+mod bases;
 mod build;
 mod changes;
 mod chore;

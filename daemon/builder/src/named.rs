@@ -1,5 +1,6 @@
 //! Named contexts (`--build-context`): which names they take, and what they are once a stage needs them (dockerfile contract 5.8).
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -97,7 +98,9 @@ pub(crate) struct Named {
 struct Entry {
     name: String,
     source: Mutex<Option<Source>>,
-    opened: Once<Opened>,
+    /// What was opened, of images by platform.
+    opened: Mutex<HashMap<Option<Platform>, Arc<Once<Opened>>>>,
+    is_image: bool,
 }
 
 impl Named {
@@ -106,8 +109,9 @@ impl Named {
         let names: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
         let contexts = named.into_iter().map(|(name, source)| Entry {
             name,
+            is_image: matches!(source, Source::Image(_) | Source::Layout { .. }),
             source: Mutex::new(Some(source)),
-            opened: Once::default(),
+            opened: Mutex::default(),
         });
         Ok(Self {
             names: Names::read(&names)?,
@@ -123,9 +127,13 @@ impl Named {
         platform: &Platform,
     ) -> Result<Arc<Opened>, StepError> {
         let entry = &self.contexts[number];
-        entry.opened.get(opener.remotes.cancel, || {
-            let source = entry.source.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let source = source.unwrap_or(Source::Empty);
+        let opened = {
+            let mut opened = entry.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = entry.is_image.then(|| platform.clone());
+            opened.entry(key).or_default().clone()
+        };
+        opened.get(opener.remotes.cancel, || {
+            let source = entry.source()?;
             opener
                 .named(source, &entry.name, platform)
                 .map_err(|problem| match problem {
@@ -136,6 +144,21 @@ impl Named {
                         problem: StepError::Stage(Box::new(problem)),
                     })),
                 })
+        })
+    }
+}
+
+impl Entry {
+    /// Where the context is. What can be opened only once is taken away.
+    fn source(&self) -> Result<Source, StepError> {
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*source {
+            Some(Source::Image(image)) => Source::Image(image.clone()),
+            Some(Source::Layout { folder, image }) => Source::Layout {
+                folder: folder.try_clone()?,
+                image: image.clone(),
+            },
+            _ => source.take().unwrap_or(Source::Empty),
         })
     }
 }

@@ -37,13 +37,21 @@ pub struct Options {
     pub ulimits: Vec<Ulimit>,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
-    /// What the image is for; this machine's platform if `None`.
-    pub platform: Option<Platform>,
+    /// What the images are for, each once; one image for this machine's platform if there are none.
+    pub platforms: Vec<Platform>,
     /// Whether the ignore file is applied here. Clients of the classic API apply it themselves.
     pub filter_context: bool,
 }
 
 impl Options {
+    /// What each image that is built is asked to be for; `None` for whatever its base is.
+    pub(crate) fn targets(&self) -> Vec<Option<&Platform>> {
+        match &self.platforms[..] {
+            [] => vec![None],
+            platforms => platforms.iter().map(Some).collect(),
+        }
+    }
+
     /// The value of a build argument; `None` if it was not given, or without a value.
     pub(crate) fn build_arg(&self, name: &str) -> Option<&str> {
         self.build_args

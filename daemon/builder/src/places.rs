@@ -2,7 +2,7 @@
 //! settings counts.
 
 use mica_dockerfile::{Dockerfile, Instruction, Located};
-use mica_task::{PlannedStep, StagePlace, StepId};
+use mica_task::{PlannedStep, StagePlace, StagePlatform, StepId};
 
 use crate::plan::{Base, Plan};
 
@@ -87,7 +87,12 @@ impl<'a> Places<'a> {
         let all = count(self.plan.instructions(self.dockerfile, stage));
         // a Dockerfile has fewer lines than this can count
         let short = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let platform = self.plan.is_one_of_several.then(|| StagePlatform {
+            own: self.plan.platform_of(stage).clone(),
+            target: self.plan.platform.clone(),
+        });
         StagePlace {
+            platform,
             stage: short(stage),
             name: (!is_only).then(name),
             number: short(number),
@@ -126,7 +131,8 @@ mod tests {
     fn planned(text: &str) -> Vec<(StepId, String)> {
         let dockerfile = Dockerfile::parse(text.as_bytes()).unwrap();
         let names = Names::default();
-        let plan = Plan::new(&dockerfile, &Options::default(), &names).unwrap();
+        let options = Options::default();
+        let plan = Plan::all(&dockerfile, &options, &names).unwrap().swap_remove(0);
         let planned = Places::new(&dockerfile, &plan).planned();
         planned
             .iter()
@@ -166,7 +172,8 @@ mod tests {
     fn triggers_stand_between_the_base_and_the_rest() {
         let dockerfile = Dockerfile::parse(b"FROM a\nRUN b\n").unwrap();
         let names = Names::default();
-        let plan = Plan::new(&dockerfile, &Options::default(), &names).unwrap();
+        let options = Options::default();
+        let plan = Plan::all(&dockerfile, &options, &names).unwrap().swap_remove(0);
         let places = Places::new(&dockerfile, &plan);
         assert_eq!(shown(&places.trigger(0, 0, 2)), "2/4");
         assert_eq!(shown(&places.trigger(0, 1, 2)), "3/4");

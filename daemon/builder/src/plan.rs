@@ -53,6 +53,8 @@ pub(crate) struct Plan<'a> {
     pub bases: Vec<Base>,
     /// Global ARGs with their values.
     pub globals: Environment,
+    /// The number of the first step of all: those for other platforms have theirs before it.
+    pub first: u32,
     /// How many steps are done: global ARGs, needed stages and their instructions, one for `--label`.
     pub steps: u32,
     /// Whether some RUN works on the result of a stage's instruction, by stage and instruction number.
@@ -61,18 +63,51 @@ pub(crate) struct Plan<'a> {
     first_steps: BTreeMap<usize, u32>,
     /// The platform the image is for.
     pub platform: Platform,
+    /// The same where it was asked for.
+    pub asked: Option<&'a Platform>,
+    /// How many steps the whole build has, those for other platforms too.
+    pub all_steps: u32,
+    /// Whether the build is for other platforms too.
+    pub is_one_of_several: bool,
     names: Vec<Option<String>>,
     contexts: &'a Names,
 }
 
 impl<'a> Plan<'a> {
-    /// Plans the build of `dockerfile`. Fails on what can never work, such as a stage copying from itself.
-    pub(crate) fn new(
+    /// Plans the build of `dockerfile` for every platform that is asked for.
+    pub(crate) fn all(
+        dockerfile: &Dockerfile,
+        options: &'a Options,
+        contexts: &'a Names,
+    ) -> Result<Vec<Self>, Error> {
+        let targets = options.targets().into_iter();
+        let plans = targets.map(|asked| Self::new(dockerfile, options, asked, contexts));
+        let mut plans = plans.collect::<Result<Vec<_>, _>>()?;
+        let is_one_of_several = plans.len() > 1;
+        let all_steps = plans
+            .iter()
+            .fold(0, |sum: u32, plan| sum.saturating_add(plan.steps));
+        let mut first = 0_u32;
+        for plan in &mut plans {
+            plan.is_one_of_several = is_one_of_several;
+            plan.all_steps = all_steps;
+            plan.first = first;
+            for number in plan.first_steps.values_mut() {
+                *number = number.saturating_add(first);
+            }
+            first = first.saturating_add(plan.steps);
+        }
+        Ok(plans)
+    }
+
+    /// Plans the build of `dockerfile` for one platform. Fails on what can never work, such as a stage copying from itself.
+    fn new(
         dockerfile: &Dockerfile,
         options: &Options,
+        asked: Option<&'a Platform>,
         contexts: &'a Names,
     ) -> Result<Self, Error> {
-        let platform = options.platform.clone().unwrap_or_else(Platform::host);
+        let platform = asked.cloned().unwrap_or_else(Platform::host);
         let names: Vec<_> = dockerfile
             .stages
             .iter()
@@ -84,10 +119,14 @@ impl<'a> Plan<'a> {
             order: Vec::new(),
             bases: Vec::new(),
             globals,
+            first: 0,
             steps: 0,
             runs_after: BTreeMap::new(),
             first_steps: BTreeMap::new(),
             platform,
+            asked,
+            all_steps: 0,
+            is_one_of_several: false,
             names,
             contexts,
         };
@@ -114,6 +153,7 @@ impl<'a> Plan<'a> {
             plan.steps += count(plan.instructions(dockerfile, *number).len() + 1);
         }
         plan.steps += u32::from(!options.labels.is_empty());
+        plan.all_steps = plan.steps;
         Ok(plan)
     }
 
@@ -142,6 +182,22 @@ impl<'a> Plan<'a> {
     /// The number of a stage's FROM among the steps, from 0; `None` for a stage that is not among those needed.
     pub(crate) fn first_step(&self, stage: usize) -> Option<u32> {
         self.first_steps.get(&stage).copied()
+    }
+
+    /// What a stage is for: the platform of its base.
+    pub(crate) fn platform_of(&self, mut stage: usize) -> &Platform {
+        // a stage is based on earlier ones only
+        while let Base::Stage(below) = self.bases[stage] {
+            stage = below;
+        }
+        match &self.bases[stage] {
+            Base::Named { platform, .. } => platform,
+            Base::Image {
+                platform: Some(platform),
+                ..
+            } => platform,
+            _ => &self.platform,
+        }
     }
 
     /// The name of a stage, in lower case.

@@ -254,10 +254,32 @@ pub struct Process {
     pub mounts: Vec<Mount>,
 }
 
+/// Whether programs for some platform can be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runs {
+    /// They can.
+    Always,
+    /// They can if this file is in their image.
+    With {
+        /// Its absolute path.
+        interpreter: String,
+        /// What is said where it is not.
+        reason: String,
+    },
+    /// They cannot.
+    Not {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
 /// Runs processes.
 pub trait Executor: Send + Sync {
     /// Says why no process can be run at all, if that is known before anything is done.
     fn ready(&self) -> Result<(), PortError>;
+
+    /// Whether programs for `platform` can be run.
+    fn runs(&self, platform: &Platform) -> Runs;
 
     /// Runs to the end, or kills all of it once `cancel` says so. Gives the exit code, 128 + N for signal N.
     fn run(

@@ -1,6 +1,5 @@
 //! Carries out the stages of a plan, instruction by instruction.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -9,10 +8,11 @@ use jiff::Timestamp;
 use mica_dockerfile::{Dockerfile, Instruction, Located, Stage, parse_trigger};
 use mica_oci::{ChainId, DiffId, Digest, Platform};
 use mica_store::CacheRecord;
-use mica_task::{Chore, Event, StagePlace, StepId};
+use mica_task::{Event, StagePlace, StepId};
 
 use crate::assemble::assemble;
-use crate::chore::{Failure, chore};
+use crate::bases::Bases;
+use crate::chore::Failure;
 use crate::error::{Error, StepError};
 use crate::named::{Named, Opened, Opener};
 use crate::once::Once;
@@ -20,7 +20,7 @@ use crate::ops::transfer::{Origin, Transfer};
 use crate::ops::{config, run, transfer, workdir};
 use crate::places::{Places, does_something};
 use crate::plan::{Base, From};
-use crate::ports::{BaseImage, Images, MadeStep};
+use crate::ports::{BaseImage, MadeStep};
 use crate::refuse::unsupported;
 use crate::selection::Tree;
 use crate::site::{Outcome, Place, Site};
@@ -34,20 +34,16 @@ pub(crate) struct Walk<'a> {
     dockerfile: &'a Dockerfile,
     context: &'a Tree,
     named: (&'a Named, &'a Opener<'a>),
-    images: &'a dyn Images,
+    bases: &'a Bases<'a>,
     site: Site<'a>,
-    /// Steps so far that have no number of their own.
-    surplus: AtomicU32,
+    /// Steps so far that have no number of their own, of all walks of the build.
+    surplus: &'a AtomicU32,
     stages: Vec<Once<State>>,
-    resolved: Mutex<BTreeMap<ImageName, Arc<Once<BaseImage>>>>,
     /// What went wrong first.
     failure: Mutex<Option<Error>>,
     /// The steps that made a layer, with what they were made on.
     made: Mutex<Vec<(ChainId, String, Outcome)>>,
 }
-
-/// An image as it is asked for: its name and platform.
-type ImageName = (String, Option<String>);
 
 impl<'a> Walk<'a> {
     /// Nothing done yet.
@@ -55,18 +51,18 @@ impl<'a> Walk<'a> {
         dockerfile: &'a Dockerfile,
         context: &'a Tree,
         named: (&'a Named, &'a Opener<'a>),
-        images: &'a dyn Images,
+        bases: &'a Bases<'a>,
+        surplus: &'a AtomicU32,
         site: Site<'a>,
     ) -> Self {
         Self {
             dockerfile,
             context,
             named,
-            images,
+            bases,
             site,
-            surplus: AtomicU32::new(0),
+            surplus,
             stages: dockerfile.stages.iter().map(|_| Once::default()).collect(),
-            resolved: Mutex::default(),
             failure: Mutex::default(),
             made: Mutex::default(),
         }
@@ -75,10 +71,7 @@ impl<'a> Walk<'a> {
     /// Carries out all stages of the plan, those that do not need each other at the same time; gives what the target is.
     /// The first step that fails stops all others.
     pub(crate) fn run(&self) -> Result<Arc<State>, Error> {
-        self.site.reporter.report(Event::Planned {
-            steps: self.places().planned(),
-        });
-        for (line, number) in self.dockerfile.globals.iter().zip(0..) {
+        for (line, number) in self.dockerfile.globals.iter().zip(self.site.plan.first..) {
             let step = self.start(&line.source, Some(number), None);
             self.done(step, false, String::new());
         }
@@ -241,25 +234,9 @@ impl<'a> Walk<'a> {
     }
 
     fn image(&self, name: &str, platform: Option<&Platform>) -> Result<BaseImage, StepError> {
-        let platform = platform.or(self.site.scope.options.platform.as_ref());
-        let asked = (name.to_owned(), platform.map(Platform::to_string));
-        let image = {
-            let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-            resolved.entry(asked).or_default().clone()
-        };
-        let layers = self.site.layers;
-        let image = image.get(layers.cancel, || {
-            let lookup = Chore::Image {
-                name: name.to_owned(),
-            };
-            chore(self.site.reporter, &lookup, || {
-                let found = self.images.resolve(name, platform, layers.lease, layers.cancel);
-                // what was broken off fails with errors of its own
-                layers.cancel.check()?;
-                found.map_err(StepError::Image)
-            })
-        })?;
-        Ok(BaseImage::clone(&image))
+        let platform = platform.or(self.site.plan.asked);
+        self.bases
+            .get(name, platform, self.site.layers, self.site.reporter)
     }
 
     fn instruction(&self, located: &Located, state: &mut State, place: Place) -> Result<(), StepError> {
@@ -391,7 +368,7 @@ impl<'a> Walk<'a> {
 
     /// Tells that a step begins; `number` counts from 0 among those the plan knows.
     fn start(&self, name: &str, number: Option<u32>, place: Option<StagePlace>) -> StepId {
-        let steps = self.site.plan.steps;
+        let steps = self.site.plan.all_steps;
         let surplus = || steps.saturating_add(self.surplus.fetch_add(1, Ordering::Relaxed));
         let step = number.unwrap_or_else(surplus);
         let position = number.map(|number| (number + 1, steps));

@@ -2,7 +2,7 @@
 
 pub use mica_builder::{Agent, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source};
 use mica_builder::{Builder, Options};
-use mica_oci::{BuildId, ImageId, Platform, Reference};
+use mica_oci::{BuildId, ImageId, Platform, PlatformImage, Reference};
 use mica_registry::Keyring;
 use mica_task::{Cancel, Event, Reporter};
 
@@ -71,8 +71,8 @@ pub struct BuildRequest {
     pub ulimits: Vec<Ulimit>,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
-    /// What the image is for; this machine's platform if `None`.
-    pub platform: Option<Platform>,
+    /// What the images are for; one image for this machine's platform if there are none.
+    pub platforms: Vec<Platform>,
     /// Whether the ignore file is applied here: clients of the classic API apply it themselves.
     pub filter_context: bool,
 }
@@ -80,8 +80,10 @@ pub struct BuildRequest {
 /// What came of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildOutcome {
-    /// The image.
+    /// The image that has the names: of several that for this machine, or the first.
     pub image: ImageId,
+    /// All images, in the order in which their platforms were asked for.
+    pub images: Vec<PlatformImage>,
     /// Build arguments that no instruction asked for.
     pub unused_args: Vec<String>,
 }
@@ -138,7 +140,7 @@ impl Engine {
             extra_hosts: request.extra_hosts,
             ulimits: request.ulimits,
             shm_size: request.shm_size,
-            platform: request.platform,
+            platforms: request.platforms,
             filter_context: request.filter_context,
         };
         let runtime = Runtime::current();
@@ -166,10 +168,14 @@ impl Engine {
             workshop: self.workshop(),
         };
         let built = builder.build(&options, &request.tags, input)?;
+        for other in built.images.iter().filter(|other| other.image != built.image) {
+            self.tell_built(&other.image, &[])?;
+        }
         self.tell_built(&built.image, &request.tags)?;
         caches.write(&request.cache_to, cancel)?;
         Ok(BuildOutcome {
             image: built.image,
+            images: built.images,
             unused_args: built.unused_args,
         })
     }

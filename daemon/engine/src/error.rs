@@ -385,6 +385,16 @@ pub enum Error {
     /// The file system of an image cannot be read.
     #[error("cannot read the image's files")]
     Root(#[source] mica_layer::Error),
+    /// Two images that are put together have a file in common; in BuildKit's words.
+    #[error("cannot overwrite {path} from {first} with {second} when split option is disabled")]
+    Overlap {
+        /// The file.
+        path: mica_layer::ImagePath,
+        /// The platform whose file it is.
+        first: String,
+        /// The platform that has it too.
+        second: String,
+    },
     /// An image has no such file.
     #[error("{path}: no such file in the image")]
     NoSuchFile {
@@ -421,6 +431,7 @@ impl Error {
             Self::Import(error) if caused_by_cancel(error) => Kind::Cancelled,
             Self::Keep { source, .. } if caused_by_cancel(source) => Kind::Cancelled,
             Self::NoReference { .. } | Self::NoSuchFile { .. } => Kind::NotFound,
+            Self::Overlap { .. } => Kind::Invalid,
             Self::Root(error) if caused_by_cancel(error) => Kind::Cancelled,
             Self::Root(_) => Kind::Internal,
             Self::NoGit { .. } => Kind::Unsupported,

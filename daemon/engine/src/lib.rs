@@ -17,9 +17,11 @@ mod images;
 mod import;
 mod log;
 mod logs;
+mod machine;
 mod remove;
 mod resolve;
 mod root;
+mod roots;
 mod select;
 mod system;
 mod transfer;
@@ -40,6 +42,7 @@ pub use feed::{Action, Feed, Follower, Happening, Next, Subject};
 pub use gc::{Budget, CacheSelection, PrunedCache};
 pub use images::{HeldImage, Step, tag_target};
 pub use import::ImportRequest;
+pub use machine::platforms;
 pub use mica_dockerfile::answer::{Answer, Examined, Question, answer};
 pub use mica_dockerfile::ignore::IgnorePatterns;
 pub use mica_layer::{ImagePath, Kind as FileType, Meta as FileMeta, Mtime};
@@ -50,11 +53,12 @@ pub use mica_registry::{
 pub use mica_store::archive::{LoadEvent, Loaded};
 pub use mica_store::{Image, ImageEntry, LayerUsage, LogEntry};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
-pub use root::{ImageRoot, RootFile};
+pub use root::{FileTree, ImageRoot, RootFile};
+pub use roots::Roots;
 pub use select::{LabelMatch, Listed, Selection};
 pub use system::{Info, Version, version};
 pub use transfer::{
-    BadCacheExport, CacheExport, CacheForm, Distribution, PullRequest, Pulled, PushRequest, Pushed, Saving,
-    SearchRequest, Sink, TransferEvents, sink,
+    BadCacheExport, CacheExport, CacheForm, Distribution, IndexRequest, PullRequest, Pulled, PushRequest,
+    Pushed, PushedIndex, Saving, SavingIndex, SearchRequest, Sink, TransferEvents, sink,
 };
 pub use usage::ImageUsage;

@@ -32,6 +32,19 @@ pub struct RootFile {
     pub link: Option<ImagePath>,
 }
 
+/// Files that can be looked through and opened.
+pub trait FileTree {
+    /// Shows all files but the root, each directory before what is in it; stops at the first error.
+    fn files(
+        &self,
+        cancel: &Cancel,
+        show: &mut dyn FnMut(RootFile) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+
+    /// Opens a regular file.
+    fn open(&self, path: &ImagePath) -> Result<Box<dyn Read + Send>, Error>;
+}
+
 impl Engine {
     /// The file system of an image.
     pub fn root_of(&self, id: &ImageId) -> Result<ImageRoot, Error> {
@@ -57,50 +70,6 @@ impl ImageRoot {
     /// The image.
     pub fn image(&self) -> &Image {
         &self.image
-    }
-
-    /// Shows all files but the root, each directory before what is in it; stops at the first error.
-    pub fn files(
-        &self,
-        cancel: &Cancel,
-        show: &mut dyn FnMut(RootFile) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut firsts = std::collections::HashMap::new();
-        let mut failure = None;
-        self.stack
-            .walk(&ImagePath::root(), &mut |path, found| {
-                if failure.is_some() {
-                    return Ok(Step::Over);
-                }
-                if path.is_root() {
-                    return Ok(Step::Into);
-                }
-                let mut link = None;
-                if matches!(found.node.meta.kind, Kind::File { .. })
-                    && let Some(key) = found.link()
-                {
-                    link = firsts.get(&key).cloned();
-                    firsts.entry(key).or_insert_with(|| path.clone());
-                }
-                let file = RootFile {
-                    path: path.clone(),
-                    meta: found.node.meta.clone(),
-                    link,
-                };
-                let shown = cancel.check().map_err(Error::from).and_then(|()| show(file));
-                if let Err(error) = shown {
-                    failure = Some(error);
-                }
-                Ok(Step::Into)
-            })
-            .map_err(Error::Root)?;
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Opens a regular file.
-    pub fn open(&self, path: &ImagePath) -> Result<Box<dyn Read + Send>, Error> {
-        let content = self.stack.open(path).map_err(Error::Root)?;
-        Ok(Box::new(content.reader()))
     }
 
     /// What a path leads to, links followed.
@@ -139,11 +108,23 @@ impl ImageRoot {
 
     /// Writes all files as one tar.
     pub fn write_tar(&self, out: &mut (dyn Write + Send), cancel: &Cancel) -> Result<(), Error> {
+        write_changes(&self.changes(cancel, &mut |layer| layer)?, out, cancel)
+    }
+
+    /// All files but the root. `number` gives layers the numbers by which linked files are told apart.
+    pub(crate) fn changes(
+        &self,
+        cancel: &Cancel,
+        number: &mut dyn FnMut(u32) -> u32,
+    ) -> Result<Changes, Error> {
         let mut changes = Changes::new();
         self.stack
             .walk(&ImagePath::root(), &mut |path, found| {
                 if path.is_root() {
                     return Ok(Step::Into);
+                }
+                if cancel.is_cancelled() {
+                    return Ok(Step::Over);
                 }
                 let source = match found.node.meta.size() {
                     0 => Source::Empty,
@@ -153,19 +134,73 @@ impl ImageRoot {
                     meta: found.node.meta.clone(),
                     source,
                     content: found.node.content,
-                    link: found.link(),
+                    link: found.link().map(|(layer, key)| (number(layer), key)),
                     opaque: false,
                 };
                 changes.insert(path.clone(), change);
                 Ok(Step::Into)
             })
             .map_err(Error::Root)?;
-        let policy = Policy {
-            xattrs: XattrPolicy::All,
-            ..Policy::default()
-        };
-        let mut out = cancel.guard(out);
-        pack(&changes, &policy, &mut out, None).map_err(Error::Root)?;
-        Ok(())
+        cancel.check()?;
+        Ok(changes)
     }
+}
+
+impl FileTree for ImageRoot {
+    fn files(
+        &self,
+        cancel: &Cancel,
+        show: &mut dyn FnMut(RootFile) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut firsts = std::collections::HashMap::new();
+        let mut failure = None;
+        self.stack
+            .walk(&ImagePath::root(), &mut |path, found| {
+                if failure.is_some() {
+                    return Ok(Step::Over);
+                }
+                if path.is_root() {
+                    return Ok(Step::Into);
+                }
+                let mut link = None;
+                if matches!(found.node.meta.kind, Kind::File { .. })
+                    && let Some(key) = found.link()
+                {
+                    link = firsts.get(&key).cloned();
+                    firsts.entry(key).or_insert_with(|| path.clone());
+                }
+                let file = RootFile {
+                    path: path.clone(),
+                    meta: found.node.meta.clone(),
+                    link,
+                };
+                let shown = cancel.check().map_err(Error::from).and_then(|()| show(file));
+                if let Err(error) = shown {
+                    failure = Some(error);
+                }
+                Ok(Step::Into)
+            })
+            .map_err(Error::Root)?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn open(&self, path: &ImagePath) -> Result<Box<dyn Read + Send>, Error> {
+        let content = self.stack.open(path).map_err(Error::Root)?;
+        Ok(Box::new(content.reader()))
+    }
+}
+
+/// Writes files as one tar.
+pub(crate) fn write_changes(
+    changes: &Changes,
+    out: &mut (dyn Write + Send),
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let policy = Policy {
+        xattrs: XattrPolicy::All,
+        ..Policy::default()
+    };
+    let mut out = cancel.guard(out);
+    pack(changes, &policy, &mut out, None).map_err(Error::Root)?;
+    Ok(())
 }

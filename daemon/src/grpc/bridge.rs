@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use mica_buildkit::Methods;
 use mica_buildkit::message::gateway::{
-    ApiCap, BuildResult, EvaluateRequest, EvaluateResponse, InputsRequest, InputsResponse, PingRequest,
-    PongResponse, Ref, ResultRef, ReturnRequest, ReturnResponse, SolveRequest, SolveResponse, WarnRequest,
-    WarnResponse,
+    ApiCap, BuildResult, EvaluateRequest, EvaluateResponse, InputsRequest, InputsResponse, NameMap,
+    PingRequest, PongResponse, Ref, RefMap, ResultRef, ReturnRequest, ReturnResponse, SolveRequest,
+    SolveResponse, WarnRequest, WarnResponse,
 };
 use mica_engine::{blocking, events};
-use mica_oci::ImageId;
+use mica_oci::{ImageId, PlatformImage};
 use mica_task::{Chore, Event};
 use tonic::{Code, Request, Status};
 
 use crate::daemon::Daemon;
 use crate::grpc::frontend::Asked;
 use crate::grpc::job::{Job, Returned, cancelled};
-use crate::grpc::{plan, refused, status, worker};
+use crate::grpc::{plan, platforms, refused, status, worker};
 
 /// The one frontend there is.
 pub(super) const DOCKERFILE: &str = "dockerfile.v0";
@@ -167,7 +167,7 @@ fn pong(daemon: &Daemon) -> PongResponse {
 
 async fn solve(daemon: &Arc<Daemon>, job: &Arc<Job>, request: SolveRequest) -> Result<SolveResponse, Status> {
     let answer = |image: Option<&ImageId>, metadata: HashMap<String, Vec<u8>>| {
-        let id = image.map(|image| image.digest().hex()).unwrap_or_default();
+        let id = image.map(name_of).unwrap_or_default();
         SolveResponse {
             reference: match request.allow_result_return {
                 true => String::new(),
@@ -198,9 +198,55 @@ async fn solve(daemon: &Arc<Daemon>, job: &Arc<Job>, request: SolveRequest) -> R
     if let Some(answered) = asked.answer(job).await {
         return Ok(answer(None, answered?));
     }
-    let image = build(daemon, job, asked).await?;
-    job.keep(image.digest().hex(), image);
-    Ok(answer(Some(&image), HashMap::new()))
+    match build(daemon, job, asked).await? {
+        Returned::Nothing => Ok(answer(None, HashMap::new())),
+        Returned::Image(image) => {
+            job.keep(name_of(&image), image);
+            Ok(answer(Some(&image), HashMap::new()))
+        }
+        Returned::Images(images) => {
+            if !request.allow_result_return {
+                return Err(Status::unimplemented(
+                    "the client takes no result for several platforms: name one platform",
+                ));
+            }
+            for image in &images {
+                job.keep(name_of(&image.image), image.image);
+            }
+            Ok(SolveResponse {
+                reference: String::new(),
+                result: Some(BuildResult {
+                    result: Some(by_platform(&images, request.allow_result_array_ref)),
+                    metadata: platforms::metadata(&images)?,
+                }),
+            })
+        }
+    }
+}
+
+/// What an image is called among the results of its build.
+fn name_of(image: &ImageId) -> String {
+    image.digest().hex()
+}
+
+/// The names of images by platform.
+fn by_platform(images: &[PlatformImage], with_plans: bool) -> ResultRef {
+    let id = |image: &PlatformImage| (image.platform.to_string(), name_of(&image.image));
+    match with_plans {
+        false => ResultRef::Names(NameMap {
+            refs: images.iter().map(id).collect(),
+        }),
+        true => {
+            let reference = |image: &PlatformImage| {
+                let (platform, id) = id(image);
+                let def = Some(plan::of(&image.image));
+                (platform, Ref { id, def })
+            };
+            ResultRef::Refs(RefMap {
+                refs: images.iter().map(reference).collect(),
+            })
+        }
+    }
 }
 
 /// What is said of a frontend that is not there.
@@ -220,31 +266,41 @@ fn returned(job: &Job, request: ReturnRequest) -> Result<Returned, Status> {
         };
         return Err(status(code, error.message, error.details));
     }
-    let name = match request.result.and_then(|result| result.result) {
-        None => return Ok(None),
-        Some(ResultRef::Name(name)) => name,
-        Some(ResultRef::Ref(reference)) => reference.id,
-        Some(ResultRef::Names(names)) => only(names.refs.into_values())?,
-        Some(ResultRef::Refs(refs)) => only(refs.refs.into_values().map(|reference| reference.id))?,
+    let Some(result) = request.result else {
+        return Ok(Returned::Nothing);
     };
-    match name.as_str() {
-        "" => Ok(None),
-        name => job.result(name).map(Some),
-    }
-}
-
-fn only(mut names: impl Iterator<Item = String>) -> Result<String, Status> {
-    match (names.next(), names.next()) {
-        (None, _) => Ok(String::new()),
-        (Some(name), None) => Ok(name),
-        (Some(_), Some(_)) => Err(Status::unimplemented(
-            "images for several platforms are not supported by micad yet",
+    let names: HashMap<String, String> = match result.result {
+        None => return Ok(Returned::Nothing),
+        Some(ResultRef::Name(name)) => return one(job, &name),
+        Some(ResultRef::Ref(reference)) => return one(job, &reference.id),
+        Some(ResultRef::Names(names)) => names.refs,
+        Some(ResultRef::Refs(refs)) => {
+            let refs = refs.refs.into_iter();
+            refs.map(|(key, reference)| (key, reference.id)).collect()
+        }
+    };
+    let found = platforms::read(&result.metadata, &names, |name| job.result(name))?;
+    match (found, names.values().next()) {
+        (Some(images), _) => Ok(Returned::Images(images)),
+        (None, None) => Ok(Returned::Nothing),
+        (None, Some(name)) if names.len() == 1 => one(job, name),
+        // BuildKit's words
+        (None, Some(_)) => Err(Status::invalid_argument(
+            "unable to export multiple refs, missing platforms mapping",
         )),
     }
 }
 
+fn one(job: &Job, name: &str) -> Result<Returned, Status> {
+    match name {
+        "" => Ok(Returned::Nothing),
+        name => job.result(name).map(Returned::Image),
+    }
+}
+
 /// Builds what is asked.
-pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) -> Result<ImageId, Status> {
+pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) -> Result<Returned, Status> {
+    let is_by_platform = asked.is_by_platform();
     let (request, input) = tokio::select! {
         gathered = asked.gather(job) => gathered?,
         () = cancelled(&job.cancel) => return Err(Status::cancelled("the build was given up")),
@@ -255,7 +311,14 @@ pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) ->
     let building = tokio::spawn(async move {
         blocking(move || {
             let built = engine.build(request, input, reporter, cancel);
-            let held = built.and_then(|outcome| engine.hold(&outcome.image));
+            let held = built.and_then(|outcome| {
+                let held = outcome.images.iter().map(|image| engine.hold(&image.image));
+                Ok((
+                    held.collect::<Result<Vec<_>, _>>()?,
+                    outcome.image,
+                    outcome.images,
+                ))
+            });
             drop(busy);
             held
         })
@@ -279,8 +342,12 @@ pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) ->
     let built = building
         .await
         .map_err(|_| Status::internal("the build broke down"))?;
-    let held = built.map_err(|error| refused(&error, job.dockerfile().as_ref()))?;
-    let image = held.id();
-    job.hold(held);
-    Ok(image)
+    let (held, image, images) = built.map_err(|error| refused(&error, job.dockerfile().as_ref()))?;
+    for held in held {
+        job.hold(held);
+    }
+    Ok(match is_by_platform {
+        true => Returned::Images(images),
+        false => Returned::Image(image),
+    })
 }

@@ -150,7 +150,7 @@ async fn built_directly(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) -> R
             "what a Dockerfile takes is told by the gateway: its answer is no image",
         ));
     }
-    bridge::build(daemon, job, asked).await.map(Some)
+    bridge::build(daemon, job, asked).await
 }
 
 /// What is asked and cannot be done.

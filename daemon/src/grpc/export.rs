@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mica_buildkit::message::control::{Exporter, SolveRequest};
 use mica_buildkit::{ArchiveSend, DirSend, FileKind, Stat, SyncError, Teller, Wanted};
-use mica_engine::{Engine, FileType, ImagePath, ImageRoot, PushRequest, RootFile, blocking, chunks, sink};
+use mica_engine::{
+    Credential, Engine, FileTree, FileType, ImagePath, PushRequest, RootFile, blocking, chunks, sink,
+};
 use mica_oci::{ImageId, Reference};
 use mica_task::{Cancel, Chore, Event};
 use tokio::sync::mpsc;
@@ -15,7 +17,7 @@ use tonic::Status;
 
 use crate::daemon::Daemon;
 use crate::grpc::job::{Job, Returned};
-use crate::grpc::{lender, refused};
+use crate::grpc::{lender, refused, several};
 
 /// Bytes of a file that are sent at once.
 const PIECE: usize = 32 << 10;
@@ -37,16 +39,28 @@ pub(super) enum Target {
         push: bool,
     },
     /// To the client's output of this number, as a tar of the image's files.
-    Tar(u32),
+    Tar {
+        /// The number.
+        number: u32,
+        /// Whether every platform has a folder of its own, where the result is by platform.
+        is_split: bool,
+    },
     /// To the client's output of this number, as an archive of the image under these names: docker's and OCI's in one.
     Archive {
         /// The number.
         number: u32,
         /// The names.
         names: Vec<Reference>,
+        /// Whether docker's is what is asked for.
+        is_docker: bool,
     },
     /// To the client's output of this number, file by file.
-    Files(u32),
+    Files {
+        /// The number.
+        number: u32,
+        /// As for a tar.
+        is_split: bool,
+    },
 }
 
 /// All places a result goes to.
@@ -68,6 +82,8 @@ pub(super) fn targets(request: &SolveRequest) -> Result<Vec<Target>, Status> {
 
 /// The place that an exporter means; `number` is that of the client's output.
 pub(super) fn target(exporter: &Exporter, number: u32) -> Result<Target, Status> {
+    let split = exporter.attrs.get("platform-split").map(String::as_str);
+    let is_split = !matches!(split, Some("false" | "0"));
     match exporter.kind.as_str() {
         kind @ ("moby" | "image") => {
             let push = exporter.attrs.get("push").map(String::as_str);
@@ -77,7 +93,7 @@ pub(super) fn target(exporter: &Exporter, number: u32) -> Result<Target, Status>
                 push: kind == "image" && matches!(push, Some("true" | "1")),
             })
         }
-        "tar" => Ok(Target::Tar(number)),
+        "tar" => Ok(Target::Tar { number, is_split }),
         kind @ ("oci" | "docker") => match exporter.attrs.get("tar").map(String::as_str) {
             Some("false" | "0") => Err(Status::unimplemented(format!(
                 "exporter {kind:?} with tar=false is not supported by micad"
@@ -85,9 +101,10 @@ pub(super) fn target(exporter: &Exporter, number: u32) -> Result<Target, Status>
             _ => Ok(Target::Archive {
                 number,
                 names: names(exporter)?,
+                is_docker: kind == "docker",
             }),
         },
-        "local" => Ok(Target::Files(number)),
+        "local" => Ok(Target::Files { number, is_split }),
         other => Err(Status::unimplemented(format!(
             "exporter {other:?} is not supported by micad: use moby, image, tar, local, oci or docker"
         ))),
@@ -109,41 +126,56 @@ fn names(exporter: &Exporter) -> Result<Vec<Reference>, Status> {
 pub(super) async fn export(
     daemon: &Arc<Daemon>,
     job: &Arc<Job>,
-    image: Returned,
+    returned: Returned,
     targets: Vec<Target>,
 ) -> Result<HashMap<String, String>, Status> {
-    let Some(image) = image else {
-        return Ok(HashMap::new());
-    };
     let mut answer = HashMap::new();
     for target in targets {
-        match target {
-            Target::Store { names, push } => {
-                job.tell(Event::Begun { chore: Chore::Export }).await;
-                let stored = store(daemon, job, image, &names, push).await;
-                let failure = stored.as_ref().err().map(|status| status.message().to_owned());
-                let chore = Chore::Export;
-                job.tell(Event::Ended { chore, failure }).await;
-                answer.extend(stored?);
-            }
-            Target::Tar(number) => {
-                let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
-                    engine.root_of(&image)?.write_tar(out, cancel)
-                };
-                tell(job, true, send_archive(daemon, job, number, write)).await?;
-            }
-            Target::Archive { number, names } => {
-                let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
-                    let saving = engine.prepare_image(&image, names)?;
-                    engine.save(&saving, &mut cancel.guard(out))
-                };
-                tell(job, true, send_archive(daemon, job, number, write)).await?;
-                answer.extend(described(&image, &[]));
-            }
-            Target::Files(number) => tell(job, false, send_files(daemon, job, image, number)).await?,
-        }
+        answer.extend(match &returned {
+            Returned::Nothing => HashMap::new(),
+            Returned::Image(image) => export_image(daemon, job, *image, target).await?,
+            Returned::Images(images) => several::export(daemon, job, images, target).await?,
+        });
     }
     Ok(answer)
+}
+
+async fn export_image(
+    daemon: &Arc<Daemon>,
+    job: &Arc<Job>,
+    image: ImageId,
+    target: Target,
+) -> Result<HashMap<String, String>, Status> {
+    match target {
+        Target::Store { names, push } => {
+            job.tell(Event::Begun { chore: Chore::Export }).await;
+            let stored = store(daemon, job, image, &names, push).await;
+            let failure = stored.as_ref().err().map(|status| status.message().to_owned());
+            let chore = Chore::Export;
+            job.tell(Event::Ended { chore, failure }).await;
+            stored
+        }
+        Target::Tar { number, .. } => {
+            let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
+                engine.root_of(&image)?.write_tar(out, cancel)
+            };
+            tell(job, true, send_archive(daemon, job, number, write)).await?;
+            Ok(HashMap::new())
+        }
+        Target::Archive { number, names, .. } => {
+            let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
+                let saving = engine.prepare_image(&image, names)?;
+                engine.save(&saving, &mut cancel.guard(out))
+            };
+            tell(job, true, send_archive(daemon, job, number, write)).await?;
+            Ok(described(&image, &[]))
+        }
+        Target::Files { number, .. } => {
+            let root = move |engine: &Engine, _: &Cancel| engine.root_of(&image);
+            tell(job, false, send_files(daemon, job, number, root)).await?;
+            Ok(HashMap::new())
+        }
+    }
 }
 
 /// Gives the image its names, and brings it to their registries if it is to be pushed.
@@ -154,16 +186,8 @@ async fn store(
     names: &[Reference],
     push: bool,
 ) -> Result<HashMap<String, String>, Status> {
-    job.tell(Event::Built { image }).await;
-    let (engine, tags, held) = (daemon.engine.clone(), names.to_vec(), job.held(&image)?);
-    blocking(move || engine.name(&held, &tags))
-        .await
-        .map_err(|error| refused(&error, None))?;
+    name_image(daemon, job, image, names).await?;
     let mut answer = described(&image, names);
-    for reference in names {
-        let reference = reference.clone();
-        job.tell(Event::Tagged { reference }).await;
-    }
     for name in names.iter().filter(|_| push) {
         let digest = pushed(daemon, job, name).await?;
         answer.insert("containerimage.digest".to_owned(), digest);
@@ -171,16 +195,40 @@ async fn store(
     Ok(answer)
 }
 
-/// Pushes a name; the digest of its manifest.
-async fn pushed(daemon: &Arc<Daemon>, job: &Job, name: &Reference) -> Result<String, Status> {
+/// Gives an image that was built its names.
+pub(super) async fn name_image(
+    daemon: &Arc<Daemon>,
+    job: &Job,
+    image: ImageId,
+    names: &[Reference],
+) -> Result<(), Status> {
+    job.tell(Event::Built { image }).await;
+    let (engine, tags, held) = (daemon.engine.clone(), names.to_vec(), job.held(&image)?);
+    blocking(move || engine.name(&held, &tags))
+        .await
+        .map_err(|error| refused(&error, None))?;
+    for reference in names {
+        let reference = reference.clone();
+        job.tell(Event::Tagged { reference }).await;
+    }
+    Ok(())
+}
+
+/// What the client's keyring has for the registry of a name.
+pub(super) async fn credential(job: &Job, name: &Reference) -> Result<Credential, Status> {
     let keyring = job
         .session
         .as_ref()
         .map(|named| lender::keyring(named.session.clone(), job.cancel.clone()));
     let registry = name.repository.registry().to_owned();
-    let credential = blocking(move || Ok(keyring.unwrap_or_default().of(&registry)))
+    blocking(move || Ok(keyring.unwrap_or_default().of(&registry)))
         .await
-        .map_err(|error| refused(&error, None))?;
+        .map_err(|error| refused(&error, None))
+}
+
+/// Pushes a name; the digest of its manifest.
+async fn pushed(daemon: &Arc<Daemon>, job: &Job, name: &Reference) -> Result<String, Status> {
+    let credential = credential(job, name).await?;
     let request = PushRequest {
         repository: name.repository.clone(),
         tag: name.tag.clone(),
@@ -214,7 +262,7 @@ async fn pushed(daemon: &Arc<Daemon>, job: &Job, name: &Reference) -> Result<Str
 
 /// What clients are told of an image (engine API contract, section 6.4). Here an image is its config; it has a manifest once
 /// it is pushed.
-fn described(image: &ImageId, names: &[Reference]) -> HashMap<String, String> {
+pub(super) fn described(image: &ImageId, names: &[Reference]) -> HashMap<String, String> {
     let mut found = HashMap::from([
         (IMAGE.to_owned(), image.to_string()),
         ("containerimage.digest".to_owned(), image.to_string()),
@@ -227,7 +275,11 @@ fn described(image: &ImageId, names: &[Reference]) -> HashMap<String, String> {
 }
 
 /// Tells of what is sent while it is.
-async fn tell(job: &Job, tar: bool, work: impl Future<Output = Result<u64, Status>>) -> Result<(), Status> {
+pub(super) async fn tell<T>(
+    job: &Job,
+    tar: bool,
+    work: impl Future<Output = Result<(u64, T), Status>>,
+) -> Result<T, Status> {
     let chore = Chore::Deliver { tar };
     let moved = |current| Event::Moved {
         chore: chore.clone(),
@@ -239,12 +291,12 @@ async fn tell(job: &Job, tar: bool, work: impl Future<Output = Result<u64, Statu
     job.tell(Event::Begun { chore: chore.clone() }).await;
     job.tell(moved(0)).await;
     let done = work.await;
-    if let Ok(bytes) = done {
-        job.tell(moved(bytes)).await;
+    if let Ok((bytes, _)) = &done {
+        job.tell(moved(*bytes)).await;
     }
     let failure = done.as_ref().err().map(|status| status.message().to_owned());
     job.tell(Event::Ended { chore, failure }).await;
-    done.map(|_| ())
+    done.map(|(_, made)| made)
 }
 
 fn session(job: &Job) -> Result<&mica_buildkit::Session, Status> {
@@ -257,21 +309,22 @@ fn broken(error: SyncError) -> Status {
 }
 
 /// What an archive is written to.
-type Out<'a> = dyn Write + Send + 'a;
+pub(super) type Out<'a> = dyn Write + Send + 'a;
 
-/// Sends what `write` writes; how many bytes that is.
-async fn send_archive(
+/// Sends what `write` writes; how many bytes that is, and what it gives.
+pub(super) async fn send_archive<T: Send + 'static>(
     daemon: &Arc<Daemon>,
     job: &Job,
     number: u32,
-    write: impl FnOnce(&Engine, &mut Out<'_>, &Cancel) -> Result<(), mica_engine::Error> + Send + 'static,
-) -> Result<u64, Status> {
+    write: impl FnOnce(&Engine, &mut Out<'_>, &Cancel) -> Result<T, mica_engine::Error> + Send + 'static,
+) -> Result<(u64, T), Status> {
     let mut send = ArchiveSend::begin(session(job)?, number).await.map_err(broken)?;
     let (engine, cancel) = (daemon.engine.clone(), job.cancel.clone());
     let (mut writer, mut pieces) = chunks();
     let writing = tokio::spawn(blocking(move || {
-        write(&engine, &mut writer, &cancel)?;
-        writer.flush().map_err(mica_engine::Error::sending)
+        let made = write(&engine, &mut writer, &cancel)?;
+        writer.flush().map_err(mica_engine::Error::sending)?;
+        Ok(made)
     }));
     let mut bytes = 0;
     while let Some(piece) = pieces.recv().await {
@@ -281,18 +334,24 @@ async fn send_archive(
     let written = writing
         .await
         .map_err(|_| Status::internal("the export broke down"))?;
-    written.map_err(|error| refused(&error, None))?;
+    let made = written.map_err(|error| refused(&error, None))?;
     send.finish().await.map_err(broken)?;
-    Ok(bytes)
+    Ok((bytes, made))
 }
 
-async fn send_files(daemon: &Arc<Daemon>, job: &Job, image: ImageId, number: u32) -> Result<u64, Status> {
+/// Sends the files that `open` gives; how many bytes that is.
+pub(super) async fn send_files<F: FileTree>(
+    daemon: &Arc<Daemon>,
+    job: &Job,
+    number: u32,
+    open: impl FnOnce(&Engine, &Cancel) -> Result<F, mica_engine::Error> + Send + 'static,
+) -> Result<(u64, ()), Status> {
     let mut send = DirSend::begin(session(job)?, number).await.map_err(broken)?;
     let (engine, cancel) = (daemon.engine.clone(), job.cancel.clone());
     let teller = send.teller();
     let (wants, wanted) = mpsc::channel(WANTED);
     let sending = tokio::spawn(blocking(move || {
-        let root = engine.root_of(&image)?;
+        let root = open(&engine, &cancel)?;
         send_root(&root, &teller, wanted, &cancel)
     }));
     let asked = async {
@@ -312,12 +371,12 @@ async fn send_files(daemon: &Arc<Daemon>, job: &Job, image: ImageId, number: u32
     asked.map_err(broken)?;
     let bytes = sent.map_err(|error| refused(&error, None))?;
     send.finish().await.map_err(broken)?;
-    Ok(bytes)
+    Ok((bytes, ()))
 }
 
 /// Tells of all files, then sends those that are wanted.
 fn send_root(
-    root: &ImageRoot,
+    root: &impl FileTree,
     teller: &Teller,
     mut wanted: mpsc::Receiver<u32>,
     cancel: &Cancel,

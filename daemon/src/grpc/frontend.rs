@@ -16,7 +16,7 @@ use crate::grpc::lender::{self, SessionLender};
 use crate::grpc::plan;
 use crate::grpc::sessions::Named;
 use crate::grpc::upload::{self, Upload};
-use crate::routes::build_query::{extra_host, ulimit};
+use crate::routes::build_query::{extra_host, platforms, ulimit};
 
 /// What clients call the folder with the build context, if they say nothing else.
 const CONTEXT: &str = "context";
@@ -24,6 +24,8 @@ const CONTEXT: &str = "context";
 const DOCKERFILE: &str = "dockerfile";
 /// The build argument that asks for an image that holds its cache.
 const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
+/// The build argument that asks for a result by platform, though there is only one.
+const MULTI_PLATFORM: &str = "BUILDKIT_MULTI_PLATFORM";
 /// The ignore file.
 const IGNORE_FILE: &str = ".dockerignore";
 
@@ -43,6 +45,8 @@ pub(super) struct Asked {
     question: Option<Question>,
     /// Plans that stand for named contexts.
     inputs: HashMap<String, Definition>,
+    /// Whether the result is by platform, though there is only one.
+    is_multi_platform: bool,
 }
 
 /// Where a build's context is from.
@@ -126,6 +130,7 @@ impl Asked {
             named: Vec::new(),
             question: None,
             inputs: HashMap::new(),
+            is_multi_platform: false,
         }
     }
 
@@ -135,10 +140,16 @@ impl Asked {
         Self { inputs, ..self }
     }
 
+    /// Whether the result is by platform.
+    pub(super) fn is_by_platform(&self) -> bool {
+        self.is_multi_platform || self.request.platforms.len() > 1
+    }
+
     fn take(&mut self, key: &str, value: String) -> Result<(), Status> {
         let request = &mut self.request;
         let invalid = |text: String| Status::invalid_argument(text);
         if let Some(name) = key.strip_prefix("build-arg:") {
+            self.is_multi_platform |= name == MULTI_PLATFORM && matches!(value.as_str(), "true" | "1");
             request.build_args.push((name.to_owned(), Some(value)));
             return Ok(());
         }
@@ -158,18 +169,10 @@ impl Asked {
                 request.no_cache = stages.is_empty();
                 request.no_cache_filter = stages;
             }
-            "platform" => match &list(&value)[..] {
-                [] => {}
-                [one] => {
-                    let platform = one.parse().map_err(|error| invalid(format!("{error}")))?;
-                    request.platform = Some(platform);
-                }
-                _ => {
-                    return Err(Status::unimplemented(
-                        "images for several platforms are not supported by micad yet: name one",
-                    ));
-                }
-            },
+            "platform" => {
+                request.platforms = platforms(&value).map_err(|error| invalid(format!("{error}")))?;
+            }
+            "multi-platform" => self.is_multi_platform |= matches!(value.as_str(), "true" | "1"),
             "add-hosts" => {
                 for host in list(&value) {
                     let host = extra_host(&host).map_err(|failure| invalid(failure.message().to_owned()))?;
@@ -265,8 +268,8 @@ impl Asked {
         let host = mica_engine::version().platform.to_string();
         let platform = self
             .request
-            .platform
-            .as_ref()
+            .platforms
+            .first()
             .map_or_else(|| host.clone(), ToString::to_string);
         let bytes = found.dockerfile.unwrap_or_default();
         let subject = Examined {
@@ -329,8 +332,11 @@ impl Asked {
             input.dockerfile = self.definition(session(job)?).await?.dockerfile;
         }
         for (name, value) in std::mem::take(&mut self.named) {
-            // a name may say for which platform it is
-            let name = name.split("::").next().unwrap_or_default().to_owned();
+            // a name may say for which platform it is, which tells nothing where there is only one
+            let name = match self.request.platforms.len() {
+                0 | 1 => name.split("::").next().unwrap_or_default().to_owned(),
+                _ => name,
+            };
             let source = self.context_of(job, &value).await?;
             input.named.push((name, source));
         }

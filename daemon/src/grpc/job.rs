@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mica_buildkit::message::control::StatusResponse;
 use mica_engine::HeldImage;
-use mica_oci::ImageId;
+use mica_oci::{ImageId, PlatformImage};
 use mica_task::{Cancel, Event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
@@ -93,8 +93,16 @@ pub(crate) struct Job {
     uploaded: Mutex<Option<oneshot::Receiver<Tar>>>,
 }
 
-/// What a client says its build comes to: nothing, or an image.
-pub(crate) type Returned = Option<ImageId>;
+/// What a client says its build comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Returned {
+    /// Nothing.
+    Nothing,
+    /// An image.
+    Image(ImageId),
+    /// Images by platform, though it may be only one: at least one, each platform once.
+    Images(Vec<PlatformImage>),
+}
 
 /// A build that goes on; when it is dropped the build is stopped and forgotten.
 pub(crate) struct Running {
@@ -365,7 +373,7 @@ impl Job {
     pub(crate) async fn returned(&self) -> Result<Returned, Status> {
         let mut returned = self.returned.subscribe();
         match returned.wait_for(Option::is_some).await {
-            Ok(found) => found.clone().unwrap_or(Ok(None)),
+            Ok(found) => found.clone().unwrap_or(Ok(Returned::Nothing)),
             Err(_) => Err(Status::cancelled("the build was given up")),
         }
     }

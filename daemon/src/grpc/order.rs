@@ -81,7 +81,7 @@ pub(crate) fn begin(
             };
             job.tell(warning).await;
         }
-        let built = async { bridge::build(&daemon, &job, asked).await.map(Some) };
+        let built = bridge::build(&daemon, &job, asked);
         let answer = control::carry(&daemon, &job, built, targets).await;
         drop((running, registered));
         Ok(answer?.remove(export::IMAGE))

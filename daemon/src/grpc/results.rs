@@ -8,7 +8,7 @@ use mica_buildkit::message::gateway::{
     ReadDirRequest, ReadDirResponse, ReadFileRequest, ReadFileResponse, ResolveImageConfigRequest,
     ResolveImageConfigResponse, StatFileRequest, StatFileResponse,
 };
-use mica_engine::{Error, FileType, ImageRoot, RootFile, blocking};
+use mica_engine::{Error, FileTree as _, FileType, ImageRoot, RootFile, blocking};
 use mica_oci::Platform;
 use tonic::{Request, Status};
 

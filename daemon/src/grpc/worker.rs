@@ -8,7 +8,6 @@ use mica_engine::Engine;
 /// The one worker. It has not the label that makes clients ask for exporters and caches which are not there
 /// (engine API contract, section 6.4).
 pub(super) fn worker(engine: &Engine) -> WorkerRecord {
-    let own = mica_engine::version();
     let labels = [
         ("org.mobyproject.buildkit.worker.executor", "mica".to_owned()),
         (
@@ -22,12 +21,18 @@ pub(super) fn worker(engine: &Engine) -> WorkerRecord {
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect::<HashMap<_, _>>(),
-        platforms: vec![Platform {
-            architecture: own.platform.architecture.clone(),
-            os: own.platform.os.clone(),
-            ..Platform::default()
-        }],
+        platforms: mica_engine::platforms().into_iter().map(platform).collect(),
         version: Some(version()),
+    }
+}
+
+fn platform(platform: mica_oci::Platform) -> Platform {
+    Platform {
+        architecture: platform.architecture,
+        os: platform.os,
+        variant: platform.variant,
+        os_version: platform.os_version,
+        ..Platform::default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use mica_engine::{BuildRequest, Keyring, NetworkMode, Ulimit};
-use mica_oci::Reference;
+use mica_oci::{Platform, PlatformError, Reference};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -41,10 +41,8 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
     let shm_size = shm_size
         .map(|size| u64::try_from(size).map_err(|_| Failure::invalid("SHM size can not be less than 0")))
         .transpose()?;
-    let platform = query
-        .filled("platform")
-        .map(|text| text.parse().map_err(|error| Failure::invalid(format!("{error}"))))
-        .transpose()?;
+    let platforms = platforms(query.filled("platform").unwrap_or_default())
+        .map_err(|error| Failure::invalid(format!("{error}")))?;
     Ok(BuildRequest {
         dockerfile: query.filled("dockerfile").unwrap_or("Dockerfile").to_owned(),
         tags: tags(query)?,
@@ -70,10 +68,22 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
             .collect::<Result<_, _>>()?,
         ulimits: ulimits(query)?,
         shm_size,
-        platform,
+        platforms,
         // clients of this API have left out what is to be ignored
         filter_context: false,
     })
+}
+
+/// The platforms of a list with commas, each once.
+pub(crate) fn platforms(list: &str) -> Result<Vec<Platform>, PlatformError> {
+    let mut platforms = Vec::new();
+    for text in list.split(',').filter(|text| !text.trim().is_empty()) {
+        let platform = text.parse()?;
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    Ok(platforms)
 }
 
 /// How the build is told.
@@ -319,7 +329,7 @@ mod tests {
         );
         assert_eq!((request.ulimits[0].soft, request.ulimits[0].hard), (1, -1));
         assert_eq!(request.shm_size, Some(1024));
-        assert_eq!(request.platform.unwrap().to_string(), "linux/arm64");
+        assert_eq!(request.platforms[0].to_string(), "linux/arm64");
         assert_eq!(request.target.as_deref(), Some("x"));
     }
 

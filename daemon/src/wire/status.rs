@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use mica_api::{Base64, SourceInfo, SourcePosition, SourceRange, Status, Vertex, VertexLog, VertexWarning};
 use mica_oci::Digest;
-use mica_task::{Chore, Event, Finding, LayerState, StagePlace, StepId, Stream, TransferEvent};
+use mica_task::{
+    Chore, Event, Finding, LayerState, StagePlace, StagePlatform, StepId, Stream, TransferEvent,
+};
 
 use crate::wire::status::work::Work;
 
@@ -28,6 +30,13 @@ enum Key {
     Note(u32),
 }
 
+/// A stage, where there are several platforms of one of them.
+type Stage = (Option<StagePlatform>, u32);
+
+fn stage_of(place: &StagePlace) -> Stage {
+    (place.platform.clone(), place.stage)
+}
+
 /// Turns the events of a build into what changed among its vertices.
 pub(crate) struct Vertices {
     seed: u64,
@@ -38,7 +47,7 @@ pub(crate) struct Vertices {
     waiting: BTreeMap<StepId, (StagePlace, Vertex)>,
     known: BTreeMap<String, Option<Digest>>,
     /// The last vertex of every stage.
-    stages: HashMap<u32, String>,
+    stages: HashMap<Stage, String>,
     /// The vertex that read the Dockerfile.
     definition: String,
     notes: u32,
@@ -66,7 +75,7 @@ impl Vertices {
             Event::Planned { steps } => {
                 for step in steps {
                     let vertex = self.of_step(step.step, &step.name, &step.place);
-                    self.stages.insert(step.place.stage, vertex.digest.clone());
+                    self.stages.insert(stage_of(&step.place), vertex.digest.clone());
                     out.vertexes.push(vertex);
                 }
                 self.stages.clear();
@@ -160,7 +169,10 @@ impl Vertices {
     /// The vertex of a step that has not begun.
     fn of_step(&self, step: StepId, name: &str, place: &StagePlace) -> Vertex {
         let digest = self.digest(&Key::Step(step));
-        let before = self.stages.get(&place.stage).filter(|before| **before != digest);
+        let before = self
+            .stages
+            .get(&stage_of(place))
+            .filter(|before| **before != digest);
         Vertex {
             digest,
             inputs: before.cloned().into_iter().collect(),
@@ -174,7 +186,7 @@ impl Vertices {
         self.end(&Key::Step(step), Some(String::new()), false, now, out);
         self.waiting.remove(&step);
         let vertex = self.of_step(step, name, &place);
-        self.stages.insert(place.stage, vertex.digest.clone());
+        self.stages.insert(stage_of(&place), vertex.digest.clone());
         match &place.base {
             Some(base) if !self.known.contains_key(base) => {
                 self.waiting.insert(step, (place, vertex));

@@ -8,6 +8,6 @@ pub mod transfer;
 
 pub use cancel::{Cancel, Cancellable, Cancelled};
 pub use event::{Event, StepId, Stream};
-pub use place::{Chore, Finding, PlannedStep, StagePlace};
+pub use place::{Chore, Finding, PlannedStep, StagePlace, StagePlatform};
 pub use reporter::Reporter;
 pub use transfer::{LayerState, TransferEvent};

@@ -1,10 +1,14 @@
 //! Where the steps of a build stand in their stages, and what is done beside them.
 
+use mica_oci::Platform;
+
 use crate::event::StepId;
 
 /// Where an instruction that does something (FROM an image, RUN, COPY, ADD, WORKDIR) stands among those of its stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagePlace {
+    /// Of a build for several platforms: for which one the stage is carried out.
+    pub platform: Option<StagePlatform>,
     /// The stage's number in the Dockerfile, from 0.
     pub stage: u32,
     /// What the stage is called; `None` in a Dockerfile of only one.
@@ -15,6 +19,15 @@ pub struct StagePlace {
     pub count: u32,
     /// Of a FROM: the image that it names, as it is asked for.
     pub base: Option<String>,
+}
+
+/// What a stage of a build for several platforms is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StagePlatform {
+    /// What the stage itself is for: that of its base.
+    pub own: Platform,
+    /// What the image is for that it is carried out for.
+    pub target: Platform,
 }
 
 /// A step that will be done.

@@ -52,7 +52,8 @@ impl Platform {
     }
 
     /// The names as Go has them, whatever the document says.
-    fn normal(&self) -> Self {
+    #[must_use]
+    pub fn normal(&self) -> Self {
         let text = match self.variant.is_empty() {
             true => format!("{}/{}", self.os, self.architecture),
             false => format!("{}/{}/{}", self.os, self.architecture, self.variant),

@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use jiff::Timestamp;
 use mica_layer::{ImagePath, Kind, Meta, Mtime, TarWriter};
 use mica_oci::media::OCI_INDEX;
-use mica_oci::{Descriptor, DiffId, Digest, Index, Manifest, MediaType, Raw, Reference};
+use mica_oci::{Descriptor, DiffId, Digest, Index, Manifest, Platform, Raw, Reference};
 use serde::Serialize;
 
 use super::{BLOBS, INDEX, Item, LAYOUT, LAYOUT_TEXT, MANIFEST, REPOSITORIES};
@@ -29,31 +29,47 @@ pub fn save(
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let selection = select(store, lease, images)?;
-    let latest = images
-        .iter()
-        .filter_map(|(image, _)| image.created)
-        .max()
-        .map_or(Mtime::default(), mtime);
-    let mut archive = Archive {
-        tar: TarWriter::new(BufWriter::with_capacity(BUFFER, out)),
-        written: HashSet::new(),
-        latest,
-    };
-    archive.folder("blobs")?;
-    archive.folder(BLOBS)?;
-    for image in &selection {
-        for layer in &image.layers {
-            archive.layer(store, lease, layer, image.made)?;
-        }
-        archive.document(image.image.config.bytes(), image.image.id.digest(), image.made)?;
-        archive.document(image.manifest.bytes(), &image.manifest.digest(), image.made)?;
-    }
+    let mut archive = Archive::new(&selection, out);
+    archive.images(store, lease, &selection)?;
+    let latest = archive.latest;
     archive.file(INDEX, &json(&index(&selection))?, latest)?;
     archive.file(MANIFEST, &json(&items(&selection))?, latest)?;
     archive.file(LAYOUT, LAYOUT_TEXT, latest)?;
     archive.file(REPOSITORIES, &json(&repositories(&selection))?, latest)?;
-    let mut buffer = archive.tar.finish().map_err(unwritten)?;
-    buffer.flush().map_err(Error::io("write the archive"))
+    archive.finish()
+}
+
+/// Writes a tar in OCI's layout with one index of these images, which are for these platforms, under `names`; gives the
+/// descriptor of the index.
+pub fn save_index(
+    store: &Store,
+    lease: &Lease,
+    images: &[(Image, Platform)],
+    names: &[Reference],
+    out: &mut dyn Write,
+) -> Result<Descriptor, Error> {
+    let unnamed: Vec<_> = images
+        .iter()
+        .map(|(image, _)| (image.clone(), Vec::new()))
+        .collect();
+    let selection = select(store, lease, &unnamed)?;
+    let mut archive = Archive::new(&selection, out);
+    archive.images(store, lease, &selection)?;
+    let manifests = selection.iter().zip(images).map(|(image, (_, platform))| {
+        crate::commit::describe(&image.manifest).of_platform(platform, &image.image.config)
+    });
+    let index = Raw::of(Index::new(manifests.collect())).map_err(|source| Error::Document {
+        what: "the index of the images".to_owned(),
+        source,
+    })?;
+    let latest = archive.latest;
+    archive.document(index.bytes(), &index.digest(), latest)?;
+    let own = Descriptor::new(OCI_INDEX, index.digest(), index.bytes().len() as u64);
+    let tags: Vec<&Reference> = names.iter().collect();
+    archive.file(INDEX, &json(&Index::new(named(&own, &tags)))?, latest)?;
+    archive.file(LAYOUT, LAYOUT_TEXT, latest)?;
+    archive.finish()?;
+    Ok(own)
 }
 
 /// An image with all that is written of it.
@@ -101,7 +117,35 @@ struct Archive<'a> {
     latest: Mtime,
 }
 
-impl Archive<'_> {
+impl<'a> Archive<'a> {
+    fn new(images: &[Selected<'_>], out: &'a mut dyn Write) -> Self {
+        let latest = images.iter().filter_map(|image| image.image.created).max();
+        Self {
+            tar: TarWriter::new(BufWriter::with_capacity(BUFFER, out)),
+            written: HashSet::new(),
+            latest: latest.map_or(Mtime::default(), mtime),
+        }
+    }
+
+    /// Writes all blobs of images.
+    fn images(&mut self, store: &Store, lease: &Lease, images: &[Selected<'_>]) -> Result<(), Error> {
+        self.folder("blobs")?;
+        self.folder(BLOBS)?;
+        for image in images {
+            for layer in &image.layers {
+                self.layer(store, lease, layer, image.made)?;
+            }
+            self.document(image.image.config.bytes(), image.image.id.digest(), image.made)?;
+            self.document(image.manifest.bytes(), &image.manifest.digest(), image.made)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        let mut buffer = self.tar.finish().map_err(unwritten)?;
+        buffer.flush().map_err(Error::io("write the archive"))
+    }
+
     fn folder(&mut self, path: &str) -> Result<(), Error> {
         let meta = Meta::directory(0o755, self.latest);
         self.tar
@@ -176,26 +220,23 @@ fn items(images: &[Selected<'_>]) -> Vec<Item> {
 }
 
 fn index(images: &[Selected<'_>]) -> Index {
-    let descriptors = |image: &Selected<'_>| {
-        let own = crate::commit::describe(&image.manifest);
-        let named = |tag: &&Reference| {
-            let mut descriptor: Descriptor = own.clone();
-            descriptor.annotations.insert(IMAGE_NAME.into(), tag.to_string());
-            if let Some(short) = &tag.tag {
-                descriptor.annotations.insert(REF_NAME.into(), short.to_string());
-            }
-            descriptor
-        };
-        match image.tags.is_empty() {
-            true => vec![own],
-            false => image.tags.iter().map(named).collect(),
+    let descriptors = |image: &Selected<'_>| named(&crate::commit::describe(&image.manifest), &image.tags);
+    Index::new(images.iter().flat_map(descriptors).collect())
+}
+
+/// A descriptor once for each of these names; as it is if there are none.
+fn named(own: &Descriptor, names: &[&Reference]) -> Vec<Descriptor> {
+    let named = |name: &&Reference| {
+        let mut descriptor = own.clone();
+        descriptor.annotations.insert(IMAGE_NAME.into(), name.to_string());
+        if let Some(short) = &name.tag {
+            descriptor.annotations.insert(REF_NAME.into(), short.to_string());
         }
+        descriptor
     };
-    Index {
-        schema_version: 2,
-        media_type: Some(MediaType::new(OCI_INDEX)),
-        manifests: images.iter().flat_map(descriptors).collect(),
-        annotations: BTreeMap::new(),
+    match names.is_empty() {
+        true => vec![own.clone()],
+        false => names.iter().map(named).collect(),
     }
 }
 

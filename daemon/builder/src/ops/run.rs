@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mica_dockerfile::{NetworkMode, Run, RunScript, SecurityMode};
+use mica_layer::ImagePath;
 use mica_oci::Platform;
 use mica_store::CacheRecord;
 use mica_task::{Event, Stream};
@@ -15,7 +16,7 @@ use crate::key::KeyWriter;
 use crate::ops::config::with_shell;
 use crate::ops::mount::{Mounts, OriginOf};
 use crate::options::Options;
-use crate::ports::{Mount, MountSource, Network, Process, Security};
+use crate::ports::{Mount, MountSource, Network, Process, Runs, Security};
 use crate::site::{Outcome, Place, Site};
 use crate::state::State;
 
@@ -204,7 +205,8 @@ pub(crate) fn step(
     let layers = site.layers;
     let invocation = Invocation::new(run, state, site.scope.options)?;
     let mounts = Mounts::read(run, origin, state, site)?;
-    let key = || invocation.key(state, site.scope.options, &site.plan.platform, layers.epoch);
+    let platform = site.plan.platform_of(place.stage);
+    let key = || invocation.key(state, site.scope.options, platform, layers.epoch);
     let created_by = invocation.created_by(state);
     // mounts from the very same layers need no look at their files
     let fresh = site.fresh(place);
@@ -231,6 +233,7 @@ fn execute(
     about: &str,
 ) -> Result<CacheRecord, StepError> {
     let layers = site.layers;
+    runnable(state, site)?;
     let work = layers.work()?;
     let [upper, overlay] = ["upper", "work"].map(|name| work.path().join(name));
     fs_err::create_dir(&upper)?;
@@ -289,6 +292,31 @@ fn execute(
     }
     let order = site.order(state, place, about);
     layers.take_upper(order, &upper, &layers.stack(&state.layers)?)
+}
+
+/// Fails if this machine cannot run programs of the image that the step works on.
+fn runnable(state: &State, site: &Site<'_>) -> Result<(), StepError> {
+    let own = |own: &str, planned: &str| match own.is_empty() {
+        true => planned.to_owned(),
+        false => own.to_owned(),
+    };
+    let planned = &site.plan.platform;
+    let platform = Platform {
+        os: own(&state.image.os, &planned.os),
+        architecture: own(&state.image.architecture, &planned.architecture),
+        variant: state.image.variant.clone(),
+        os_version: String::new(),
+    };
+    let has = |path: &str| {
+        let path = ImagePath::clamped(path.as_bytes());
+        let stack = site.layers.stack(&state.layers)?;
+        Ok::<_, StepError>(stack.lookup(&stack.resolve(&path, true)?)?.is_some())
+    };
+    match site.executor.runs(&platform.normal()) {
+        Runs::Always => Ok(()),
+        Runs::With { interpreter, .. } if has(&interpreter)? => Ok(()),
+        Runs::With { reason, .. } | Runs::Not { reason } => Err(StepError::Execute(reason.into())),
+    }
 }
 
 /// Writes the script of a `#!` here-document into a folder of its own.

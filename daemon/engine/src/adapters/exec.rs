@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use mica_builder::ports::{Executor, Network, PortError, Process, Security, Ulimit};
+use mica_builder::ports::{Executor, Network, PortError, Process, Runs, Security, Ulimit};
+use mica_oci::Platform;
 use mica_sandbox::{
     Hidden, MountSpec, Resource, Rlimit, Spec, render_hosts, render_resolv_conf, resolv_conf_path,
 };
 use mica_task::{Cancel, Stream};
 
 use crate::adapters::mounts;
+use crate::machine;
 
 /// Size of /dev/shm unless the build says otherwise (docker's default).
 const SHM_SIZE: u64 = 64 << 20;
@@ -29,6 +31,10 @@ impl Executor for SandboxExecutor<'_> {
             true => Ok(()),
             false => Err("RUN needs rights that micad does not have: start it as root".into()),
         }
+    }
+
+    fn runs(&self, platform: &Platform) -> Runs {
+        machine::runs(platform)
     }
 
     fn run(

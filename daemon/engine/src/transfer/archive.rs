@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use mica_oci::{ImageId, Platform, Reference};
+use mica_oci::{Descriptor, ImageId, Platform, PlatformImage, Reference};
 use mica_store::archive::{self, LoadEvent, Loaded};
 use mica_store::{Image, Lease};
 
@@ -17,7 +17,42 @@ pub struct Saving {
     lease: Lease,
 }
 
+/// Images for several platforms, kept from deletion until they are saved as one.
+pub struct SavingIndex {
+    images: Vec<(Image, Platform)>,
+    names: Vec<Reference>,
+    lease: Lease,
+}
+
 impl Engine {
+    /// Holds images for several platforms to be saved as one under names that they need not have here.
+    pub fn prepare_index(
+        &self,
+        images: &[PlatformImage],
+        names: Vec<Reference>,
+    ) -> Result<SavingIndex, Error> {
+        let lease = self.store().lease();
+        let held = images.iter().map(|PlatformImage { platform, image: id }| {
+            let image = self.store().hold_image(&lease, id)?;
+            let image = image.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
+            Ok::<_, Error>((image, platform.clone()))
+        });
+        Ok(SavingIndex {
+            images: held.collect::<Result<_, _>>()?,
+            names,
+            lease,
+        })
+    }
+
+    /// Writes the archive: OCI's layout, its index that of the platforms, whose descriptor this gives.
+    pub fn save_index(&self, saving: &SavingIndex, out: &mut dyn Write) -> Result<Descriptor, Error> {
+        let index = archive::save_index(self.store(), &saving.lease, &saving.images, &saving.names, out)?;
+        for (image, _) in &saving.images {
+            self.feed().image(Action::Save, image, image.id.to_string());
+        }
+        Ok(index)
+    }
+
     /// Looks up what is to be saved: an ID means the image without names, a repository all its tags.
     pub fn prepare_save(&self, names: &[String], platform: Option<&Platform>) -> Result<Saving, Error> {
         let lease = self.store().lease();

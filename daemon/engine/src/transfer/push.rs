@@ -58,10 +58,17 @@ pub struct Pushed {
     pub size: u64,
 }
 
-/// An image with the tags it is pushed under.
+/// An image with what it is pushed under.
 struct Order {
     image: Image,
     tags: Vec<Tag>,
+}
+
+/// What a registry has of an image before its manifest.
+pub(super) struct Sent {
+    pub(super) image: Image,
+    pub(super) manifest: Raw<Manifest>,
+    parcels: Vec<(DiffId, Parcel)>,
 }
 
 impl Engine {
@@ -131,8 +138,20 @@ pub(super) struct Push<'a> {
 
 impl Push<'_> {
     async fn run(&self, order: Order) -> Result<Vec<Pushed>, Error> {
+        let sent = self.send_image(order.image).await?;
+        let mut pushed = Vec::new();
+        for tag in &order.tags {
+            let digest = self.put(&Which::Tag(tag.clone()), &sent).await?;
+            pushed.push(self.pushed(tag, digest, sent.manifest.bytes().len()).await);
+        }
+        self.remember(sent, order.tags).await?;
+        Ok(pushed)
+    }
+
+    /// Sends all that the manifest of an image names.
+    pub(super) async fn send_image(&self, image: Image) -> Result<Sent, Error> {
         let plan = {
-            let (store, lease, id) = (self.engine.store().clone(), self.lease.clone(), order.image.id);
+            let (store, lease, id) = (self.engine.store().clone(), self.lease.clone(), image.id);
             let wanted = self.request.compression;
             blocking(move || Plan::of(&store, &lease, &id, wanted)).await?
         };
@@ -142,12 +161,31 @@ impl Push<'_> {
         let layers = self.send_layers(&plan.parcels).await?;
         let manifest = match plan.manifest {
             Some(manifest) => manifest,
-            None => self.manifest(&order.image, layers)?,
+            None => self.manifest(&image, layers)?,
         };
-        self.send_config(&order.image).await?;
-        let pushed = self.put(&order, &manifest, &plan.parcels).await?;
-        self.remember(order, manifest).await?;
-        Ok(pushed)
+        self.send_config(&image).await?;
+        Ok(Sent {
+            image,
+            manifest,
+            parcels: plan.parcels,
+        })
+    }
+
+    /// Tells that a tag leads to what was put.
+    pub(super) async fn pushed(&self, tag: &Tag, digest: Digest, size: usize) -> Pushed {
+        let size = size as u64;
+        self.sink
+            .tell(TransferEvent::Pushed {
+                tag: tag.to_string(),
+                digest,
+                size,
+            })
+            .await;
+        Pushed {
+            tag: tag.clone(),
+            digest,
+            size,
+        }
     }
 
     /// Sends the layers, each once, and gives their descriptors, lowest first.
@@ -265,7 +303,7 @@ impl Push<'_> {
         }
     }
 
-    fn failed(&self, error: mica_registry::Error) -> Error {
+    pub(super) fn failed(&self, error: mica_registry::Error) -> Error {
         push_error(&self.request.repository, error)
     }
 
@@ -320,78 +358,47 @@ impl Push<'_> {
         })
     }
 
-    /// Puts the manifest under all tags.
-    async fn put(
-        &self,
-        order: &Order,
-        manifest: &Raw<Manifest>,
-        parcels: &[(DiffId, Parcel)],
-    ) -> Result<Vec<Pushed>, Error> {
+    /// Puts the manifest of an image under a tag or its digest.
+    pub(super) async fn put(&self, which: &Which, sent: &Sent) -> Result<Digest, Error> {
+        let manifest = &sent.manifest;
         let media_type = manifest
             .media_type
             .as_ref()
             .map_or(mica_oci::media::OCI_MANIFEST, |own| own.as_str());
-        let mut pushed = Vec::new();
-        for tag in &order.tags {
-            let which = Which::Tag(tag.clone());
-            let mut tries = 0;
-            let digest = loop {
-                let bytes = Bytes::copy_from_slice(manifest.bytes());
-                match self.remote.put_manifest(&which, media_type, bytes).await {
-                    Ok(digest) => break digest,
-                    Err(error) if lacks_a_blob(&error) && tries < MANIFEST_TRIES => {
-                        tries += 1;
-                        self.mend(order, manifest, parcels, &error).await?;
-                    }
-                    Err(error) => return Err(self.failed(error)),
+        let mut tries = 0;
+        loop {
+            let bytes = Bytes::copy_from_slice(manifest.bytes());
+            match self.remote.put_manifest(which, media_type, bytes).await {
+                Ok(digest) => return Ok(digest),
+                Err(error) if lacks_a_blob(&error) && tries < MANIFEST_TRIES => {
+                    tries += 1;
+                    self.mend(sent, &error).await?;
                 }
-            };
-            let size = manifest.bytes().len() as u64;
-            self.sink
-                .tell(TransferEvent::Pushed {
-                    tag: tag.to_string(),
-                    digest,
-                    size,
-                })
-                .await;
-            pushed.push(Pushed {
-                tag: tag.clone(),
-                digest,
-                size,
-            });
+                Err(error) => return Err(self.failed(error)),
+            }
         }
-        Ok(pushed)
     }
 
     /// The registry says that it lacks a blob it had a moment ago: what is missing is sent again.
-    async fn mend(
-        &self,
-        order: &Order,
-        manifest: &Raw<Manifest>,
-        parcels: &[(DiffId, Parcel)],
-        error: &mica_registry::Error,
-    ) -> Result<(), Error> {
+    async fn mend(&self, sent: &Sent, error: &mica_registry::Error) -> Result<(), Error> {
         let text =
             format!("the registry lacks a blob of the manifest: looking for it and trying again ({error})");
         self.sink.tell(TransferEvent::Note(text)).await;
         tokio::time::sleep(HEAD_START).await;
-        for ((diff_id, parcel), descriptor) in parcels.iter().zip(&manifest.layers) {
+        for ((diff_id, parcel), descriptor) in sent.parcels.iter().zip(&sent.manifest.layers) {
             if !matches!(parcel, Parcel::Left(_)) {
                 let blob = self.blob(descriptor.digest).await?;
                 self.send(diff_id, &StoredSource(blob), Some(descriptor.size))
                     .await?;
             }
         }
-        self.send_config(&order.image).await
+        self.send_config(&sent.image).await
     }
 
     /// The next push sends the same manifest, compresses nothing, and knows where the blobs are.
-    async fn remember(&self, order: Order, manifest: Raw<Manifest>) -> Result<(), Error> {
-        let (engine, lease, config) = (
-            self.engine.clone(),
-            self.lease.clone(),
-            order.image.config.clone(),
-        );
+    pub(super) async fn remember(&self, sent: Sent, tags: Vec<Tag>) -> Result<(), Error> {
+        let Sent { image, manifest, .. } = sent;
+        let (engine, lease, config) = (self.engine.clone(), self.lease.clone(), image.config.clone());
         let repository = self.request.repository.clone();
         let account = self.request.credential.account(repository.registry());
         let name = Reference {
@@ -402,9 +409,9 @@ impl Push<'_> {
         blocking(move || {
             let store = engine.store();
             store.commit_pulled(&lease, &config, &manifest, &[], &[name])?;
-            for tag in order.tags {
+            for tag in tags {
                 let pushed = Reference::tagged(repository.clone(), tag);
-                engine.feed().transfer(Action::Push, &pushed, &order.image);
+                engine.feed().transfer(Action::Push, &pushed, &image);
             }
             let layers = manifest
                 .layers

@@ -1,7 +1,7 @@
 //! What vertices are called, in BuildKit's words.
 
 use mica_oci::{Digest, Reference};
-use mica_task::{Chore, StagePlace};
+use mica_task::{Chore, StagePlace, StagePlatform};
 
 /// The name of what is done beside the steps.
 pub(super) fn chore(chore: &Chore) -> String {
@@ -22,19 +22,36 @@ pub(super) fn chore(chore: &Chore) -> String {
 /// The name of a step: its stage and number, and the instruction or the image it starts from.
 pub(super) fn step(text: &str, place: &StagePlace, digest: Option<&Digest>) -> String {
     let StagePlace {
+        platform,
         name,
         number,
         count,
         base: image,
         ..
     } = place;
+    let platform = platform.as_ref().map(of_platform).unwrap_or_default();
     let stage = name.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
     let width = count.to_string().len();
     let what = match image {
         Some(image) => base(image, digest),
         None => line(text),
     };
-    format!("[{stage}{number:width$}/{count}] {what}")
+    format!("[{platform}{stage}{number:width$}/{count}] {what}")
+}
+
+/// What a stage is for, and if that is not what the image is for, that too.
+fn of_platform(StagePlatform { own, target }: &StagePlatform) -> String {
+    if own == target {
+        return format!("{own} ");
+    }
+    let mut goal = match own.os == target.os {
+        true => target.architecture.clone(),
+        false => format!("{}/{}", target.os, target.architecture),
+    };
+    if !target.variant.is_empty() {
+        goal.push_str(&format!("/{}", target.variant));
+    }
+    format!("{own}->{goal} ")
 }
 
 /// What fetching an image is called.
@@ -67,6 +84,7 @@ mod tests {
 
     fn place(name: Option<&str>, number: u32, count: u32, base: Option<&str>) -> StagePlace {
         StagePlace {
+            platform: None,
             stage: 0,
             name: name.map(str::to_owned),
             number,
@@ -93,6 +111,21 @@ mod tests {
         ] {
             assert_eq!(step(text, &place, None), expected);
         }
+        let for_arm = |own: &str| StagePlace {
+            platform: Some(StagePlatform {
+                own: own.parse().unwrap(),
+                target: "linux/arm/v7".parse().unwrap(),
+            }),
+            ..place(Some("work"), 2, 3, None)
+        };
+        assert_eq!(
+            step("RUN a", &for_arm("linux/arm/v7"), None),
+            "[linux/arm/v7 work 2/3] RUN a"
+        );
+        assert_eq!(
+            step("RUN a", &for_arm("linux/amd64"), None),
+            "[linux/amd64->arm/v7 work 2/3] RUN a"
+        );
         let digest = Digest::of(b"");
         assert_eq!(
             step("", &place(None, 1, 1, Some("x:1")), Some(&digest)),

@@ -10,6 +10,7 @@ fn at(milliseconds: i64) -> Timestamp {
 
 fn place(stage: u32, number: u32, base: Option<&str>) -> StagePlace {
     StagePlace {
+        platform: None,
         stage,
         name: None,
         number,
