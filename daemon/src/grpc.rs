@@ -3,6 +3,7 @@
 
 mod bridge;
 mod cache;
+mod content;
 mod control;
 mod export;
 mod folder;

@@ -1,6 +1,7 @@
 //! Plugs the store, the network and the sandbox into what the builder asks for.
 
 mod agent;
+mod elsewhere;
 pub(crate) mod exec;
 pub(crate) mod fetch;
 mod git;
