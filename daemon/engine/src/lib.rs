@@ -47,7 +47,7 @@ pub use mica_registry::{
     Credential, Credentials, Fetched, Folders, Hit, Keyring, Proxies, Settings as RegistrySettings,
     registry_of_server,
 };
-pub use mica_store::archive::{LoadEvent, Loaded};
+pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
 pub use mica_store::{Image, ImageEntry, LayerUsage, LogEntry};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use root::{ImageRoot, RootFile};

@@ -1,16 +1,20 @@
 //! Blobs in the stores of a client: images of its OCI layouts come from there, results go there.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
-use bytes::{Buf, Bytes};
-use mica_buildkit::{BlobRead, ContentStore, Session};
-use mica_engine::{Blobs, Source};
+use bytes::{Buf, Bytes, BytesMut};
+use mica_buildkit::{BlobRead, BlobWrite, ContentStore, Session, SyncError};
+use mica_engine::{BlobSink, Blobs, Source};
 use mica_oci::Digest;
 use mica_task::Cancel;
 use tokio::runtime::Handle;
 use tonic::Status;
 
+use crate::grpc::job::cancelled;
 use crate::grpc::lender::wait;
+
+/// How many bytes of a blob are sent at once.
+const PIECE: usize = 256 << 10;
 
 /// An image of a client's OCI layout: `STORE@DIGEST`, with a tag or a path behind the store that mean nothing here.
 pub(super) fn layout(session: Session, place: &str, cancel: &Cancel) -> Result<Source, Status> {
@@ -78,6 +82,102 @@ impl Read for BlobReader {
         let count = buf.len().min(self.piece.len());
         self.piece.copy_to_slice(&mut buf[..count]);
         Ok(count)
+    }
+}
+
+/// Writes blobs into a client's store, on threads that may wait.
+pub(super) struct SessionSink {
+    session: Session,
+    /// What distinguishes its writings from those of other builds.
+    name: String,
+    cancel: Cancel,
+    runtime: Handle,
+    open: Option<BlobWrite>,
+    gathered: BytesMut,
+    /// Bytes that were sent.
+    pub(super) sent: u64,
+}
+
+impl SessionSink {
+    /// Writes to where a client has its results go. The name must be this build's alone.
+    pub(super) fn new(session: Session, name: &str, cancel: Cancel) -> Self {
+        Self {
+            session,
+            name: name.to_owned(),
+            cancel,
+            runtime: Handle::current(),
+            open: None,
+            gathered: BytesMut::new(),
+            sent: 0,
+        }
+    }
+
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, SyncError>>) -> io::Result<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = answer => answer.map_err(io::Error::other),
+                () = cancelled(&self.cancel) => Err(io::Error::other("the build was stopped before the client had its result")),
+            }
+        })
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let piece = self.gathered.split().freeze();
+        let count = piece.len() as u64;
+        let Some(mut open) = self.open.take().filter(|_| count > 0) else {
+            return Ok(());
+        };
+        let sent = self.wait(open.send(piece));
+        self.open = Some(open);
+        self.sent += count;
+        sent
+    }
+}
+
+impl Write for SessionSink {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let count = buf.len().min(PIECE - self.gathered.len());
+        self.gathered.extend_from_slice(&buf[..count]);
+        if self.gathered.len() == PIECE {
+            self.send()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl BlobSink for SessionSink {
+    fn begin(&mut self, digest: &Digest, size: u64) -> io::Result<bool> {
+        let digest = digest.to_string();
+        let begun = BlobWrite::begin(
+            &self.session,
+            ContentStore::Export,
+            format!("{}-{digest}", self.name),
+            &digest,
+            size,
+        );
+        self.open = self.wait(begun)?;
+        Ok(self.open.is_some())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.send()?;
+        match self.open.take() {
+            Some(open) => self.wait(open.finish()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for SessionSink {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            // nobody waits for a client to tidy up
+            self.runtime.spawn(open.abandon());
+        }
     }
 }
 

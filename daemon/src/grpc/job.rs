@@ -75,6 +75,8 @@ pub(crate) struct Job {
     pub(crate) inline_cache: bool,
     /// Stops it.
     pub(crate) cancel: Cancel,
+    /// No other build of this daemon has it.
+    pub(crate) number: u64,
     vertices: Mutex<Vertices>,
     teller: Mutex<Option<mpsc::Sender<StatusResponse>>>,
     told: Mutex<Option<mpsc::Receiver<StatusResponse>>>,
@@ -209,7 +211,7 @@ impl Job {
         entitlements: Vec<String>,
         inline_cache: bool,
         cancel: Cancel,
-        seed: u64,
+        number: u64,
     ) -> Self {
         let (teller, told) = mpsc::channel(WAITING);
         Self {
@@ -217,7 +219,8 @@ impl Job {
             entitlements,
             inline_cache,
             cancel,
-            vertices: Mutex::new(Vertices::new(seed)),
+            number,
+            vertices: Mutex::new(Vertices::new(number)),
             teller: Mutex::new(Some(teller)),
             told: Mutex::new(Some(told)),
             results: Mutex::default(),
