@@ -8,6 +8,7 @@ mod control;
 mod export;
 mod folder;
 mod frontend;
+mod history;
 mod job;
 mod lender;
 mod plan;
@@ -26,6 +27,7 @@ use mica_engine::{Error, Kind};
 use prost::Message;
 use tonic::{Code, Status};
 
+pub(crate) use crate::grpc::history::History;
 pub(crate) use crate::grpc::job::Jobs;
 pub(crate) use crate::grpc::sessions::Sessions;
 pub(crate) use crate::grpc::tunnel::Announced;

@@ -9,6 +9,7 @@
 mod build;
 mod cache;
 mod client;
+mod content;
 mod folder;
 mod gone;
 mod hostile;

@@ -12,6 +12,7 @@ use mica_task::{Cancel, Event};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
+use crate::grpc::history::Recording;
 use crate::grpc::sessions::Named;
 use crate::grpc::status::response;
 use crate::wire::status::Vertices;
@@ -86,6 +87,8 @@ pub(crate) struct Job {
     /// Name and text of the Dockerfile, where it was asked for apart from its context.
     dockerfile: Mutex<Option<(String, Vec<u8>)>>,
     returned: watch::Sender<Option<Result<Returned, Status>>>,
+    /// Where what is told of it is written down.
+    recording: Option<Arc<Recording>>,
 }
 
 /// What a client says its build comes to: nothing, or an image.
@@ -139,6 +142,15 @@ impl Jobs {
         self.wait(name, find).await?.ok_or_else(|| {
             Status::failed_precondition("what is told of a build goes to the first who asks, within seconds")
         })
+    }
+
+    /// The same of a build that is known by now, if nobody has asked yet.
+    pub(crate) fn untold(&self, name: &str) -> Option<Told> {
+        let mut known = lock(&self.known);
+        match known.running.get(name) {
+            Some(job) => lock(&job.told).take(),
+            None => known.ended(name).and_then(|ended| ended.told.take()),
+        }
     }
 
     async fn wait<T>(&self, name: &str, mut find: impl FnMut(&mut Known) -> Option<T>) -> Result<T, Status> {
@@ -227,7 +239,14 @@ impl Job {
             held: Mutex::default(),
             dockerfile: Mutex::default(),
             returned: watch::Sender::new(None),
+            recording: None,
         }
+    }
+
+    /// With what is told of it written down.
+    #[must_use]
+    pub(crate) fn recorded(self, recording: Option<Arc<Recording>>) -> Self {
+        Self { recording, ..self }
     }
 
     /// Tells of an event; waits while the client is behind.
@@ -239,6 +258,9 @@ impl Job {
     /// Everything that began has ended.
     pub(crate) async fn close(&self) {
         let status = response(lock(&self.vertices).close(Timestamp::now()));
+        if let Some(recording) = &self.recording {
+            recording.take(&status);
+        }
         let teller = lock(&self.teller).clone();
         if let Some(teller) = teller
             && status != StatusResponse::default()
@@ -253,6 +275,9 @@ impl Job {
     async fn say(&self, response: StatusResponse) {
         if response == StatusResponse::default() {
             return;
+        }
+        if let Some(recording) = &self.recording {
+            recording.take(&response);
         }
         let Some(teller) = lock(&self.teller).clone() else {
             return;
