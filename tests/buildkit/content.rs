@@ -155,7 +155,7 @@ async fn an_image_of_a_layout_is_taken_in_once_and_without_its_name() {
                     .mica(["inspect", "-f", "{{.Config.Env}}", built.image()])
                     .ok()
                     .text(),
-                "[LAID=yes]"
+                "[PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LAID=yes]"
             );
             let layers: Vec<String> = asked.lock().unwrap().clone();
             if round > 0 {

@@ -12,6 +12,7 @@ mod client;
 mod content;
 mod folder;
 mod gone;
+mod history;
 mod hostile;
 mod lend;
 mod order;

@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 use crate::daemon::Daemon;
 use crate::grpc::bridge::{self, DOCKERFILE};
 use crate::grpc::frontend::Asked;
-use crate::grpc::history::Recorder;
+use crate::grpc::history::Recording;
 use crate::grpc::job::{Job, Returned, cancelled};
 use crate::grpc::{export, tunnel, worker};
 
@@ -91,7 +91,7 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
     let cancel = Cancel::new();
     // the daemon's end is this build's too
     let registered = daemon.builds.begin(Some(&request.reference), &cancel);
-    let recorder = daemon.history.begin(&request);
+    let recording = Recording::of(&request);
     let job = Job::new(
         session.clone(),
         request.entitlements.clone(),
@@ -103,9 +103,10 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
         cancel,
         registered.number(),
     )
-    .recorded(recorder.as_ref().map(Recorder::recording));
+    .recorded(recording.clone());
     // a client that goes away drops this, and with it the build
     let running = daemon.jobs.begin(request.reference.clone(), job)?;
+    let recorder = recording.map(|recording| daemon.history.begin(recording));
     let answer = solve_job(&daemon, &running.job, &request).await;
     if let Some(recorder) = recorder {
         recorder.end(answer.as_ref());
@@ -193,7 +194,11 @@ async fn told(daemon: Arc<Daemon>, request: StatusRequest) -> Result<(MetadataMa
     // the build's own client hears all of it; others, and those who come later, what was written down
     let told = match daemon.jobs.untold(name).or_else(|| daemon.history.told(name)) {
         Some(told) => told,
-        None => daemon.jobs.listen(name).await?,
+        None => match daemon.jobs.listen(name).await {
+            Ok(told) => told,
+            // somebody else was faster
+            Err(status) => daemon.history.told(name).ok_or(status)?,
+        },
     };
     Ok((clock(), Box::pin(ReceiverStream::new(told).map(Ok))))
 }

@@ -87,52 +87,17 @@ impl Default for History {
 }
 
 impl History {
-    /// A build begins. Nothing is kept of builds that are no user's.
-    pub(crate) fn begin(&self, request: &SolveRequest) -> Option<Recorder> {
-        if request.internal || request.reference.len() > NAME_LIMIT {
-            return None;
-        }
-        let mut left = SETTINGS_LIMIT;
-        let told = BuildHistoryRecord {
-            reference: request.reference.clone(),
-            frontend: kept(&request.frontend, &mut left),
-            frontend_attrs: settings(&request.frontend_attrs, &mut left),
-            exporters: request
-                .exporters
-                .iter()
-                .map(|exporter| mica_buildkit::message::control::Exporter {
-                    kind: kept(&exporter.kind, &mut left),
-                    attrs: settings(&exporter.attrs, &mut left),
-                })
-                .take(16)
-                .collect(),
-            created_at: Some(time(Timestamp::now())),
-            ..BuildHistoryRecord::default()
-        };
-        let recording = Arc::new(Recording {
-            record: Mutex::new(Record {
-                told: told.clone(),
-                messages: Vec::new(),
-                size: SETTINGS_LIMIT - left,
-                steps: HashMap::new(),
-                unwanted: false,
-            }),
-            progress: watch::Sender::new((0, false)),
-        });
-        let name = told.reference.clone();
-        let mut known = lock(&self.known);
-        if known.running.contains_key(&name) {
-            // it will be refused
-            return None;
-        }
-        known.running.insert(name.clone(), recording.clone());
-        drop(known);
-        self.say(BuildHistoryEventKind::Started, told);
-        Some(Recorder {
+    /// A build begins, which this was made for.
+    pub(crate) fn begin(&self, recording: Arc<Recording>) -> Recorder {
+        let record = recording.record();
+        let name = record.reference.clone();
+        lock(&self.known).running.insert(name.clone(), recording.clone());
+        self.say(BuildHistoryEventKind::Started, record);
+        Recorder {
             history: self.clone(),
             name,
             recording,
-        })
+        }
     }
 
     /// What was told of a build, from its beginning, and of one that goes on all that is told of it yet.
@@ -169,7 +134,7 @@ impl History {
         let filters = Filters::read(&request.filter)?;
         let limit = usize::try_from(request.limit)
             .map_err(|_| Status::invalid_argument(format!("invalid limit {}", request.limit)))?;
-        let mut changes = self.changes.subscribe();
+        let changes = self.changes.subscribe();
         let is_meant = |record: &BuildHistoryRecord| {
             request.reference.is_empty() || request.reference == record.reference
         };
@@ -208,28 +173,8 @@ impl History {
                     return;
                 }
             }
-            while stays {
-                let next = tokio::select! {
-                    next = changes.recv() => next,
-                    () = sender.closed() => return,
-                };
-                let next = next.map_err(|_| {
-                    Status::resource_exhausted("the listener is too slow to hear of all builds")
-                });
-                let is_last = next.is_err();
-                let is_meant = |event: &BuildHistoryEvent| {
-                    name.is_empty()
-                        || event
-                            .record
-                            .as_ref()
-                            .is_some_and(|record| record.reference == name)
-                };
-                if next.as_ref().is_ok_and(|event| !is_meant(event)) {
-                    continue;
-                }
-                if sender.send(next).await.is_err() || is_last {
-                    return;
-                }
+            if stays {
+                follow(changes, &sender, &name).await;
             }
         });
         Ok(receiver)
@@ -278,6 +223,30 @@ impl History {
     }
 }
 
+/// Passes on what changes until the listener goes, or is too slow to hear all of it.
+async fn follow(
+    mut changes: broadcast::Receiver<BuildHistoryEvent>,
+    sender: &mpsc::Sender<Result<BuildHistoryEvent, Status>>,
+    name: &str,
+) {
+    loop {
+        let next = tokio::select! {
+            next = changes.recv() => next,
+            () = sender.closed() => return,
+        };
+        let Ok(event) = next else {
+            let slow = Status::resource_exhausted("the listener is too slow to hear of all builds");
+            // it may have gone
+            let _ = sender.send(Err(slow)).await;
+            return;
+        };
+        let of = event.record.as_ref().map(|record| record.reference.as_str());
+        if (name.is_empty() || of == Some(name)) && sender.send(Ok(event)).await.is_err() {
+            return;
+        }
+    }
+}
+
 fn event(kind: BuildHistoryEventKind, record: BuildHistoryRecord) -> BuildHistoryEvent {
     BuildHistoryEvent {
         kind: kind.into(),
@@ -303,6 +272,40 @@ impl Known {
 }
 
 impl Recording {
+    /// For a build that is asked for like this. Nothing is kept of builds that are no user's.
+    pub(crate) fn of(request: &SolveRequest) -> Option<Arc<Self>> {
+        if request.internal || request.reference.len() > NAME_LIMIT {
+            return None;
+        }
+        let mut left = SETTINGS_LIMIT;
+        let told = BuildHistoryRecord {
+            reference: request.reference.clone(),
+            frontend: kept(&request.frontend, &mut left),
+            frontend_attrs: settings(&request.frontend_attrs, &mut left),
+            exporters: request
+                .exporters
+                .iter()
+                .map(|exporter| mica_buildkit::message::control::Exporter {
+                    kind: kept(&exporter.kind, &mut left),
+                    attrs: settings(&exporter.attrs, &mut left),
+                })
+                .take(16)
+                .collect(),
+            created_at: Some(time(Timestamp::now())),
+            ..BuildHistoryRecord::default()
+        };
+        Some(Arc::new(Self {
+            record: Mutex::new(Record {
+                told,
+                messages: Vec::new(),
+                size: SETTINGS_LIMIT - left,
+                steps: HashMap::new(),
+                unwanted: false,
+            }),
+            progress: watch::Sender::new((0, false)),
+        }))
+    }
+
     fn name(&self) -> String {
         lock(&self.record).told.reference.clone()
     }
@@ -392,11 +395,6 @@ impl Record {
 }
 
 impl Recorder {
-    /// Where to write down what is told.
-    pub(crate) fn recording(&self) -> Arc<Recording> {
-        self.recording.clone()
-    }
-
     /// The build has ended like this.
     pub(crate) fn end(mut self, end: Result<&SolveResponse, &Status>) {
         let name = std::mem::take(&mut self.name);

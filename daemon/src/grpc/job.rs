@@ -342,9 +342,15 @@ impl Job {
             .ok_or_else(|| Status::not_found(format!("no such ref: {name}")))
     }
 
-    /// The client says what its build comes to.
+    /// The client says what its build comes to. What it says first counts.
     pub(crate) fn finish(&self, returned: Result<Returned, Status>) {
-        self.returned.send_replace(Some(returned));
+        self.returned.send_if_modified(|said| {
+            let is_first = said.is_none();
+            if is_first {
+                *said = Some(returned);
+            }
+            is_first
+        });
     }
 
     /// Waits until the client has said it.

@@ -11,6 +11,10 @@ fn request(name: &str) -> SolveRequest {
     }
 }
 
+fn begin(history: &History, name: &str) -> Recorder {
+    history.begin(Recording::of(&request(name)).unwrap())
+}
+
 fn ask(history: &History, request: BuildHistoryRequest) -> Vec<BuildHistoryEvent> {
     let mut events = history.listen(&request).unwrap();
     let mut found = Vec::new();
@@ -41,7 +45,7 @@ async fn names(history: &History, request: BuildHistoryRequest) -> Vec<String> {
 async fn the_last_builds_are_kept_and_pinned_ones_longer() {
     let history = History::default();
     for number in 0..BUILDS + 5 {
-        let recorder = history.begin(&request(&number.to_string())).unwrap();
+        let recorder = begin(&history, &number.to_string());
         recorder.end(Ok(&SolveResponse::default()));
         if number == 0 {
             history
@@ -64,8 +68,8 @@ async fn the_last_builds_are_kept_and_pinned_ones_longer() {
 async fn what_is_told_is_bounded_and_its_end_is_kept() {
     let history = History::default();
     for number in 0..40 {
-        let recorder = history.begin(&request(&number.to_string())).unwrap();
-        let recording = recorder.recording();
+        let recorder = begin(&history, &number.to_string());
+        let recording = recorder.recording.clone();
         for _ in 0..20 {
             recording.take(&StatusResponse {
                 logs: vec![VertexLog {
@@ -85,10 +89,11 @@ async fn what_is_told_is_bounded_and_its_end_is_kept() {
         });
         recorder.end(Ok(&SolveResponse::default()));
     }
-    let known = lock(&history.known);
-    let sizes = known.ended.iter().map(|one| lock(&one.record).size);
-    assert!(sizes.sum::<usize>() <= ALL_LIMIT && known.ended.len() > 10);
-    drop(known);
+    {
+        let known = lock(&history.known);
+        let sizes = known.ended.iter().map(|one| lock(&one.record).size);
+        assert!(sizes.sum::<usize>() <= ALL_LIMIT && known.ended.len() > 10);
+    }
     let mut told = history.told("39").unwrap();
     let mut last = StatusResponse::default();
     let mut size = 0;
@@ -103,7 +108,7 @@ async fn what_is_told_is_bounded_and_its_end_is_kept() {
 #[tokio::test]
 async fn one_that_goes_on_is_followed_and_one_that_is_dropped_was_cancelled() {
     let history = History::default();
-    let recorder = history.begin(&request("a")).unwrap();
+    let recorder = begin(&history, "a");
     let mut told = history.told("a").unwrap();
     let step = StatusResponse {
         vertexes: vec![Vertex {
@@ -113,7 +118,7 @@ async fn one_that_goes_on_is_followed_and_one_that_is_dropped_was_cancelled() {
         }],
         ..StatusResponse::default()
     };
-    recorder.recording().take(&step);
+    recorder.recording.clone().take(&step);
     assert_eq!(told.recv().await.unwrap(), step);
     let mut events = history
         .listen(&BuildHistoryRequest {
@@ -148,8 +153,8 @@ async fn deleted_builds_are_gone_even_if_they_went_on() {
         })
     };
     assert_eq!(delete("a").unwrap_err().code(), Code::NotFound);
-    let (first, second) = (history.begin(&request("a")), history.begin(&request("b")));
-    first.unwrap().end(Ok(&SolveResponse::default()));
+    let (first, second) = (begin(&history, "a"), begin(&history, "b"));
+    first.end(Ok(&SolveResponse::default()));
     delete("a").unwrap();
     delete("b").unwrap();
     drop(second);
