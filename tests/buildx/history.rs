@@ -39,7 +39,7 @@ fn builds_of_before_are_listed_shown_and_removed() {
     let logs = run(&mut client.buildx(["history", "logs"])).ok();
     says(&logs.stderr, &["almost", "exit code: 3"]);
     let shown = run(&mut client.buildx(["history", "inspect", &good])).ok();
-    says(&shown.stdout, &["Status:", "Completed", "WHO", "history"]);
+    says(&shown.stdout, &["Build Steps:", "7/7", "WHO", "history"]);
     let shown = run(&mut client.buildx(["history", "inspect", &failed])).ok();
     says(&shown.stdout, &["exit code: 3"]);
     // neither provenance nor a trace is kept
