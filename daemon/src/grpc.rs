@@ -53,6 +53,7 @@ pub(crate) fn methods(daemon: &Arc<Daemon>) -> Methods {
 /// How the engine's errors are told. `dockerfile` is the name and text of the file that lines are of.
 fn refused(error: &Error, dockerfile: Option<&(String, Vec<u8>)>) -> Status {
     let code = match error.kind() {
+        _ if error.lacks_image() => Code::NotFound,
         Kind::NotFound => Code::NotFound,
         Kind::Invalid => Code::InvalidArgument,
         Kind::Conflict => Code::FailedPrecondition,
