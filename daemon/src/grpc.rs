@@ -4,10 +4,12 @@
 mod bridge;
 mod cache;
 mod caching;
+mod content;
 mod control;
 mod export;
 mod folder;
 mod frontend;
+mod history;
 mod job;
 mod lender;
 mod order;
@@ -30,6 +32,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 pub(crate) use crate::grpc::frontend::Origin;
+pub(crate) use crate::grpc::history::History;
 pub(crate) use crate::grpc::job::{Jobs, Told};
 pub(crate) use crate::grpc::order::{Order, begin, upload};
 pub(crate) use crate::grpc::sessions::Sessions;
@@ -56,6 +59,7 @@ pub(crate) fn methods(daemon: &Arc<Daemon>) -> Methods {
 /// How the engine's errors are told. `dockerfile` is the name and text of the file that lines are of.
 fn refused(error: &Error, dockerfile: Option<&(String, Vec<u8>)>) -> Status {
     let code = match error.kind() {
+        _ if error.lacks_image() => Code::NotFound,
         Kind::NotFound => Code::NotFound,
         Kind::Invalid => Code::InvalidArgument,
         Kind::Conflict => Code::FailedPrecondition,

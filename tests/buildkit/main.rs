@@ -9,8 +9,10 @@
 mod build;
 mod cache;
 mod client;
+mod content;
 mod folder;
 mod gone;
+mod history;
 mod hostile;
 mod lend;
 mod order;

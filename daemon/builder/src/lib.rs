@@ -43,6 +43,6 @@ pub use build::{Builder, Built};
 pub use changes::apply_changes;
 pub use error::{BadAddress, Error, StepError};
 pub use failed::{Entry, FailedStep, Occupied};
-pub use input::{Agent, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source};
+pub use input::{Agent, Blobs, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source};
 pub use options::Options;
 pub use workshop::Workshop;

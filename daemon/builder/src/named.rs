@@ -262,6 +262,10 @@ impl<'a> Opener<'a> {
                     .map_err(plain)?;
                 Ok(Opened::Image(Box::new(image)))
             }
+            Source::Blobs { blobs, image } => {
+                let image = self.remotes.image(&*blobs, &image, platform).map_err(plain)?;
+                Ok(Opened::Image(Box::new(image)))
+            }
             source => {
                 let is_ours = matches!(source, Source::Folder(_));
                 let context = self.main(source, None)?;

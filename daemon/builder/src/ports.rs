@@ -8,7 +8,7 @@ use mica_oci::{CacheKey, DiffId, Digest, ImageConfig, ImageId, Platform};
 use mica_store::{CacheRecord, Lease};
 use mica_task::{Cancel, Stream};
 
-use crate::input::{Agent, Secret};
+use crate::input::{Agent, Blobs, Secret};
 
 pub use crate::address::{Commit, GitAddress, shown as shown_address};
 
@@ -112,6 +112,16 @@ pub trait Fetch: Send + Sync {
         &self,
         folder: &OwnedFd,
         image: Option<&str>,
+        platform: &Platform,
+        errand: &Errand<'_>,
+    ) -> Result<BaseImage, PortError>;
+
+    /// An image whose blobs lie elsewhere, taken into the store without a name: `image` is the digest of its manifest, or of
+    /// an index that has one for the platform. Blobs that are here are not asked for.
+    fn image(
+        &self,
+        blobs: &dyn Blobs,
+        image: &Digest,
         platform: &Platform,
         errand: &Errand<'_>,
     ) -> Result<BaseImage, PortError>;

@@ -203,26 +203,42 @@ impl Session {
         Q: Message + Send + 'static,
         R: Message + Default + Send + 'static,
     {
+        self.ask_with(method, MetadataMap::new(), request).await
+    }
+
+    pub(crate) async fn ask_with<Q, R>(
+        &self,
+        method: Method,
+        metadata: MetadataMap,
+        request: Q,
+    ) -> Result<R, SessionError>
+    where
+        Q: Message + Send + 'static,
+        R: Message + Default + Send + 'static,
+    {
         if !self.offers(method) {
             return Err(SessionError::NotOffered(method));
         }
         let mut grpc = self.grpc().await?;
         let codec = ProstCodec::<Q, R>::default();
         let path = PathAndQuery::from_static(method);
-        let answer = grpc.unary(tonic::Request::new(request), path, codec).await?;
+        let mut request = tonic::Request::new(request);
+        *request.metadata_mut() = metadata;
+        let answer = grpc.unary(request, path, codec).await?;
         Ok(answer.into_inner())
     }
 
     /// Begins a call in which both sides send any number of messages. The client need not answer before it was told
     /// something, so nothing is waited for here.
-    pub(crate) async fn exchange<T>(
+    pub(crate) async fn exchange<Q, R>(
         &self,
         method: Method,
         metadata: MetadataMap,
-        sent: impl Stream<Item = T> + Send + 'static,
-    ) -> Result<Answers<T>, SessionError>
+        sent: impl Stream<Item = Q> + Send + 'static,
+    ) -> Result<Answers<R>, SessionError>
     where
-        T: Message + Default + Send + 'static,
+        Q: Message + Send + 'static,
+        R: Message + Default + Send + 'static,
     {
         if !self.offers(method) {
             return Err(SessionError::NotOffered(method));
@@ -230,7 +246,7 @@ impl Session {
         let mut grpc = self.grpc().await?;
         let mut request = tonic::Request::new(sent);
         *request.metadata_mut() = metadata;
-        let codec = ProstCodec::<T, T>::default();
+        let codec = ProstCodec::<Q, R>::default();
         let path = PathAndQuery::from_static(method);
         Ok(Answers::Awaited(tokio::spawn(async move {
             grpc.streaming(request, path, codec)
@@ -287,7 +303,7 @@ impl<T> Drop for Answers<T> {
 }
 
 /// Metadata of one entry.
-fn plain(key: &'static str, value: &str) -> Result<MetadataMap, SessionError> {
+pub(crate) fn plain(key: &'static str, value: &str) -> Result<MetadataMap, SessionError> {
     let mut map = MetadataMap::new();
     let value = MetadataValue::try_from(value)
         .map_err(|_| Status::invalid_argument(format!("{key} {value:?} is not of printable characters")))?;

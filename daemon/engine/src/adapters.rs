@@ -2,6 +2,7 @@
 
 mod agent;
 pub(crate) mod caches;
+mod elsewhere;
 pub(crate) mod exec;
 pub(crate) mod fetch;
 mod git;

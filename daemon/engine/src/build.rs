@@ -1,6 +1,8 @@
 //! The verb build.
 
-pub use mica_builder::{Agent, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source};
+pub use mica_builder::{
+    Agent, Blobs, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source,
+};
 use mica_builder::{Builder, Options};
 use mica_oci::{BuildId, ImageId, Platform, PlatformImage, Reference};
 use mica_registry::Keyring;

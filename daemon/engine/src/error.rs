@@ -474,6 +474,20 @@ impl Error {
         }
     }
 
+    /// Whether a build failed for an image that is nowhere: BuildKit tells that apart from what is wrong with a Dockerfile.
+    pub fn lacks_image(&self) -> bool {
+        use mica_builder::{Error as Build, StepError};
+        let Self::Build(error) = self else { return false };
+        let (Build::Step { problem, .. } | Build::NamedContext { problem, .. }) = &**error else {
+            return false;
+        };
+        let StepError::Image(image) = problem else {
+            return false;
+        };
+        let known = image.downcast_ref::<Self>();
+        known.is_some_and(|error| error.kind() == Kind::NotFound)
+    }
+
     /// The exit code of the RUN that failed, if one did.
     pub fn exit_code(&self) -> Option<i32> {
         match self {

@@ -32,7 +32,7 @@ pub use bridge::{
     events,
 };
 pub use build::{
-    Agent, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender,
+    Agent, Blobs, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender,
     NetworkMode, Secret, Source, Ulimit,
 };
 pub use cache_list::{CacheItem, CacheKind};
@@ -50,7 +50,7 @@ pub use mica_registry::{
     Credential, Credentials, Fetched, Folders, Hit, Keyring, Proxies, Settings as RegistrySettings,
     registry_of_server,
 };
-pub use mica_store::archive::{LoadEvent, Loaded};
+pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
 pub use mica_store::{Image, ImageEntry, LayerUsage, LogEntry};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use root::{FileTree, ImageRoot, RootFile};

@@ -10,6 +10,7 @@ use mica_engine::{BuildRequest, Examined, IgnorePatterns, Input, NetworkMode, Qu
 use serde::Deserialize;
 use tonic::Status;
 
+use crate::grpc::content;
 use crate::grpc::folder;
 use crate::grpc::job::Job;
 use crate::grpc::lender::{self, SessionLender};
@@ -368,12 +369,14 @@ impl Asked {
                 folder::open(session, name, ignore, &job.cancel).await?,
             ));
         }
-        for other in ["oci-layout://", "target:"] {
-            if value.starts_with(other) {
-                return Err(Status::unimplemented(format!(
-                    "a named context {value:?} is not supported by micad over gRPC yet"
-                )));
-            }
+        if let Some(place) = value.strip_prefix("oci-layout://") {
+            let session = session(job)?.session.clone();
+            return content::layout(session, place, &job.cancel);
+        }
+        if value.starts_with("target:") {
+            return Err(Status::unimplemented(format!(
+                "a named context {value:?} is not supported by micad over gRPC yet"
+            )));
         }
         Ok(Source::Address(value.to_owned()))
     }

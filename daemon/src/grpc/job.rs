@@ -14,6 +14,7 @@ use tonic::Status;
 
 use crate::grpc::caching::Caching;
 use crate::grpc::frontend::Tar;
+use crate::grpc::history::Recording;
 use crate::grpc::sessions::Named;
 use crate::grpc::status::response;
 use crate::wire::status::Vertices;
@@ -79,6 +80,8 @@ pub(crate) struct Job {
     pub(crate) caching: Caching,
     /// Stops it.
     pub(crate) cancel: Cancel,
+    /// No other build of this daemon has it.
+    pub(crate) number: u64,
     vertices: Mutex<Vertices>,
     teller: Mutex<Option<mpsc::Sender<StatusResponse>>>,
     told: Mutex<Option<mpsc::Receiver<StatusResponse>>>,
@@ -91,6 +94,8 @@ pub(crate) struct Job {
     /// Where a context goes that comes with a request of its own, and where it comes from.
     upload: Mutex<Option<oneshot::Sender<Tar>>>,
     uploaded: Mutex<Option<oneshot::Receiver<Tar>>>,
+    /// Where what is told of it is written down.
+    recording: Option<Arc<Recording>>,
 }
 
 /// What a client says its build comes to.
@@ -152,6 +157,15 @@ impl Jobs {
         self.wait(name, find).await?.ok_or_else(|| {
             Status::failed_precondition("what is told of a build goes to the first who asks, within seconds")
         })
+    }
+
+    /// The same of a build that is known by now, if nobody has asked yet.
+    pub(crate) fn untold(&self, name: &str) -> Option<Told> {
+        let mut known = lock(&self.known);
+        match known.running.get(name) {
+            Some(job) => lock(&job.told).take(),
+            None => known.ended(name).and_then(|ended| ended.told.take()),
+        }
     }
 
     async fn wait<T>(&self, name: &str, mut find: impl FnMut(&mut Known) -> Option<T>) -> Result<T, Status> {
@@ -224,7 +238,7 @@ impl Job {
         entitlements: Vec<String>,
         caching: Caching,
         cancel: Cancel,
-        seed: u64,
+        number: u64,
     ) -> Self {
         let (teller, told) = mpsc::channel(WAITING);
         Self {
@@ -232,7 +246,8 @@ impl Job {
             entitlements,
             caching,
             cancel,
-            vertices: Mutex::new(Vertices::new(seed)),
+            number,
+            vertices: Mutex::new(Vertices::new(number)),
             teller: Mutex::new(Some(teller)),
             told: Mutex::new(Some(told)),
             results: Mutex::default(),
@@ -241,6 +256,7 @@ impl Job {
             returned: watch::Sender::new(None),
             upload: Mutex::default(),
             uploaded: Mutex::default(),
+            recording: None,
         }
     }
 
@@ -277,6 +293,12 @@ impl Job {
         lock(&self.told).take()
     }
 
+    /// With what is told of it written down.
+    #[must_use]
+    pub(crate) fn recorded(self, recording: Option<Arc<Recording>>) -> Self {
+        Self { recording, ..self }
+    }
+
     /// Tells of an event; waits while the client is behind.
     pub(crate) async fn tell(&self, event: Event) {
         let status = lock(&self.vertices).event(event, Timestamp::now());
@@ -286,6 +308,9 @@ impl Job {
     /// Everything that began has ended.
     pub(crate) async fn close(&self) {
         let status = response(lock(&self.vertices).close(Timestamp::now()));
+        if let Some(recording) = &self.recording {
+            recording.take(&status);
+        }
         let teller = lock(&self.teller).clone();
         if let Some(teller) = teller
             && status != StatusResponse::default()
@@ -300,6 +325,9 @@ impl Job {
     async fn say(&self, response: StatusResponse) {
         if response == StatusResponse::default() {
             return;
+        }
+        if let Some(recording) = &self.recording {
+            recording.take(&response);
         }
         let Some(teller) = lock(&self.teller).clone() else {
             return;
@@ -364,9 +392,15 @@ impl Job {
             .ok_or_else(|| Status::not_found(format!("no such ref: {name}")))
     }
 
-    /// The client says what its build comes to.
+    /// The client says what its build comes to. What it says first counts.
     pub(crate) fn finish(&self, returned: Result<Returned, Status>) {
-        self.returned.send_replace(Some(returned));
+        self.returned.send_if_modified(|said| {
+            let is_first = said.is_none();
+            if is_first {
+                *said = Some(returned);
+            }
+            is_first
+        });
     }
 
     /// Waits until the client has said it.
