@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use hyper::Method;
-use mica_api::{ContextInput, FOLDER_REFUSED, Message};
+use mica_api::{BuiltImage, ContextInput, FOLDER_REFUSED, Message};
 use serde_json::Value;
 
 use crate::archive;
@@ -58,7 +58,7 @@ pub(super) async fn run(
     let context = Context::prepare(&options, &mut handed)?;
     let client = client()?;
     let mut view = View::new(kind);
-    let id = or_interrupted(async {
+    let told = or_interrupted(async {
         let header = config_header(credentials.all().await);
         let job = Job {
             client: &client,
@@ -70,38 +70,42 @@ pub(super) async fn run(
         job.build(context, &mut view).await
     })
     .await;
-    view.finish(match &id {
+    view.finish(match &told {
         Err(Error::Interrupted { .. }) => End::Interrupted,
         _ => End::Told,
     });
-    let id = id?;
+    let told = told?;
     let missing = || Error::Work {
         message: "the daemon did not say which image it built".to_owned(),
         code: None,
     };
     let is_quiet = kind == Kind::Quiet;
     let is_asked_for = options.iidfile.is_some() || options.metadata_file.is_some();
-    let id = match id {
+    let (id, images) = match told {
         None if is_quiet || is_asked_for => return Err(missing()),
-        id => id.unwrap_or_default(),
+        told => told.unwrap_or_default(),
     };
     let mut built = Built {
         id,
+        images,
         names,
         digest: None,
     };
+    if !destination.push {
+        built.tell_others();
+    }
     if destination.push {
         let pushing = built.push(&destination, is_quiet, &client, credentials);
         or_interrupted(pushing).await?;
     }
     if is_quiet {
-        ui::result(format!("{}\n", built.id))?;
+        ui::result(format!("{}\n", built.whole()))?;
     }
     if let Some(file) = &options.metadata_file {
         built.write(file)?;
     }
     match &options.iidfile {
-        Some(file) => fs::write(file, &built.id).map_err(|source| Error::File {
+        Some(file) => fs::write(file, built.whole()).map_err(|source| Error::File {
             action: "cannot write",
             path: file.clone(),
             source,
@@ -151,7 +155,8 @@ fn query(options: &Options, dockerfile: &str, is_quiet: bool) -> Result<Query, E
     if !options.label.is_empty() {
         query.push("labels", Value::Object(labels(&options.label)).to_string());
     }
-    let platform = options.platforms().first().map(|platform| (*platform).to_owned());
+    let platforms = options.platforms();
+    let platform = (!platforms.is_empty()).then(|| platforms.join(","));
     if let Some(platform) = platform::or_default(platform) {
         query.push("platform", platform);
     }
@@ -266,7 +271,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// Asks for the build and shows what comes back; the image's ID if it was told. What a daemon does not take as
     /// descriptors is sent as a tar.
-    async fn build(&self, context: Context, view: &mut View) -> Result<Option<String>, Error> {
+    async fn build(&self, context: Context, view: &mut View) -> Result<Option<Named>, Error> {
         let file = || self.options.file.as_deref().and_then(Path::to_str).unwrap_or("");
         match context {
             Context::Archive(archive) => {
@@ -305,7 +310,7 @@ impl Job<'_> {
         }
     }
 
-    async fn build_folder(&self, source: Source, view: &mut View) -> Result<Option<String>, Error> {
+    async fn build_folder(&self, source: Source, view: &mut View) -> Result<Option<Named>, Error> {
         let name = match source.in_place() {
             Some(InPlace::Inside(name)) => name.as_str(),
             Some(InPlace::Apart(_)) => "",
@@ -370,7 +375,7 @@ impl Job<'_> {
     }
 
     /// Sends the context as a tar, `here` if more is handed over with it.
-    async fn send_tar(&self, source: Source, here: bool, view: &mut View) -> Result<Option<String>, Error> {
+    async fn send_tar(&self, source: Source, here: bool, view: &mut View) -> Result<Option<Named>, Error> {
         let name = source.dockerfile().to_owned();
         let (sending, pieces) = context::send(source, ui::warn)?;
         let body = Body::Pieces(pieces);
@@ -426,26 +431,31 @@ impl Job<'_> {
     }
 }
 
-async fn follow(answer: Answer, view: &mut View) -> Result<Option<String>, Error> {
+/// The ID of what was built, and all images of a build for several platforms.
+type Named = (String, Vec<BuiltImage>);
+
+async fn follow(answer: Answer, view: &mut View) -> Result<Option<Named>, Error> {
     let mut progress = Progress::of(answer);
-    let mut id = None;
+    let mut named: Option<Named> = None;
     let mut held = String::new();
     loop {
         match next_on(&mut progress, view).await {
             Ok(Some(message)) => {
                 let is_quiet = view.is_quiet();
-                if !is_status(&message) {
-                    id = message.aux_id().or(id);
+                if !is_status(&message)
+                    && let Some(own) = message.aux_id()
+                {
+                    named = Some((own, message.aux_images()));
                 }
                 let text = plain(&message).filter(|_| is_quiet).unwrap_or_default();
                 view.show(message)?;
                 if let Some(told) = image_id(text.trim()) {
-                    id = Some(told.to_owned());
+                    named.get_or_insert_default().0 = told.to_owned();
                 } else {
                     held.push_str(&text);
                 }
             }
-            Ok(None) => return Ok(id),
+            Ok(None) => return Ok(named),
             Err(error) => {
                 // What a quiet build kept to itself says why it failed.
                 ui::progress(held);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use mica_api::BuiltImage;
 use mica_oci::Reference;
 use serde_json::{Map, Value};
 
@@ -19,6 +20,8 @@ use crate::ui;
 pub(super) struct Built {
     /// The image's ID.
     pub(super) id: String,
+    /// All images of a build for several platforms.
+    pub(super) images: Vec<BuiltImage>,
     /// All its names, with registry and tag.
     pub(super) names: Vec<Reference>,
     /// The digest of its manifest in a registry, if it was pushed.
@@ -43,6 +46,31 @@ pub(super) fn names(tags: &[String], destination: &Destination) -> Result<Vec<Re
 }
 
 impl Built {
+    /// What names all that was built: the digest of an index, if one was pushed, or the image's ID.
+    pub(super) fn whole(&self) -> &str {
+        match &self.digest {
+            Some(digest) if !self.images.is_empty() => digest,
+            _ => &self.id,
+        }
+    }
+
+    /// Says what the names do not mean: images for other platforms.
+    pub(super) fn tell_others(&self) {
+        let of = |is_own: bool| {
+            let images = self.images.iter().filter(|image| (image.id == self.id) == is_own);
+            let platforms: Vec<&str> = images.map(|image| image.platform.as_str()).collect();
+            platforms.join(", ")
+        };
+        let others = of(false);
+        if !others.is_empty() {
+            ui::warn(format!(
+                "a name means one image here, that for {}; those for {others} are in the store without a name: build with --push \
+                 to hand on all of them",
+                of(true)
+            ));
+        }
+    }
+
     /// Pushes every name, one after the other.
     pub(super) async fn push(
         &mut self,
@@ -54,6 +82,7 @@ impl Built {
         for name in &self.names {
             let how = How {
                 platform: None,
+                images: &self.images,
                 compression: destination.compression.as_deref(),
                 is_quiet,
             };
@@ -79,10 +108,13 @@ impl Built {
     fn metadata(&self) -> String {
         let digest = self.digest.as_ref().unwrap_or(&self.id);
         let mut keys = Map::new();
-        keys.insert(
-            "containerimage.config.digest".to_owned(),
-            Value::from(self.id.as_str()),
-        );
+        // an index has no config
+        if self.images.is_empty() || self.digest.is_none() {
+            keys.insert(
+                "containerimage.config.digest".to_owned(),
+                Value::from(self.id.as_str()),
+            );
+        }
         keys.insert("containerimage.digest".to_owned(), Value::from(digest.as_str()));
         if !self.names.is_empty() {
             let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
@@ -121,6 +153,7 @@ mod tests {
     fn what_was_built_is_told_with_buildxs_keys() {
         let mut built = Built {
             id: "sha256:1".to_owned(),
+            images: vec![],
             names: vec![],
             digest: None,
         };

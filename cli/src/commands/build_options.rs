@@ -146,7 +146,6 @@ impl Options {
             ("--attest", later.attest.iter().any(|value| wants(Some(value)))),
             ("--provenance", wants(later.provenance.as_deref())),
             ("--sbom", wants(later.sbom.as_deref())),
-            ("more than one --platform", self.platforms().len() > 1),
         ];
         if let Some((name, _)) = named.iter().find(|(_, is_set)| *is_set) {
             return Err(Error::Unsupported {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use hyper::Method;
-use mica_api::Message;
+use mica_api::{BuiltImage, Message};
 use mica_oci::Reference;
 
 use crate::client::{Body, Client, Query, in_path};
@@ -43,6 +43,8 @@ pub(super) struct Options {
 pub(super) struct How<'a> {
     /// Which of an index's images, if not all.
     pub(super) platform: Option<String>,
+    /// The images of a build for several platforms, which are pushed with an index; the image of the name if there are none.
+    pub(super) images: &'a [BuiltImage],
     /// How its layers are compressed.
     pub(super) compression: Option<&'a str>,
     /// Whether nothing is shown.
@@ -55,6 +57,7 @@ pub(super) async fn run(options: Options, client: &Client, credentials: Credenti
     let credentials = &credentials.only_from(options.foreign.authfile);
     let how = How {
         platform: platform::or_default(options.platform),
+        images: &[],
         compression: options.compression.as_deref(),
         is_quiet: options.quiet,
     };
@@ -84,6 +87,9 @@ pub(super) async fn push(
     }
     if let Some(compression) = how.compression {
         query.push("compression", compression);
+    }
+    if !how.images.is_empty() {
+        query.push("images", serde_json::json!(how.images).to_string());
     }
     let name = reference.repository.to_string();
     let path = format!("/images/{}/push{}", in_path(&name), query.as_str());

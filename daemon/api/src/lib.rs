@@ -29,7 +29,7 @@ pub use image::{
     DeleteItem, GraphDriver, HistoryItem, ImageInspect, ImageSummary, InspectConfig, InspectHealthcheck,
     LegacyConfig, Metadata, PruneReport, RootFs,
 };
-pub use message::{ErrorDetail, IdAux, Message, ProgressDetail};
+pub use message::{BuiltImage, ErrorDetail, IdAux, Message, ProgressDetail};
 pub use search::SearchResult;
 pub use status::{
     Base64, CANCELED, STATUS_ID, SourceInfo, SourcePosition, SourceRange, Status, Vertex, VertexLog,

@@ -99,6 +99,15 @@ impl Message {
         }
     }
 
+    /// A result that is several images, for platforms; `id` is that of the one which has the names.
+    pub fn images(id: impl Into<String>, images: &[BuiltImage]) -> Self {
+        let id: String = id.into();
+        Self {
+            aux: Some(serde_json::json!({ "ID": id, "Images": images })),
+            ..Self::default()
+        }
+    }
+
     /// The failure that ends a stream; `code` is the exit code of a failed command.
     pub fn failure(message: impl Into<String>, code: Option<i64>) -> Self {
         let message = message.into();
@@ -119,6 +128,24 @@ impl Message {
             .ok()
             .map(|aux| aux.id)
     }
+
+    /// The images of a result for several platforms.
+    pub fn aux_images(&self) -> Vec<BuiltImage> {
+        let images = self.aux.as_ref().and_then(|aux| aux.get("Images"));
+        let images = images.and_then(|images| serde_json::from_value(images.clone()).ok());
+        images.unwrap_or_default()
+    }
+}
+
+/// One of the images of a build for several platforms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BuiltImage {
+    /// What it is for: `os/architecture[/variant]`.
+    pub platform: String,
+    /// Its ID.
+    #[serde(rename = "ID")]
+    pub id: String,
 }
 
 #[cfg(test)]
@@ -160,5 +187,13 @@ mod tests {
             ..Message::default()
         };
         assert_eq!(push.aux_id(), None);
+        assert!(push.aux_images().is_empty());
+        let built = ["linux/amd64", "linux/arm64"].map(|platform| BuiltImage {
+            platform: platform.to_owned(),
+            id: "y".to_owned(),
+        });
+        let message = Message::images("x", &built);
+        assert_eq!(message.aux_id().as_deref(), Some("x"));
+        assert_eq!(message.aux_images(), built);
     }
 }

@@ -153,6 +153,7 @@ impl Engine {
             images: &BaseImages {
                 engine: self,
                 pull: request.pull,
+                main: main(&options.platforms),
                 credentials: &request.credentials,
                 reporter,
                 runtime: &runtime,
@@ -191,5 +192,15 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+/// Of several platforms the one whose images have names here: this machine's, or the first.
+fn main(platforms: &[Platform]) -> Option<Platform> {
+    let host = Platform::host();
+    match platforms {
+        [] | [_] => None,
+        several if several.contains(&host) => Some(host),
+        [first, ..] => Some(first.clone()),
     }
 }

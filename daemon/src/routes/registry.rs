@@ -5,9 +5,9 @@ use std::io;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use mica_api::{AuthConfig, AuthReply, DistributionInspect, DistributionPlatform, Message};
-use mica_engine::{CancelOnDrop, Error, PullRequest, PushRequest, Sink, TransferEvents, sink};
-use mica_oci::{Compression, Platform, Reference, Tag};
+use mica_api::{AuthConfig, AuthReply, BuiltImage, DistributionInspect, DistributionPlatform, Message};
+use mica_engine::{CancelOnDrop, Error, IndexRequest, PullRequest, PushRequest, Sink, TransferEvents, sink};
+use mica_oci::{Compression, Digest, ImageId, Platform, PlatformImage, Reference, Repository, Tag};
 use mica_task::{Cancel, TransferEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -24,12 +24,15 @@ use crate::wire::transfer::messages;
 const WAITING: usize = 64;
 /// The longest body of `/auth`, in bytes.
 const AUTH_LIMIT: usize = 64 << 10;
+/// The most images of an index that is pushed.
+const MOST_IMAGES: usize = 100;
 /// The type of a manifest that does not say what it is.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// `POST /images/create` with `fromImage`
 pub(crate) async fn pull(call: Call) -> Result<Reply, Failure> {
     let request = PullRequest {
+        is_unnamed: false,
         reference: wanted(&call.query)?,
         platform: text_platform(&call.query)?,
         credential: credential::of(&call.headers),
@@ -98,6 +101,9 @@ pub(crate) async fn push(call: Call, name: String) -> Result<Reply, Failure> {
         Some(tag) => Some(Tag::new(tag).map_err(|error| Failure::invalid(format!("{error}")))?),
         None => reference.tag,
     };
+    if let Some(images) = images(&call.query)? {
+        return push_images(call, reference.repository, tag, images);
+    }
     let request = PushRequest {
         tag,
         platform: platform::since(46, call.version, &call.query)?,
@@ -114,6 +120,60 @@ pub(crate) async fn push(call: Call, name: String) -> Result<Reply, Failure> {
         pushed.map(drop)
     });
     Ok(stream_after(vec![first], events, work))
+}
+
+/// Pushes images of a build for several platforms, and an index of them under the tag.
+fn push_images(
+    call: Call,
+    repository: Repository,
+    tag: Option<Tag>,
+    images: Vec<PlatformImage>,
+) -> Result<Reply, Failure> {
+    let request = IndexRequest {
+        tags: vec![tag.ok_or_else(|| Failure::invalid("an index is pushed under a tag: name one"))?],
+        images,
+        credential: credential::of(&call.headers),
+        compression: compression(&call.query)?,
+        repository,
+    };
+    let first = Message::status(format!("The push refers to repository [{}]", request.repository));
+    let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
+    let (sink, events) = sink();
+    let work = start(sink.clone(), async move {
+        let pushed = engine.push_index(&request, &sink).await;
+        drop(busy);
+        pushed.map(drop)
+    });
+    Ok(stream_after(vec![first], events, work))
+}
+
+/// Ours beside docker's parameters: the images of a build for several platforms, which need no name here.
+fn images(query: &Query) -> Result<Option<Vec<PlatformImage>>, Failure> {
+    if query.filled("images").is_none() {
+        return Ok(None);
+    }
+    let listed: Vec<BuiltImage> = query.json("images")?;
+    if listed.is_empty() || listed.len() > MOST_IMAGES {
+        return Err(Failure::invalid(format!(
+            "{} images, not 1 to {MOST_IMAGES}",
+            listed.len()
+        )));
+    }
+    let mut images: Vec<PlatformImage> = Vec::new();
+    for BuiltImage { platform, id } in listed {
+        let platform: Platform = platform
+            .parse()
+            .map_err(|error| Failure::invalid(format!("{error}")))?;
+        let image: Digest = id
+            .parse()
+            .map_err(|error| Failure::invalid(format!("image {id:?}: {error}")))?;
+        if images.iter().any(|known| known.platform == platform) {
+            return Err(Failure::invalid(format!("two images for {platform}")));
+        }
+        let image = ImageId(image);
+        images.push(PlatformImage { platform, image });
+    }
+    Ok(Some(images))
 }
 
 /// Ours beside docker's parameters: how layers are compressed that were made here.

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use mica_api::{Message, STATUS_ID, Status};
+use mica_api::{BuiltImage, Message, STATUS_ID, Status};
 use mica_engine::BuildOutcome;
+use mica_oci::PlatformImage;
 use mica_task::Event;
 use serde::Serialize;
 
@@ -56,7 +57,14 @@ impl Telling {
     /// The last lines: what was built.
     pub(crate) fn finish(&mut self, outcome: &BuildOutcome) -> Bytes {
         match self {
-            Self::Classic(stream) => stream.finish(&outcome.image, &outcome.unused_args),
+            Self::Classic(stream) => {
+                let lines = stream.finish(&outcome.image, &outcome.unused_args);
+                match outcome.images.len() {
+                    0 | 1 => lines,
+                    // even what is quiet says which they are
+                    _ => [lines, line(&built(outcome))].concat().into(),
+                }
+            }
             Self::Status(stream) => stream.finish(outcome),
         }
     }
@@ -107,9 +115,7 @@ impl StatusStream {
             let text = format!("[Warning] One or more build-args [{unused}] were not consumed");
             status.append(self.vertices.warning(text));
         }
-        [told(&status), line(&Message::image(outcome.image.to_string()))]
-            .concat()
-            .into()
+        [told(&status), line(&built(outcome))].concat().into()
     }
 
     fn fail(&mut self, message: &str, code: Option<i32>) -> Bytes {
@@ -120,6 +126,19 @@ impl StatusStream {
         ]
         .concat()
         .into()
+    }
+}
+
+/// What was built, one image or several.
+fn built(outcome: &BuildOutcome) -> Message {
+    let id = outcome.image.to_string();
+    let image = |image: &PlatformImage| BuiltImage {
+        platform: image.platform.to_string(),
+        id: image.image.to_string(),
+    };
+    match &outcome.images[..] {
+        [] | [_] => Message::image(id),
+        images => Message::images(id, &images.iter().map(image).collect::<Vec<_>>()),
     }
 }
 

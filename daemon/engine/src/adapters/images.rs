@@ -1,7 +1,10 @@
 //! Base images out of the store, or from their registry.
 
 use mica_builder::ports::{BaseImage, Images, PortError};
-use mica_oci::{Platform, Reference};
+use std::io::Read as _;
+
+use mica_oci::document::DOCUMENT_LIMIT;
+use mica_oci::{Digest, Index, Platform, Raw, Received, Reference};
 use mica_registry::Keyring;
 use mica_store::{Image, Lease};
 use mica_task::{Cancel, Event, Reporter};
@@ -9,7 +12,7 @@ use mica_task::{Cancel, Event, Reporter};
 use crate::bridge::{Runtime, blocking};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::resolve::whole_id;
+use crate::resolve::{fits, whole_id};
 use crate::transfer::{PullRequest, or_latest, sink};
 
 /// Finds base images among those that are in the store, and pulls those that are not. An image that is here makes no request.
@@ -17,6 +20,8 @@ pub(crate) struct BaseImages<'a> {
     pub(crate) engine: &'a Engine,
     /// Whether images that are here are asked for again.
     pub(crate) pull: bool,
+    /// Of a build for several platforms: the one whose base images have their names here.
+    pub(crate) main: Option<Platform>,
     /// The user's, for all registries.
     pub(crate) credentials: &'a Keyring,
     pub(crate) reporter: &'a Reporter,
@@ -55,11 +60,64 @@ impl Engine {
         let images = BaseImages {
             engine: self,
             pull,
+            main: None,
             credentials,
             reporter: &Reporter::silent(),
             runtime: &Runtime::current(),
         };
         images.find(name, platform, &self.store().lease(), cancel)
+    }
+}
+
+impl Engine {
+    /// The image for another platform of the index that the image called `name` was pulled by, if it was pulled too.
+    fn sibling(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        lease: &Lease,
+    ) -> Result<Option<Image>, Error> {
+        let (Some(platform), Ok(reference)) = (platform, name.parse::<Reference>()) else {
+            return Ok(None);
+        };
+        let named = self.image_without_names(name)?;
+        for digest in self.store().documents(lease, &named.id)? {
+            let Some(index) = self.index(&digest, lease)? else {
+                continue;
+            };
+            let Some(chosen) = platform.choose(&index.manifests) else {
+                continue;
+            };
+            let by_digest = Reference {
+                repository: reference.repository.clone(),
+                tag: None,
+                digest: Some(chosen.digest),
+            };
+            if let Some(id) = self.store().resolve(&by_digest)?
+                && let Some(image) = self.store().hold_image(lease, &id)?
+                && fits(&image, platform)
+            {
+                return Ok(Some(image));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An index that is kept here; `None` if it is no index.
+    fn index(&self, digest: &Digest, lease: &Lease) -> Result<Option<Raw<Index>>, Error> {
+        let Some(blob) = self.store().blob(lease, digest)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        let limit = DOCUMENT_LIMIT as u64;
+        blob.open()?
+            .take(limit + 1)
+            .read_to_end(&mut bytes)
+            .map_err(Error::sending)?;
+        Ok(match Received::read(&bytes, None) {
+            Ok(Received::Index(index)) => Some(index),
+            _ => None,
+        })
     }
 }
 
@@ -79,7 +137,12 @@ impl BaseImages<'_> {
                         return Ok(image);
                     }
                 }
-                Err(Error::NoSuchImage { .. } | Error::OtherPlatform { .. }) if may_pull => {}
+                Err(Error::OtherPlatform { .. }) if may_pull => {
+                    if let Some(image) = self.engine.sibling(name, platform, lease)? {
+                        return Ok(image);
+                    }
+                }
+                Err(Error::NoSuchImage { .. }) if may_pull => {}
                 Err(error) => return Err(error),
             }
         }
@@ -87,6 +150,7 @@ impl BaseImages<'_> {
         let request = PullRequest {
             credential: self.credentials.of(reference.repository.registry()),
             reference: or_latest(reference),
+            is_unnamed: self.main.is_some() && platform != self.main.as_ref(),
             platform: platform.cloned(),
         };
         let pulled = self.fetch(name, &request, cancel)?;

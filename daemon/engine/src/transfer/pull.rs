@@ -32,6 +32,8 @@ pub struct PullRequest {
     pub reference: Reference,
     /// For which platform; this machine's if `None`.
     pub platform: Option<Platform>,
+    /// Whether the image is called by its own digest alone, so that its name goes on to mean the image for another platform.
+    pub is_unnamed: bool,
     /// Who asks.
     pub credential: Credential,
 }
@@ -84,6 +86,7 @@ impl Engine {
                 remote: &remote,
                 reference: one,
                 platform: request.platform.as_ref(),
+                is_unnamed: request.is_unnamed,
                 sink,
             };
             pulled.push(pull.run(&which).await?);
@@ -113,6 +116,7 @@ struct Pull<'a> {
     remote: &'a Arc<Remote>,
     reference: Reference,
     platform: Option<&'a Platform>,
+    is_unnamed: bool,
     sink: &'a Sink,
 }
 
@@ -182,14 +186,18 @@ impl Pull<'_> {
 
     /// The names of the image: the tag, and what it led to.
     fn names(&self, digest: &Digest) -> Vec<Reference> {
-        let by_digest = Reference {
-            repository: self.reference.repository.clone(),
-            tag: None,
-            digest: Some(*digest),
-        };
+        let by_digest = self.by_digest(digest);
         match &self.reference.tag {
             Some(_) => vec![self.reference.clone(), by_digest],
             None => vec![by_digest],
+        }
+    }
+
+    fn by_digest(&self, digest: &Digest) -> Reference {
+        Reference {
+            repository: self.reference.repository.clone(),
+            tag: None,
+            digest: Some(*digest),
         }
     }
 
@@ -231,7 +239,10 @@ impl Pull<'_> {
         let config = self.config(&lease, &manifest).await?;
         let layers = self.layers(&manifest, &config)?;
         let brought = self.bring(&lease, &layers).await?;
-        let names = self.names(&top.digest);
+        let names = match self.is_unnamed {
+            true => vec![self.by_digest(&manifest.digest())],
+            false => self.names(&top.digest),
+        };
         let (engine, asked) = (self.engine.clone(), self.reference.clone());
         let account = *self.remote.account();
         let image = blocking(move || {
