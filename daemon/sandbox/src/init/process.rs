@@ -100,10 +100,8 @@ fn steps(spec: &Spec, helper: &UnixStream) -> Result<Infallible, Refusal> {
     execute(spec, &identity).map_err(Refusal::NotExecuted)
 }
 
-/// Refuses system calls from here on, to this process and all it starts.
-///
-/// What is refused is a list; docker's default profile, the contract, allows by list instead, and is
-/// to take its place.
+/// Refuses system calls that docker's default profile does not list from here on, to this process and
+/// all it starts.
 fn filter_calls() -> Result<(), Failure> {
     const STEP: &str = "seccomp filter";
     if filter::NATIVE.is_empty() {
