@@ -12,6 +12,8 @@
 
 mod calls;
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use libc::sock_filter;
 
 use super::calls::{ALLOWED, CLONE, CLONE3, NONE, PERSONALITY, SOCKET};
+use super::recorded::{self, Change};
 use super::{Machine, NATIVE, X32_BIT, program};
 
 const ALL: [Machine; 4] = [Machine::X86_64, Machine::I386, Machine::Aarch64, Machine::Arm];
@@ -200,6 +201,37 @@ fn known_calls() {
     ];
     for (machine, number) in unknown {
         assert_eq!(verdict(machine, number, 0), ENOSYS, "{machine:?} {number}");
+    }
+}
+
+/// Every number against the filter that Debian's dockerd loads; what differs is written down there.
+#[test]
+fn answers_are_those_of_debians_docker() {
+    let tables = [
+        (Machine::X86_64, 0, recorded::X86_64),
+        (Machine::X86_64, X32_BIT, recorded::X32),
+        (Machine::I386, 0, recorded::I386),
+    ];
+    let all = program(&ALL);
+    for (column, (machine, base, table)) in tables.into_iter().enumerate() {
+        for number in 0..700 {
+            let (_, theirs) = table.iter().rev().find(|(from, _)| *from <= number).unwrap();
+            let ours = match judge(&all, machine.architecture(), base + number, 0) {
+                Verdict::Allowed => 0,
+                Verdict::Refused(errno) => errno,
+            };
+            let change = recorded::CHANGES
+                .iter()
+                .find(|(numbers, _)| number != 0 && numbers[column] == number)
+                .map(|(_, change)| *change);
+            let expected = match change {
+                None => ours == *theirs,
+                Some(Change::Allowed) => (*theirs, ours) == (libc::EPERM, 0),
+                Some(Change::Refused) => (*theirs, ours) == (0, libc::EPERM),
+                Some(Change::Newer) => *theirs != 0 && *theirs != ours,
+            };
+            assert!(expected, "{machine:?} {number}: {theirs} {ours} {change:?}");
+        }
     }
 }
 
