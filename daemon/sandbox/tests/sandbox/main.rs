@@ -6,6 +6,7 @@
 mod identity;
 mod lending;
 mod lifetime;
+mod limits;
 mod mounts;
 mod process;
 mod room;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         mounts::TESTS,
         lending::TESTS,
         lifetime::TESTS,
+        limits::TESTS,
         terminal::TESTS,
     ];
     let tests: Vec<Test> = all.concat();
