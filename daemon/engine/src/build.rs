@@ -28,7 +28,7 @@ pub enum NetworkMode {
 }
 
 /// A resource limit of RUN steps.
-pub use mica_builder::ports::Ulimit;
+pub use mica_builder::ports::{Limits, Ulimit};
 
 /// What a client asks to be built.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +65,8 @@ pub struct BuildRequest {
     pub extra_hosts: Vec<(String, String)>,
     /// Limits of every RUN.
     pub ulimits: Vec<Ulimit>,
+    /// How much of the machine every RUN may use.
+    pub limits: Limits,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
     /// What the image is for; this machine's platform if `None`.
@@ -133,6 +135,7 @@ impl Engine {
             host_network_allowed: request.network == NetworkMode::Host,
             extra_hosts: request.extra_hosts,
             ulimits: request.ulimits,
+            limits: request.limits,
             shm_size: request.shm_size,
             platform: request.platform,
             filter_context: request.filter_context,

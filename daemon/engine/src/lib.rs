@@ -30,7 +30,7 @@ pub use bridge::{
     events,
 };
 pub use build::{
-    Agent, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender,
+    Agent, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Limits,
     NetworkMode, Secret, Source, Ulimit,
 };
 pub use cache_list::{CacheItem, CacheKind};

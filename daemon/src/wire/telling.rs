@@ -22,7 +22,7 @@ impl Telling {
     /// In classic lines, or as vertices if `as_status`; quiet builds have only classic lines.
     pub(crate) fn new(style: Style, as_status: bool, seed: u64) -> Self {
         if as_status && !style.quiet {
-            Self::Status(Box::new(StatusStream::new(style, seed)))
+            Self::Status(Box::new(StatusStream::new(seed)))
         } else {
             Self::Classic(Box::new(ClassicStream::new(style, seed)))
         }
@@ -65,14 +65,12 @@ impl Telling {
 /// A stream of [`Status`] lines.
 pub(crate) struct StatusStream {
     vertices: Vertices,
-    warnings: Vec<String>,
 }
 
 impl StatusStream {
-    fn new(style: Style, seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self {
             vertices: Vertices::new(seed),
-            warnings: style.warnings,
         }
     }
 
@@ -85,11 +83,7 @@ impl StatusStream {
         if !text.is_empty() {
             return line(&Message::stream(text));
         }
-        let mut status = self.vertices.event(event, Timestamp::now());
-        for text in std::mem::take(&mut self.warnings) {
-            status.append(self.vertices.warning(text));
-        }
-        told(&status)
+        told(&self.vertices.event(event, Timestamp::now()))
     }
 
     fn finish(&mut self, outcome: &BuildOutcome) -> Bytes {
