@@ -19,9 +19,6 @@ const PARENT: &str = "mica";
 /// What the names of groups of runs begin with; process and start of the daemon and a number follow.
 const NAME: &str = "mica-run-";
 
-/// Joined and counted in, beside those with a limit, where somebody names a parent.
-const WITH_PARENT: [&str; 4] = ["cpu", "memory", "pids", "cpuacct"];
-
 /// The most folders looked at for groups that were left behind.
 const MOST_FOLDERS: usize = 10_000;
 
@@ -35,9 +32,17 @@ pub(crate) struct Group {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Folders {
     /// One for each hierarchy.
-    all: Vec<PathBuf>,
+    all: Vec<Folder>,
     /// The file in which the kernel counts what it killed for want of memory.
     kills: Option<PathBuf>,
+}
+
+/// The group in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Folder {
+    path: PathBuf,
+    /// Whether somebody asked for what is limited there; else it is no harm if it cannot be entered.
+    asked: bool,
 }
 
 impl Group {
@@ -59,21 +64,20 @@ impl Group {
         let own = parent.join(own_name());
         for setting in limits.settings() {
             group
-                .apply(&hierarchies, &own, &setting)
+                .apply(&hierarchies, &own, &setting, true)
                 .map_err(|(path, error)| failed(setting.about, &path, error))?;
         }
-        if limits.parent.is_some() {
-            for controller in WITH_PARENT {
-                if let Some(place) = hierarchies.place(controller) {
-                    group
-                        .join(&place, &own, controller)
-                        .map_err(|(path, error)| failed("to a parent group", &path, error))?;
-                }
+        // One in the others too: else they would show the groups of the host.
+        for place in hierarchies.places() {
+            let asked = limits.parent.is_some();
+            match group.join(&place, &own, None, asked) {
+                Err((path, error)) if asked => return Err(failed("to a parent group", &path, error)),
+                _ => {}
             }
         }
         if let Some(most) = most {
             // Nobody asked for this one, so a host that does not let it be set is left as it is.
-            let _ = group.apply(&hierarchies, &own, &processes(most));
+            let _ = group.apply(&hierarchies, &own, &processes(most), false);
         }
         Ok(group)
     }
@@ -88,12 +92,13 @@ impl Group {
         hierarchies: &Hierarchies,
         own: &Path,
         setting: &Setting,
+        asked: bool,
     ) -> Result<(), (PathBuf, io::Error)> {
         let Some(place) = hierarchies.place(setting.controller) else {
             let text = format!("this host has no control groups for {}", setting.controller);
             return Err((hierarchies.top(), io::Error::other(text)));
         };
-        let folder = self.join(&place, own, setting.controller)?;
+        let folder = self.join(&place, own, Some(setting.controller), asked)?;
         let (file, value) = match place {
             Place::Legacy(_) => &setting.legacy,
             Place::Unified(_) => &setting.unified,
@@ -106,13 +111,24 @@ impl Group {
     }
 
     /// Makes the group in the hierarchy, if it is not there yet.
-    fn join(&mut self, place: &Place, own: &Path, controller: &str) -> Result<PathBuf, (PathBuf, io::Error)> {
+    fn join(
+        &mut self,
+        place: &Place,
+        own: &Path,
+        controller: Option<&str>,
+        asked: bool,
+    ) -> Result<PathBuf, (PathBuf, io::Error)> {
         let folder = place.make(own, controller)?;
-        if !self.folders.all.contains(&folder) {
-            self.folders.all.push(folder.clone());
+        match self.folders.all.iter_mut().find(|known| known.path == folder) {
+            Some(known) => known.asked |= asked,
+            None => self.folders.all.push(Folder {
+                path: folder.clone(),
+                asked,
+            }),
         }
-        if controller == "memory" {
-            self.folders.kills = Some(folder.join(place.kills()));
+        let kills = folder.join(place.kills());
+        if self.folders.kills.is_none() && kills.exists() {
+            self.folders.kills = Some(kills);
         }
         Ok(folder)
     }
@@ -128,7 +144,10 @@ impl Folders {
     /// Puts the calling process into the group.
     pub(crate) fn enter(&self) -> Result<(), (&Path, io::Error)> {
         for folder in &self.all {
-            fs::write(folder.join("cgroup.procs"), "0").map_err(|error| (folder.as_path(), error))?;
+            let entered = fs::write(folder.path.join("cgroup.procs"), "0");
+            if folder.asked {
+                entered.map_err(|error| (folder.path.as_path(), error))?;
+            }
         }
         Ok(())
     }
@@ -146,7 +165,7 @@ impl Folders {
         const PATIENCE: u32 = 50;
         for folder in &self.all {
             for _ in 0..PATIENCE {
-                match fs::remove_dir(folder) {
+                match fs::remove_dir(&folder.path) {
                     Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                         sleep(Duration::from_millis(10))
                     }

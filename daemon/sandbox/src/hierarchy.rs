@@ -70,12 +70,20 @@ impl Hierarchies {
         has(controllers).then(|| Place::Unified(top.clone()))
     }
 
+    /// All of them.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let legacy = self.legacy.iter().map(|(_, top)| Place::Legacy(top.clone()));
+        legacy
+            .chain(self.unified.iter().map(|(top, _)| Place::Unified(top.clone())))
+            .collect()
+    }
+
     /// Where all of them are.
     pub(crate) fn tops(&self) -> Vec<PathBuf> {
-        let legacy = self.legacy.iter().map(|(_, top)| top.clone());
-        legacy
-            .chain(self.unified.iter().map(|(top, _)| top.clone()))
-            .collect()
+        let top = |place| match place {
+            Place::Legacy(top) | Place::Unified(top) => top,
+        };
+        self.places().into_iter().map(top).collect()
     }
 
     /// Where one of them is, or would be.
@@ -85,12 +93,16 @@ impl Hierarchies {
 }
 
 impl Place {
-    /// Makes the group and those above it, ready for limits of the controller; gives its folder.
-    pub(crate) fn make(&self, group: &Path, controller: &str) -> Result<PathBuf, (PathBuf, io::Error)> {
+    /// Makes the group and those above it, ready to be entered, and for limits of the controller; gives its folder.
+    pub(crate) fn make(
+        &self,
+        group: &Path,
+        controller: Option<&str>,
+    ) -> Result<PathBuf, (PathBuf, io::Error)> {
         let (Place::Legacy(top) | Place::Unified(top)) = self;
         let mut folder = top.clone();
         for part in group {
-            if let Place::Unified(_) = self {
+            if let (Place::Unified(_), Some(controller)) = (self, controller) {
                 delegate(&folder, controller)?;
             }
             let above = folder.clone();
@@ -99,7 +111,7 @@ impl Place {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err((folder, error)),
                 _ => {}
             }
-            if matches!(self, Place::Legacy(_)) && controller == "cpuset" {
+            if matches!(self, Place::Legacy(_)) && folder.join("cpuset.cpus").exists() {
                 inherit(&above, &folder)?;
             }
         }
@@ -141,6 +153,8 @@ fn inherit(above: &Path, folder: &Path) -> Result<(), (PathBuf, io::Error)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{Hierarchies, Place};
 
     #[test]
@@ -166,5 +180,25 @@ mod tests {
             Some(Place::Unified("/sys/fs/cgroup".into()))
         );
         assert_eq!(Hierarchies::parse("").tops().len(), 0);
+    }
+
+    /// The unified hierarchy of a host that has controllers of version 1 too has few, and they are made the same way.
+    #[test]
+    fn groups_of_version_2_are_given_their_controllers() {
+        let Some((top, controllers)) = Hierarchies::read().unwrap().unified else {
+            return;
+        };
+        let (Some(controller), true) = (controllers.last(), rustix::process::geteuid().is_root()) else {
+            return;
+        };
+        let name = format!("mica-test-{}", std::process::id());
+        let place = Place::Unified(top.clone());
+        let inner = place
+            .make(&Path::new(&name).join("inner"), Some(controller))
+            .unwrap();
+        let given = std::fs::read_to_string(inner.join("cgroup.controllers")).unwrap();
+        std::fs::remove_dir(&inner).unwrap();
+        std::fs::remove_dir(top.join(name)).unwrap();
+        assert!(given.contains(controller.as_str()), "{given}");
     }
 }

@@ -226,10 +226,7 @@ fn ulimits(query: &Query) -> Result<Vec<Ulimit>, Failure> {
 /// Limits as dockerd reads them: 0 and the empty text are none, and so is -1 where no limit can be asked for. Without a limit
 /// of memory and swap together it is twice that of memory.
 fn limits(query: &Query) -> Result<Limits, Failure> {
-    let number = |name: &str| match query.number(name)? {
-        None | Some(0) => Ok(None),
-        Some(value) => Ok(Some(value)),
-    };
+    let number = |name: &str| Ok::<_, Failure>(query.number(name)?.filter(|value| *value != 0));
     let above = |name: &str, value: Option<i64>| {
         let wrong = |_| Failure::invalid(format!("invalid value for {name}: it cannot be less than 0"));
         value.map(|value| u64::try_from(value).map_err(wrong)).transpose()

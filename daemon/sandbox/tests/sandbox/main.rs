@@ -3,6 +3,7 @@
 //! The tests bring their own runner because this program has to be its own helper.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
 
+mod escapes;
 mod identity;
 mod lending;
 mod lifetime;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         lifetime::TESTS,
         limits::TESTS,
         terminal::TESTS,
+        escapes::TESTS,
     ];
     let tests: Vec<Test> = all.concat();
     let filters: Vec<&String> = arguments
