@@ -55,7 +55,7 @@ fn a_run_without_memory_left_says_so() {
     let again = daemon
         .mica(["build", "--progress=classic", "-m", "8m", context.arg()])
         .ok();
-    assert!(again.text().contains("Using cache"), "{}", again.text());
+    assert!(again.stderr.contains("Using cache"), "{}", again.stderr);
     assert!(groups(daemon.pid()).is_empty());
 }
 
@@ -70,7 +70,7 @@ fn limits_are_seen_from_inside() {
     let built = daemon
         .mica([&["build", "--progress=classic"], &limits[..], &[context.arg()]].concat())
         .ok();
-    let seen = built.text();
+    let seen = built.stderr;
     let versions = ["67108864 50000 0 16384", "67108864 50000 100000 0 16384"];
     assert!(versions.iter().any(|words| seen.contains(words)), "{seen}");
 }
