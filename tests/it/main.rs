@@ -22,6 +22,7 @@ mod ghcr;
 mod hostile;
 mod house;
 mod images;
+mod limits;
 mod logs;
 mod memory;
 mod progress;

@@ -103,7 +103,7 @@ fn builds(world: &mut World) -> String {
     let base = fs_err::read_to_string(context.path().join("Dockerfile")).unwrap();
     let built = world.send(
         "POST /build",
-        "/build?t=all:1&buildid=x&memory=1",
+        "/build?t=all:1&buildid=x&memory=8000000",
         "",
         &tar_of(&base),
     );

@@ -176,6 +176,7 @@ fn query(options: &Options, dockerfile: &str, is_quiet: bool) -> Result<Query, E
     if let Some(size) = options.shm_size {
         query.push("shmsize", size.to_string());
     }
+    options.limits.push(&mut query);
     Ok(query)
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::build_call::Call;
 use crate::commands::build_idle::Idle;
+use crate::commands::build_limits::Limits;
 use crate::commands::build_output::Destination;
 use crate::commands::{build_cache, only_builder};
 use crate::error::Error;
@@ -112,6 +113,8 @@ pub(super) struct Options {
     /// podman's: the only file that credentials are taken from
     #[arg(long, hide = true, value_name = "FILE")]
     pub(super) authfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) limits: Limits,
     #[command(flatten)]
     idle: Idle,
     #[command(flatten)]

@@ -20,6 +20,7 @@ mod input;
 mod inputs;
 mod key;
 mod layers;
+mod limits;
 mod mode;
 mod named;
 mod once;
@@ -41,7 +42,7 @@ mod workshop;
 
 pub use build::{Builder, Built};
 pub use changes::apply_changes;
-pub use error::{BadAddress, Error, StepError};
+pub use error::{BadAddress, Error, StepError, unsuccessful};
 pub use failed::{Entry, FailedStep, Occupied};
 pub use input::{Agent, Blobs, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source};
 pub use options::Options;

@@ -11,6 +11,7 @@ use mica_task::{Cancel, Stream};
 use crate::input::{Agent, Blobs, Secret};
 
 pub use crate::address::{Commit, GitAddress, shown as shown_address};
+pub use crate::limits::Limits;
 
 /// The error of a port, to be shown as it is.
 pub type PortError = Box<dyn std::error::Error + Send + Sync>;
@@ -254,6 +255,8 @@ pub struct Process {
     pub extra_hosts: Vec<(String, String)>,
     /// Limits.
     pub ulimits: Vec<Ulimit>,
+    /// How much of the machine it may use.
+    pub limits: Limits,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
     /// Variables whose values are secrets; they win over `env`.
@@ -283,6 +286,15 @@ pub enum Runs {
     },
 }
 
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code, 128 + N for signal N.
+    pub code: i32,
+    /// Whether something of it was killed because the memory that it may use was full.
+    pub out_of_memory: bool,
+}
+
 /// Runs processes.
 pub trait Executor: Send + Sync {
     /// Says why no process can be run at all, if that is known before anything is done.
@@ -291,11 +303,11 @@ pub trait Executor: Send + Sync {
     /// Whether programs for `platform` can be run.
     fn runs(&self, platform: &Platform) -> Runs;
 
-    /// Runs to the end, or kills all of it once `cancel` says so. Gives the exit code, 128 + N for signal N.
+    /// Runs to the end, or kills all of it once `cancel` says so.
     fn run(
         &self,
         process: &Process,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
-    ) -> Result<i32, PortError>;
+    ) -> Result<Ended, PortError>;
 }

@@ -32,7 +32,7 @@ pub enum NetworkMode {
 }
 
 /// A resource limit of RUN steps.
-pub use mica_builder::ports::Ulimit;
+pub use mica_builder::ports::{Limits, Ulimit};
 
 /// What a client asks to be built.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +71,8 @@ pub struct BuildRequest {
     pub extra_hosts: Vec<(String, String)>,
     /// Limits of every RUN.
     pub ulimits: Vec<Ulimit>,
+    /// How much of the machine every RUN may use.
+    pub limits: Limits,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
     /// What the images are for; one image for this machine's platform if there are none.
@@ -141,6 +143,7 @@ impl Engine {
             host_network_allowed: request.network == NetworkMode::Host,
             extra_hosts: request.extra_hosts,
             ulimits: request.ulimits,
+            limits: request.limits,
             shm_size: request.shm_size,
             platforms: request.platforms,
             filter_context: request.filter_context,

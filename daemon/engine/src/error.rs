@@ -492,7 +492,7 @@ impl Error {
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Build(error) => match **error {
-                mica_builder::Error::Run { code, .. } => Some(code),
+                mica_builder::Error::Run { ended, .. } => Some(ended.code),
                 _ => None,
             },
             _ => None,
@@ -519,8 +519,8 @@ impl Error {
     pub fn describe_for_buildkit(&self) -> String {
         match self {
             Self::Build(error) => match &**error {
-                mica_builder::Error::Run { command, code, .. } => {
-                    format!("process \"{command}\" did not complete successfully: exit code: {code}")
+                mica_builder::Error::Run { command, ended, .. } => {
+                    mica_builder::unsuccessful(command, *ended)
                 }
                 _ => self.describe(),
             },

@@ -33,7 +33,7 @@ pub use bridge::{
 };
 pub use build::{
     Agent, Blobs, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender,
-    NetworkMode, Secret, Source, Ulimit,
+    Limits, NetworkMode, Secret, Source, Ulimit,
 };
 pub use cache_list::{CacheItem, CacheKind};
 pub use engine::{Config, Engine};

@@ -186,6 +186,10 @@ impl Asked {
                     request.ulimits.push(limit);
                 }
             }
+            "cgroup-parent" if !value.is_empty() => {
+                request.limits.parent = Some(value);
+                request.limits.check().map_err(invalid)?;
+            }
             "shm-size" if !value.is_empty() => {
                 let size = value
                     .parse()

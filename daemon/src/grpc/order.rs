@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mica_buildkit::message::control::Exporter;
 use mica_engine::BuildRequest;
 use mica_oci::Reference;
-use mica_task::{Cancel, Event};
+use mica_task::Cancel;
 use tonic::Status;
 
 use crate::daemon::Daemon;
@@ -32,8 +32,6 @@ pub(crate) struct Order {
     pub(crate) origin: Origin,
     /// Where the result goes, if it is not the store.
     pub(crate) output: Option<Exporter>,
-    /// Said before anything else.
-    pub(crate) warnings: Vec<String>,
 }
 
 /// Begins a build: what is told of it, and its end, which is the ID of an image unless the result went elsewhere. It goes on
@@ -70,17 +68,9 @@ pub(crate) fn begin(
         // it is its own, and nobody else knew of it
         Status::internal("somebody else heard the build")
     })?;
-    let (daemon, warnings) = (daemon.clone(), order.warnings);
+    let daemon = daemon.clone();
     let asked = Asked::of(request, origin);
     let work = async move {
-        for text in warnings {
-            let warning = Event::Warning {
-                text,
-                line: None,
-                finding: None,
-            };
-            job.tell(warning).await;
-        }
         let built = bridge::build(&daemon, &job, asked);
         let answer = control::carry(&daemon, &job, built, targets).await;
         drop((running, registered));

@@ -60,7 +60,6 @@ pub(crate) async fn build(mut call: Call) -> Result<Reply, Failure> {
         request,
         origin,
         output,
-        warnings: style.warnings,
     };
     let (told, ending) = grpc::begin(&call.daemon, order).map_err(failure)?;
     let (sender, receiver) = mpsc::channel(WAITING);

@@ -29,14 +29,11 @@ pub(crate) struct Style {
     pub(crate) remove: bool,
     /// Says so even when the step failed.
     pub(crate) force_remove: bool,
-    /// Said before the first step.
-    pub(crate) warnings: Vec<String>,
 }
 
 /// Turns the events of a build into lines.
 pub(crate) struct ClassicStream {
     style: Style,
-    begun: bool,
     containers: HashMap<StepId, String>,
     names: BTreeMap<StepId, Named>,
     /// Of which step the last line was, where stages are built at the same time.
@@ -64,7 +61,6 @@ impl ClassicStream {
     pub(crate) fn new(style: Style, seed: u64) -> Self {
         Self {
             style,
-            begun: false,
             containers: HashMap::new(),
             names: BTreeMap::new(),
             speaking: None,
@@ -88,11 +84,6 @@ impl ClassicStream {
             }
             let messages = transfer::messages(event);
             return self.emit(texts.into_iter().map(Message::stream).chain(messages));
-        }
-        if !self.begun {
-            self.begun = true;
-            let warnings = std::mem::take(&mut self.style.warnings);
-            texts.extend(warnings.into_iter().map(|text| format!("[Warning] {text}\n")));
         }
         self.say(event, &mut texts);
         self.emit(texts.into_iter().map(Message::stream))
@@ -489,7 +480,6 @@ mod tests {
     fn a_quiet_build_says_its_image_or_everything() {
         let quiet = Style {
             quiet: true,
-            warnings: vec!["memory is ignored".into()],
             ..Style::default()
         };
         let image = ImageId(Digest::of(b""));
@@ -507,8 +497,7 @@ mod tests {
             reason: String::new(),
         });
         let out = text(&stream.fail("no", None));
-        assert_eq!(out.len(), 3, "{out:?}");
-        assert!(out[0].contains("[Warning] memory is ignored"));
+        assert_eq!(out.len(), 2, "{out:?}");
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Telling {
     /// Nothing was said yet. Quiet builds have only classic lines.
     pub(crate) fn new(style: Style, manner: Manner, seed: u64) -> Self {
         match manner {
-            Manner::Status if !style.quiet => Self::Status(Box::new(StatusStream::new(style, seed))),
+            Manner::Status if !style.quiet => Self::Status(Box::new(StatusStream::new(seed))),
             Manner::Status | Manner::Classic => Self::Classic(Box::new(ClassicStream::new(style, seed))),
         }
     }
@@ -81,14 +81,12 @@ impl Telling {
 /// A stream of [`Status`] lines.
 pub(crate) struct StatusStream {
     vertices: Vertices,
-    warnings: Vec<String>,
 }
 
 impl StatusStream {
-    fn new(style: Style, seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self {
             vertices: Vertices::new(seed),
-            warnings: style.warnings,
         }
     }
 
@@ -101,11 +99,7 @@ impl StatusStream {
         if !text.is_empty() {
             return line(&Message::stream(text));
         }
-        let mut status = self.vertices.event(event, Timestamp::now());
-        for text in std::mem::take(&mut self.warnings) {
-            status.append(self.vertices.warning(text));
-        }
-        told(&status)
+        told(&self.vertices.event(event, Timestamp::now()))
     }
 
     fn finish(&mut self, outcome: &BuildOutcome) -> Bytes {

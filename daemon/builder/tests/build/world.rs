@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mica_builder::ports::{
-    BaseImage, Caches, Executor, Images, KnownStep, MadeStep, MountSource, PortError, Process,
+    BaseImage, Caches, Ended, Executor, Images, KnownStep, MadeStep, MountSource, PortError, Process, Runs,
 };
 use mica_builder::{Agent, Builder, Built, Error, Handed, Input, Options, Secret, Source};
 use mica_layer::{Kind, Policy, Stack, Step, pack};
@@ -374,11 +374,15 @@ impl Images for World {
 
 /// What a fake process does is written in its last argument, a line each: `write PATH TEXT` (relative to the root),
 /// `keep PATH TEXT` (in a mount), `read PATH` (in a mount; says what is there),
-/// `count PATH` (write how often that was done before), `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`,
+/// `count PATH` (write how often that was done before), `say TEXT`, `exit CODE`, `starve` (killed for want of memory), `die` (cannot be run at all), `cancel`,
 /// `meet COUNT` (wait until as many have begun to wait), `hang` (until it is stopped).
 impl Executor for World {
     fn ready(&self) -> Result<(), PortError> {
         Ok(())
+    }
+
+    fn runs(&self, _: &Platform) -> Runs {
+        Runs::Always
     }
 
     fn run(
@@ -386,7 +390,11 @@ impl Executor for World {
         process: &Process,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
-    ) -> Result<i32, PortError> {
+    ) -> Result<Ended, PortError> {
+        let ended = |code| Ended {
+            code,
+            out_of_memory: false,
+        };
         for folder in process.lowers.iter().chain([&process.upper, &process.work]) {
             assert!(folder.is_dir(), "{}", folder.display());
         }
@@ -403,7 +411,13 @@ impl Executor for World {
                     output(Stream::Stdout, format!("{path}: {text}\n").as_bytes());
                 }
                 ["say", ..] => output(Stream::Stdout, &line.as_bytes()[4..]),
-                ["exit", code] => return Ok(code.parse().unwrap()),
+                ["exit", code] => return Ok(ended(code.parse().unwrap())),
+                ["starve"] => {
+                    return Ok(Ended {
+                        code: 137,
+                        out_of_memory: true,
+                    });
+                }
                 ["die"] => return Err("no such device".into()),
                 ["meet", count] => {
                     let met = self.meeting.fetch_add(1, Ordering::SeqCst);
@@ -424,16 +438,16 @@ impl Executor for World {
                         assert!(Instant::now() < end, "nobody stopped it");
                         std::thread::sleep(Duration::from_millis(2));
                     }
-                    return Ok(137);
+                    return Ok(ended(137));
                 }
                 ["cancel"] => {
                     cancel.cancel();
-                    return Ok(137);
+                    return Ok(ended(137));
                 }
                 _ => {}
             }
         }
-        Ok(0)
+        Ok(ended(0))
     }
 }
 
