@@ -136,7 +136,7 @@ async fn solve_job(
             other => Err(bridge::unknown_frontend(other)),
         }
     };
-    let exported = carry(&daemon, &job, built, targets).await;
+    let exported = carry(daemon, job, built, targets).await;
     exported.map(|exporter_response| SolveResponse { exporter_response })
 }
 

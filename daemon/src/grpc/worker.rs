@@ -32,7 +32,6 @@ fn platform(platform: mica_oci::Platform) -> Platform {
         os: platform.os,
         variant: platform.variant,
         os_version: platform.os_version,
-        ..Platform::default()
     }
 }
 
