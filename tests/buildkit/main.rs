@@ -17,6 +17,7 @@ mod hostile;
 mod lend;
 mod order;
 mod plain;
+mod platforms;
 mod results;
 mod session;
 mod sync;

@@ -404,7 +404,7 @@ pub(super) async fn send_files<F: FileTree>(
     let (engine, cancel) = (daemon.engine.clone(), job.cancel.clone());
     let teller = send.teller();
     let (wants, wanted) = mpsc::channel(WANTED);
-    let sending = tokio::spawn(blocking(move || {
+    let mut sending = tokio::spawn(blocking(move || {
         let root = open(&engine, &cancel)?;
         send_root(&root, &teller, wanted, &cancel)
     }));
@@ -418,11 +418,16 @@ pub(super) async fn send_files<F: FileTree>(
         drop(wants);
         Ok(())
     };
-    let asked = asked.await;
-    let sent = sending
-        .await
-        .map_err(|_| Status::internal("the export broke down"))?;
-    asked.map_err(broken)?;
+    let sent = tokio::select! {
+        biased;
+        asked = asked => match asked {
+            Ok(()) => (&mut sending).await,
+            Err(error) => return Err(broken(error)),
+        },
+        // it ends first only if it fails, and then there is nothing that the client could ask for
+        sent = &mut sending => sent,
+    };
+    let sent = sent.map_err(|_| Status::internal("the export broke down"))?;
     let bytes = sent.map_err(|error| refused(&error, None))?;
     send.finish().await.map_err(broken)?;
     Ok((bytes, ()))
