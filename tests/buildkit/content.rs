@@ -213,7 +213,7 @@ async fn stores_that_lie_are_refused_by_digest_and_size() {
             Box::pin(pieces(&bytes[..bytes.len() / 2]).chain(end))
         }),
     ];
-    for liar in blobs.keys().cloned() {
+    for liar in blobs.keys() {
         for (what, lie) in lies {
             let about = liar.clone();
             let (session, _) = with_layout(Session::of(&folder()), &blobs, move |digest, bytes| {

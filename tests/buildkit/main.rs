@@ -16,6 +16,7 @@ mod history;
 mod hostile;
 mod lend;
 mod order;
+mod over_http;
 mod plain;
 mod platforms;
 mod results;

@@ -23,7 +23,7 @@ use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
-use crate::message::control::BytesMessage;
+use crate::message::control::{BytesMessage, HealthRequest, HealthResponse};
 use crate::message::session::{
     CheckAgentRequest, CheckAgentResponse, CredentialsRequest, CredentialsResponse, GetSecretRequest,
     GetSecretResponse,
@@ -35,6 +35,7 @@ const CREDENTIALS: Method = "/moby.filesync.v1.Auth/Credentials";
 const SECRET: Method = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const CHECK_AGENT: Method = "/moby.sshforward.v1.SSH/CheckAgent";
 const FORWARD_AGENT: Method = "/moby.sshforward.v1.SSH/ForwardAgent";
+const HEALTH: Method = "/grpc.health.v1.Health/Check";
 const UPLOAD: Method = "/moby.upload.v1.Upload/Pull";
 pub(crate) const SEND: Method = "/moby.filesync.v1.FileSend/DiffCopy";
 pub(crate) const SYNC: Method = "/moby.filesync.v1.FileSync/DiffCopy";
@@ -125,6 +126,15 @@ impl Session {
         let mut gone = self.gone.clone();
         // the sender goes when the connection does
         let _ = gone.wait_for(|gone| *gone).await;
+    }
+
+    /// Waits until the client has answered once, whatever it says: from then on it listens for the session's end too.
+    pub async fn begun(&self) {
+        let service = String::new();
+        // those who have no such method say so, and that is an answer
+        let _ = self
+            .call::<_, HealthResponse>(HEALTH, MetadataMap::new(), HealthRequest { service })
+            .await;
     }
 
     /// Whether the client answers this method.
@@ -219,6 +229,14 @@ impl Session {
         if !self.offers(method) {
             return Err(SessionError::NotOffered(method));
         }
+        self.call(method, metadata, request).await
+    }
+
+    async fn call<Q, R>(&self, method: Method, metadata: MetadataMap, request: Q) -> Result<R, SessionError>
+    where
+        Q: Message + Send + 'static,
+        R: Message + Default + Send + 'static,
+    {
         let mut grpc = self.grpc().await?;
         let codec = ProstCodec::<Q, R>::default();
         let path = PathAndQuery::from_static(method);

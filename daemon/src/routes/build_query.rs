@@ -125,6 +125,8 @@ pub(crate) fn output(query: &Query) -> Result<Option<WireOutput>, Failure> {
 }
 
 fn refuse_unsupported(query: &Query) -> Result<(), Failure> {
+    // read whoever's manners are asked for, as dockerd does
+    output(query)?;
     if query
         .all("securityopt")
         .any(|option| !matches!(option, "" | "null" | "[]"))

@@ -2,6 +2,7 @@
 //! (engine API contract, sections 2.11 and 5).
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -20,6 +21,9 @@ use crate::wire::query::Query;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, pieces};
 use crate::wire::trace::TraceStream;
 
+/// How long a session may take to begin; a build with one that takes longer fails where it asks for something.
+const BEGIN: Duration = Duration::from_secs(5);
+
 /// As `remote`: the context is a folder that the session sends.
 const SESSION: &str = "client-session";
 /// As `remote`: the context comes with another request.
@@ -34,9 +38,14 @@ pub(crate) async fn build(mut call: Call) -> Result<Reply, Failure> {
     if let Some(build) = name.as_deref().and_then(|name| name.strip_prefix(UPLOAD_FOR)) {
         return upload(call, build).await;
     }
-    // before anything is refused: docker 20.10 ends its session when it hears of that, and waits for ever if it has not begun
     let session = match call.query.filled("session") {
-        Some(name) => Some(call.daemon.sessions.get(name).await.map_err(failure)?),
+        Some(name) => {
+            let named = call.daemon.sessions.get(name).await.map_err(failure)?;
+            // before anything is refused: docker 20.10 ends its session when it hears of that, and waits for ever if it was not done
+            // beginning it
+            let _ = tokio::time::timeout(BEGIN, named.session.begun()).await;
+            Some(named)
+        }
         None => None,
     };
     let mut request = request(&call.query)?;

@@ -28,8 +28,8 @@ pub(crate) fn ping(call: &Call) -> Reply {
     if head {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    // docker 18.09 to 20.10 go by this if nobody told them otherwise; 2, as dockerd says since 23, is BuildKit over a session,
-    // which tests/clients holds them to in every way they build. With it come secrets, agents, outputs and contexts of which only
+    // docker 20.10 and before go by this if nobody told them otherwise; 2, as dockerd says since 23, is BuildKit over a session,
+    // in which tests/clients has 20.10 build in every way it can. With it come secrets, agents, outputs and contexts of which only
     // what changed is sent. Other clients choose for themselves, and 1 is served to whoever asks for it.
     headers.insert(
         HeaderName::from_static("builder-version"),
