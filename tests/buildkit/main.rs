@@ -15,6 +15,7 @@ mod hostile;
 mod lend;
 mod order;
 mod plain;
+mod platform_outputs;
 mod platforms;
 mod results;
 mod session;

@@ -145,7 +145,7 @@ fn a_name_may_be_for_one_platform() {
         ]
     };
     let for_it = Options {
-        platform: Some("linux/s390x".parse().unwrap()),
+        platforms: vec!["linux/s390x".parse().unwrap()],
         ..options()
     };
     let built = world.build_input(&for_it, input("FROM base\n", named())).unwrap();

@@ -249,7 +249,7 @@ COPY --from=arm /p /arm
 COPY --from=multi /p /other
 ";
     let asked = Options {
-        platform: Some("linux/arm64".parse().unwrap()),
+        platforms: vec!["linux/arm64".parse().unwrap()],
         ..options()
     };
     let image = world.make_with(&asked, dockerfile, &none());

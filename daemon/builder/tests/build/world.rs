@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mica_builder::ports::{BaseImage, Executor, Images, MountSource, PortError, Process};
+use mica_builder::ports::{BaseImage, Executor, Images, MountSource, PortError, Process, Runs};
 use mica_builder::{Agent, Builder, Built, Error, Handed, Input, Options, Secret, Source};
 use mica_layer::{Kind, Policy, Stack, Step, pack};
 use mica_oci::{BuildId, DiffId, Digest, History, ImageConfig, ImageId, Platform, Raw};
@@ -323,10 +323,23 @@ impl Images for World {
 /// What a fake process does is written in its last argument, a line each: `write PATH TEXT` (relative to the root),
 /// `keep PATH TEXT` (in a mount), `read PATH` (in a mount; says what is there),
 /// `count PATH` (write how often that was done before), `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`,
-/// `meet COUNT` (wait until as many have begun to wait), `hang` (until it is stopped).
+/// `meet COUNT` (wait until as many have begun to wait), `hang` (until it is stopped). Nothing runs for s390x, and for
+/// riscv64 only where `/emulator` is in the image.
 impl Executor for World {
     fn ready(&self) -> Result<(), PortError> {
         Ok(())
+    }
+
+    fn runs(&self, platform: &Platform) -> Runs {
+        let reason = format!("nothing runs for {platform}");
+        match platform.architecture.as_str() {
+            "s390x" => Runs::Not { reason },
+            "riscv64" => Runs::With {
+                interpreter: "/emulator".to_owned(),
+                reason,
+            },
+            _ => Runs::Always,
+        }
     }
 
     fn run(
