@@ -18,6 +18,7 @@ mod lend;
 mod order;
 mod over_http;
 mod plain;
+mod platform_outputs;
 mod platforms;
 mod results;
 mod session;

@@ -5,8 +5,14 @@ use std::collections::HashMap;
 use mica_buildkit::message::solver::{BuildkitVersion, Platform, WorkerRecord};
 use mica_engine::Engine;
 
-/// The one worker. It has not the label that makes clients ask for exporters and caches which are not there
-/// (engine API contract, section 6.4).
+/// Whether the worker has the label by which buildx knows that all exporters, caches and several platforms are there, and that
+/// what is to be pushed is pushed by the daemon (engine API contract, section 6.4).
+pub(super) const IS_WHOLE: bool = false;
+
+/// The label.
+const WHOLE: &str = "org.mobyproject.buildkit.worker.snapshotter";
+
+/// The one worker.
 pub(super) fn worker(engine: &Engine) -> WorkerRecord {
     let labels = [
         ("org.mobyproject.buildkit.worker.executor", "mica".to_owned()),
@@ -19,6 +25,7 @@ pub(super) fn worker(engine: &Engine) -> WorkerRecord {
         id: format!("mica-{}", engine.root().display()),
         labels: labels
             .into_iter()
+            .chain(IS_WHOLE.then(|| (WHOLE, "overlayfs".to_owned())))
             .map(|(key, value)| (key.to_owned(), value))
             .collect::<HashMap<_, _>>(),
         platforms: mica_engine::platforms().into_iter().map(platform).collect(),

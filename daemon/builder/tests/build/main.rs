@@ -21,6 +21,7 @@ mod named;
 mod parallel;
 mod parents;
 mod planning;
+mod platforms;
 mod refusals;
 mod remote;
 mod remotes;

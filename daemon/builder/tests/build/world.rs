@@ -375,14 +375,23 @@ impl Images for World {
 /// What a fake process does is written in its last argument, a line each: `write PATH TEXT` (relative to the root),
 /// `keep PATH TEXT` (in a mount), `read PATH` (in a mount; says what is there),
 /// `count PATH` (write how often that was done before), `say TEXT`, `exit CODE`, `starve` (killed for want of memory), `die` (cannot be run at all), `cancel`,
-/// `meet COUNT` (wait until as many have begun to wait), `hang` (until it is stopped).
+/// `meet COUNT` (wait until as many have begun to wait), `hang` (until it is stopped). Nothing runs for s390x, and for
+/// riscv64 only where `/emulator` is in the image.
 impl Executor for World {
     fn ready(&self) -> Result<(), PortError> {
         Ok(())
     }
 
-    fn runs(&self, _: &Platform) -> Runs {
-        Runs::Always
+    fn runs(&self, platform: &Platform) -> Runs {
+        let reason = format!("nothing runs for {platform}");
+        match platform.architecture.as_str() {
+            "s390x" => Runs::Not { reason },
+            "riscv64" => Runs::With {
+                interpreter: "/emulator".to_owned(),
+                reason,
+            },
+            _ => Runs::Always,
+        }
     }
 
     fn run(
