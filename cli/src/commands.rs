@@ -8,6 +8,7 @@ mod build_check;
 mod build_context;
 mod build_idle;
 mod build_input;
+mod build_limits;
 mod build_options;
 mod build_output;
 mod build_secret;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::activity::Activity;
 use crate::config::Registries;
-use crate::grpc::{Jobs, Sessions};
+use crate::grpc::{History, Jobs, Sessions};
 
 /// What all requests share.
 pub(crate) struct Daemon {
@@ -25,6 +25,8 @@ pub(crate) struct Daemon {
     pub(crate) sessions: Sessions,
     /// Builds that were asked for by gRPC.
     pub(crate) jobs: Jobs,
+    /// What is known of those, and of those of before.
+    pub(crate) history: History,
     /// Says when to stop.
     pub(crate) stop: watch::Sender<bool>,
 }

@@ -1,14 +1,18 @@
 //! BuildKit's gRPC: a second way to ask for the same builds. `control` is what a client asks of the daemon, `bridge` what it
-//! asks while a build of its own goes on; both end in the engine's build.
+//! asks while a build of its own goes on, `order` what `POST /build` hands over; all end in the engine's build.
 
 mod bridge;
 mod cache;
+mod caching;
+mod content;
 mod control;
 mod export;
 mod folder;
 mod frontend;
+mod history;
 mod job;
 mod lender;
+mod order;
 mod plan;
 mod platforms;
 mod results;
@@ -27,7 +31,10 @@ use mica_engine::{Error, Kind};
 use prost::Message;
 use tonic::{Code, Status};
 
-pub(crate) use crate::grpc::job::Jobs;
+pub(crate) use crate::grpc::frontend::Origin;
+pub(crate) use crate::grpc::history::History;
+pub(crate) use crate::grpc::job::{Jobs, Told};
+pub(crate) use crate::grpc::order::{Order, begin, upload};
 pub(crate) use crate::grpc::sessions::Sessions;
 pub(crate) use crate::grpc::tunnel::Announced;
 
@@ -52,6 +59,7 @@ pub(crate) fn methods(daemon: &Arc<Daemon>) -> Methods {
 /// How the engine's errors are told. `dockerfile` is the name and text of the file that lines are of.
 fn refused(error: &Error, dockerfile: Option<&(String, Vec<u8>)>) -> Status {
     let code = match error.kind() {
+        _ if error.lacks_image() => Code::NotFound,
         Kind::NotFound => Code::NotFound,
         Kind::Invalid => Code::InvalidArgument,
         Kind::Conflict => Code::FailedPrecondition,

@@ -4,6 +4,7 @@ mod archive;
 mod build;
 mod build_input;
 pub(crate) mod build_query;
+mod build_session;
 mod containers;
 mod debug;
 mod description;

@@ -14,7 +14,7 @@ use crate::activity::Activity;
 use crate::config::Settings;
 use crate::daemon::{Builds, Daemon};
 use crate::error::Error;
-use crate::grpc::{Jobs, Sessions};
+use crate::grpc::{History, Jobs, Sessions};
 use crate::listen::{self, Listener};
 use crate::notify::notify;
 use crate::serve::serve;
@@ -43,6 +43,7 @@ pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Erro
         builds: Builds::default(),
         sessions: Sessions::default(),
         jobs: Jobs::default(),
+        history: History::default(),
         stop: watch::Sender::new(false),
     });
     let runtime = Builder::new_current_thread()

@@ -1,5 +1,6 @@
 //! Images in a tar, as `docker save` writes them and `docker load` reads them: docker's format and an OCI image layout in one.
 
+mod blobs;
 mod load;
 mod save;
 mod spool;
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use blobs::{BlobSink, blobs, describe};
 pub use load::{LoadEvent, Loaded, load};
 pub use save::{save, save_index};
 

@@ -170,6 +170,25 @@ impl Store {
         Ok(found)
     }
 
+    /// All inputs that are known to have led to this very layer on this very parent.
+    pub fn keys_alike(&self, record: &CacheRecord) -> Result<Vec<CacheKey>, Error> {
+        self.inner.database.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT key FROM cache WHERE parent = ?1 AND content = ?2 AND layer = ?3 ORDER BY key LIMIT 64",
+            )?;
+            let raw = |digest: &mica_oci::Digest| *digest.as_raw();
+            let found = query.query_map(
+                (
+                    raw(record.parent.digest()),
+                    raw(record.content.digest()),
+                    raw(record.layer.digest()),
+                ),
+                |row| Ok(CacheKey(rows::digest(row, 0)?)),
+            )?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Whether a layer's row is there and the disk agrees with it.
     fn is_whole(&self, db: &Connection, diff_id: &DiffId) -> Result<bool, Error> {
         Ok(self.standing(db, diff_id)? == Standing::Whole)

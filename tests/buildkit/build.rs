@@ -112,10 +112,16 @@ impl Build {
     }
 
     /// Writes its cache into the image.
-    pub(crate) fn cache_to_inline(mut self) -> Self {
+    pub(crate) fn cache_to_inline(self) -> Self {
+        self.cache_to("inline", &[])
+    }
+
+    /// Writes its cache.
+    pub(crate) fn cache_to(mut self, kind: &str, attrs: &[(&str, &str)]) -> Self {
+        let attr = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let entry = CacheOptionsEntry {
-            kind: "inline".to_owned(),
-            attrs: HashMap::new(),
+            kind: kind.to_owned(),
+            attrs: attrs.iter().map(attr).collect(),
         };
         self.request.cache.get_or_insert_default().exports.push(entry);
         self

@@ -169,3 +169,61 @@ async fn an_image_s_cache_may_come_from_a_registry() {
     let refused = build(&other, &context, Way::Direct, |build| build.cache_from("s3", "x")).await;
     assert!(refused.answer.unwrap_err().message().contains("s3"));
 }
+
+#[tokio::test]
+async fn a_registry_keeps_a_cache_and_gives_what_is_needed_of_it() {
+    let registry = FakeRegistry::start();
+    let name = format!("{}/cache/all:1", registry.host());
+    let context = Context::with_shell(
+        "FROM base AS work\nRUN head -c 100000 /dev/urandom > /big; echo made > /made\nFROM base\nCOPY --from=work /made /\n\
+         RUN cat /made > /again\n",
+    );
+    let attrs = [("ref", name.as_str()), ("mode", "max")];
+    let daemon = Daemon::start();
+    let built = build(&daemon, &context, Way::Gateway, |build| {
+        build.cache_to("registry", &attrs)
+    })
+    .await
+    .ok();
+    let names = built.told.names();
+    assert!(names.contains(&"exporting cache to registry"), "{names:?}");
+    for way in WAYS {
+        let other = Daemon::start();
+        let before = registry.requests_like("GET /v2/cache/all/blobs").len();
+        let again = build(&other, &context, way, |build| {
+            build.cache_from("registry", &name).cache_to("registry", &attrs)
+        })
+        .await
+        .ok();
+        assert_eq!(again.image(), built.image());
+        assert!(again.told.output.is_empty());
+        let names = again.told.names();
+        let import = format!("importing cache manifest from {name}");
+        assert!(names.contains(&import.as_str()), "{names:?}");
+        // the document, and the layers of the image: two of the base and two on top, not that of the other stage
+        let asked = registry.requests_like("GET /v2/cache/all/blobs").len() - before;
+        assert_eq!(asked, 5, "{way:?}");
+    }
+
+    let sent = |kind: &'static str, attrs: Vec<(&'static str, &'static str)>| {
+        let (daemon, context) = (&daemon, &context);
+        async move {
+            let refused = build(daemon, context, Way::Gateway, |build| {
+                build.cache_to(kind, &attrs)
+            })
+            .await;
+            refused.answer.unwrap_err().message().to_owned()
+        }
+    };
+    assert!(sent("gha", vec![]).await.contains("type=gha is not supported"));
+    assert!(sent("registry", vec![]).await.contains("invalid ref"));
+    let nobody = "127.0.0.1:1/nowhere";
+    let failed = sent("registry", vec![("ref", nobody)]).await;
+    assert!(failed.contains("127.0.0.1:1"), "{failed}");
+    let ignored = build(&daemon, &context, Way::Direct, |build| {
+        build.cache_to("registry", &[("ref", nobody), ("ignore-error", "true")])
+    })
+    .await
+    .ok();
+    assert_eq!(ignored.image(), built.image());
+}

@@ -17,7 +17,7 @@ use crate::{LONG, within};
 const STOPPED: Duration = Duration::from_secs(2);
 
 /// A context whose RUN sleeps for a number of seconds that tells its processes from all others.
-fn sleeping(daemon: &Daemon) -> (Context, String) {
+pub(crate) fn sleeping(daemon: &Daemon) -> (Context, String) {
     let mark = format!("87{}", daemon.pid());
     let context = Context::with_shell(&format!(
         "FROM base\nRUN (setsid sleep {mark} &); echo started; trap '' TERM INT; sleep {mark}\n"
@@ -36,7 +36,7 @@ fn processes(mark: &str) -> usize {
         .count()
 }
 
-async fn until(mark: &str, wanted: usize, time: Duration) {
+pub(crate) async fn until(mark: &str, wanted: usize, time: Duration) {
     let began = Instant::now();
     while processes(mark) != wanted {
         assert!(

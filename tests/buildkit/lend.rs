@@ -173,6 +173,30 @@ async fn credentials_are_asked_for_the_registry_that_wants_them() {
 }
 
 #[tokio::test]
+async fn a_base_image_that_is_nowhere_is_not_found() {
+    let registry = FakeRegistry::with(RegistryOptions::default());
+    let daemon = Daemon::start();
+    let missing = format!("{}/nowhere:1", registry.host());
+    for way in WAYS {
+        let folder = Folder::with(&format!("FROM {missing}\n"));
+        let built = build(&daemon, Session::of(&folder), way, |build| build).await;
+        built.failure(Code::NotFound);
+        let folder = Folder::with(&format!("FROM scratch\nCOPY --from={missing} a /\n"));
+        let built = build(&daemon, Session::of(&folder), way, |build| build).await;
+        built.failure(Code::NotFound);
+        let folder = Folder::with("FROM other\n");
+        let built = build(&daemon, Session::of(&folder), way, |build| {
+            build.attr("context:other", &format!("docker-image://{missing}"))
+        });
+        built.await.failure(Code::NotFound);
+        // what is wrong with the Dockerfile is not that
+        let folder = Folder::with("FROM scratch\nCOPY nothing /\n");
+        let built = build(&daemon, Session::of(&folder), way, |build| build).await;
+        built.failure(Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
 async fn a_dockerfile_or_an_archive_may_be_uploaded() {
     let daemon = Daemon::start();
     for way in WAYS {

@@ -9,11 +9,14 @@
 mod build;
 mod cache;
 mod client;
+mod content;
 mod folder;
 mod gone;
+mod history;
 mod hostile;
 mod lend;
 mod order;
+mod over_http;
 mod plain;
 mod platform_outputs;
 mod platforms;

@@ -221,6 +221,61 @@ async fn what_a_client_returns_is_what_its_build_says() {
 }
 
 #[tokio::test]
+async fn what_is_returned_first_counts_and_only_what_the_build_made() {
+    let daemon = Daemon::start();
+    let client = Client::upgraded(&daemon).await;
+    let session = Session::of(&labelled()).attach(&daemon).await;
+    let begin = |build: &Build| {
+        let (client, request) = (client.clone(), build.request.clone());
+        tokio::spawn(async move { client.ask::<_, SolveResponse>(SOLVE, request).await })
+    };
+    let error = || ReturnRequest {
+        result: None,
+        error: Some(solver::Status {
+            code: Code::Aborted.into(),
+            message: "not good enough".to_owned(),
+            details: Vec::new(),
+        }),
+    };
+    // an error after a solve that went well
+    let build = Build::new(&session.id).name("made:1");
+    let name = build.request.reference.clone();
+    let solving = begin(&build);
+    let image = name_of(client.bridge(BRIDGE_SOLVE, &name, build.bridged()).await.unwrap());
+    let _: ReturnResponse = client.bridge(RETURN, &name, error()).await.unwrap();
+    let failed = within(LONG, solving).await.unwrap().unwrap_err();
+    assert_eq!(
+        (failed.code(), failed.message()),
+        (Code::Aborted, "not good enough")
+    );
+    assert_eq!(daemon.mica(["images", "-q", "made"]).ok().text(), "");
+
+    // twice: the second finds the build over, or is passed over
+    let build = Build::new(&session.id).name("made:2");
+    let name = build.request.reference.clone();
+    let solving = begin(&build);
+    let own = name_of(client.bridge(BRIDGE_SOLVE, &name, build.bridged()).await.unwrap());
+    assert_eq!(own, image, "the same Dockerfile");
+    let first = client.bridge::<_, ReturnResponse>(RETURN, &name, result_of(&own));
+    let second = client.bridge::<_, ReturnResponse>(RETURN, &name, error());
+    first.await.unwrap();
+    if let Err(status) = second.await {
+        assert_eq!(status.code(), Code::NotFound, "{status:?}");
+    }
+    let solved = within(LONG, solving).await.unwrap().unwrap();
+    assert!(solved.exporter_response["containerimage.config.digest"].contains(&own));
+
+    // what another build made
+    let build = Build::new(&session.id).name("made:3");
+    let name = build.request.reference.clone();
+    let solving = begin(&build);
+    let _: ReturnResponse = client.bridge(RETURN, &name, result_of(&image)).await.unwrap();
+    let failed = within(LONG, solving).await.unwrap().unwrap_err();
+    assert_eq!(failed.code(), Code::NotFound, "{failed:?}");
+    assert_eq!(daemon.mica(["images", "-q", "made:3"]).ok().text(), "");
+}
+
+#[tokio::test]
 async fn calls_that_make_no_sense_are_refused() {
     let daemon = Daemon::start();
     let client = Client::upgraded(&daemon).await;
@@ -232,7 +287,7 @@ async fn calls_that_make_no_sense_are_refused() {
     assert_eq!(lonely.code(), Code::InvalidArgument, "{lonely:?}");
     assert!(lonely.message().contains("buildkit-controlapi-buildid"));
     for method in [
-        "/moby.buildkit.v1.Control/UpdateBuildHistory",
+        "/moby.buildkit.v1.Control/Nothing",
         "/moby.buildkit.v1.frontend.LLBBridge/NewContainer",
         "/a.b/C",
         "/",
@@ -315,7 +370,7 @@ async fn calls_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
-async fn two_listen_and_one_is_told() {
+async fn several_listen_and_all_are_told() {
     let daemon = Daemon::start();
     let client = Client::upgraded(&daemon).await;
     let session = Session::of(&labelled()).attach(&daemon).await;
@@ -330,7 +385,7 @@ async fn two_listen_and_one_is_told() {
     for other in others {
         told += u32::from(within(LONG, other).await.unwrap().ended);
     }
-    assert_eq!(told, 1);
+    assert_eq!(told, 3);
 }
 
 #[tokio::test]

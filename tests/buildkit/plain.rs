@@ -1,5 +1,7 @@
 //! Builds as they mostly are, by both ways and on every kind of connection.
 
+use std::path::Path;
+
 use mica_buildkit::message::control::SolveResponse;
 use mica_buildkit::message::gateway::{PingRequest, PongResponse, ReturnResponse};
 use mica_tests::{Context, Daemon};
@@ -95,5 +97,44 @@ async fn a_failing_run_is_told_with_its_lines() {
         assert!(built.told.ended && built.told.output().contains("before\n"));
         assert!(!built.told.step("RUN echo before").error.is_empty());
         assert!(daemon.mica(["images", "-q", "-a"]).ok().stdout.is_empty());
+    }
+}
+
+/// BuildKit has no limits but those of a parent group.
+#[tokio::test]
+async fn a_parent_group_limits_what_is_built() {
+    let name = format!("mica-test-{}", std::process::id());
+    // of version 1, or else of version 2
+    let legacy = Path::new("/sys/fs/cgroup/memory");
+    let (top, limits) = match legacy.is_dir() {
+        true => (legacy, ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]),
+        false => (Path::new("/sys/fs/cgroup"), ["memory.max", "memory.swap.max"]),
+    };
+    let group = top.join(&name);
+    std::fs::create_dir(&group).unwrap();
+    for limit in limits {
+        std::fs::write(group.join(limit), (32 << 20).to_string()).unwrap();
+    }
+    let daemon = Daemon::start();
+    let context = Context::with_shell("FROM base\nRUN dd if=/dev/zero of=/dev/null bs=200M count=1\n");
+    for way in WAYS {
+        let built = build(&daemon, &context, way, |build| {
+            build.attr("cgroup-parent", &format!("/{name}"))
+        })
+        .await;
+        let status = built.failure(Code::Unknown);
+        let words = "count=1\" did not complete successfully: cannot allocate memory";
+        assert!(status.message().contains(words), "{status:?}");
+        let bad = build(&daemon, &context, way, |build| {
+            build.attr("cgroup-parent", "a/..")
+        })
+        .await;
+        bad.failure(Code::InvalidArgument);
+    }
+    // it is in all hierarchies by now, and empty again
+    let below = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
+    let all = below.map(|entry| entry.path().join(&name)).chain([group]);
+    for group in all.filter(|group| group.is_dir()) {
+        std::fs::remove_dir(&group).unwrap();
     }
 }

@@ -78,7 +78,7 @@ impl Session {
         }
     }
 
-    fn offer(mut self, method: Method, add: impl FnOnce(Methods) -> Methods) -> Self {
+    pub(crate) fn offer(mut self, method: Method, add: impl FnOnce(Methods) -> Methods) -> Self {
         self.offered.push(method);
         Self {
             methods: add(self.methods),

@@ -92,7 +92,7 @@ fn what_is_not_there_is_refused_at_once() {
         ),
         (
             "--export-cache=type=s3,region=a,bucket=b",
-            "cache export of type s3 is not supported by micad",
+            "cache export type=s3 is not supported",
         ),
         (
             "--import-cache=type=s3,region=a,bucket=b",
@@ -128,6 +128,51 @@ fn images_are_pushed_by_the_daemon() {
         client.json("told")["containerimage.digest"],
         client.pushed(&name).as_str()
     );
+}
+
+#[test]
+fn caches_lie_in_registries() {
+    let (Some(client), Some(other)) = (Client::start(), Client::start()) else {
+        return;
+    };
+    let registry = DockerRegistry::htpasswd("me", "right");
+    let (server, name) = (registry.address(), format!("{}/cache:1", registry.address()));
+    let context = mica_tests::Context::with_shell(
+        "FROM base AS work\nRUN echo work > /work\nFROM base\nCOPY --from=work /work /\nRUN cat /work > /again\n",
+    );
+    let to = format!("--export-cache=type=registry,ref={name},mode=max");
+    let from = format!("--import-cache=type=registry,ref={name}");
+    let refused = build(&client, context.arg(), &[&to]);
+    assert_eq!(refused.code, 1);
+    says(
+        &refused.stderr,
+        &["exporting cache to registry", "push access denied"],
+    );
+    build(&client, context.arg(), &[&format!("{to},ignore-error=true")]).ok();
+    for client in [&client, &other] {
+        let mut login = client.docker(["login", &server, "-u", "me", "--password-stdin"]);
+        run_fed(&mut login, "right\n").ok();
+    }
+    let written = build(&client, context.arg(), &[&to]).ok();
+    says(
+        &written.stderr,
+        &["exporting cache to registry", "writing layer sha256:"],
+    );
+
+    let output = ["--output=type=local,dest=out", &from];
+    let cached = build(&other, context.arg(), &output).ok();
+    says(
+        &cached.stderr,
+        &[&format!("importing cache manifest from {name}")],
+    );
+    assert_eq!(cached.stderr.matches("CACHED").count(), 5, "{}", cached.stderr);
+    assert_eq!(other.text("out/again"), "work\n");
+    // one that is not there, or is none, is not missed
+    let none = [
+        format!("{from}1"),
+        format!("--import-cache=type=registry,ref={server}/none"),
+    ];
+    build(&other, context.arg(), &[&none[0], &none[1], &from]).ok();
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! The stock docker command line with its classic builder: the one on the path, and Debian's.
+//! The stock docker command line: the one on the path and Debian's with the classic builder, and Debian's with BuildKit over a session.
 
 mod builds;
 mod images;
 mod registries;
+mod session;
 mod system;
 
 use std::path::Path;
@@ -19,24 +20,47 @@ const DEBIAN: &str = "/usr/bin/docker";
 /// A docker and the world it works in.
 pub(crate) struct Docker<'a> {
     program: &'static str,
+    builder: Builder,
     world: &'a World<'a>,
+}
+
+/// Whose manners a docker builds in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Builder {
+    /// The classic one's, because it is told to.
+    Classic,
+    /// BuildKit's, because the daemon says that it can.
+    BuildKit,
 }
 
 /// The docker on the path.
 pub(crate) fn on_path(world: &World) -> Result<Cells, String> {
-    all("docker", world)
+    all("docker", Builder::Classic, world)
 }
 
 /// Debian's docker, an older one.
 pub(crate) fn of_debian(world: &World) -> Result<Cells, String> {
+    debian(Builder::Classic, world)
+}
+
+/// The same with what it has of BuildKit.
+pub(crate) fn of_debian_with_buildkit(world: &World) -> Result<Cells, String> {
+    debian(Builder::BuildKit, world)
+}
+
+fn debian(builder: Builder, world: &World) -> Result<Cells, String> {
     match Path::new(DEBIAN).exists() {
-        true => all(DEBIAN, world),
+        true => all(DEBIAN, builder, world),
         false => Err("Debian's docker is not installed".to_owned()),
     }
 }
 
-fn all(program: &'static str, world: &World) -> Result<Cells, String> {
-    let docker = Docker { program, world };
+fn all(program: &'static str, builder: Builder, world: &World) -> Result<Cells, String> {
+    let docker = Docker {
+        program,
+        builder,
+        world,
+    };
     let version = Command::new(program).arg("--version").output();
     let version = version.map_err(|error| format!("{program}: {error}"))?;
     #[allow(clippy::print_stdout, reason = "the version is the machine's")]
@@ -45,7 +69,10 @@ fn all(program: &'static str, world: &World) -> Result<Cells, String> {
     }
     let mut cells = Cells::default();
     docker.system(&mut cells);
-    docker.builds(&mut cells);
+    match builder {
+        Builder::Classic => docker.builds(&mut cells),
+        Builder::BuildKit => docker.session_builds(&mut cells),
+    }
     docker.registries(&mut cells);
     docker.images(&mut cells);
     docker.housekeeping(&mut cells);
@@ -65,9 +92,12 @@ impl Docker<'_> {
     fn set(&self, command: &mut Command) {
         command
             .env("DOCKER_HOST", self.world.daemon.host())
-            .env("DOCKER_BUILDKIT", "0")
             .env("DOCKER_CONFIG", self.world.scratch("docker-config"))
             .env_remove("DOCKER_CONTEXT");
+        match self.builder {
+            Builder::Classic => command.env("DOCKER_BUILDKIT", "0"),
+            Builder::BuildKit => command.env_remove("DOCKER_BUILDKIT"),
+        };
     }
 
     /// What a command said, whatever came of it.

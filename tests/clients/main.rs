@@ -34,9 +34,14 @@ use crate::world::{Places, World};
 type Do = fn(&World) -> Result<Cells, String>;
 
 /// A client: its name and version where they are pinned, the first part of the names that are its own, how it does everything.
-const CLIENTS: [(&str, &str, Do); 7] = [
+const CLIENTS: [(&str, &str, Do); 8] = [
     ("docker", "docker", docker::on_path),
     ("Debian's docker", "docker-debian", docker::of_debian),
+    (
+        "Debian's docker, BuildKit",
+        "docker-buildkit",
+        docker::of_debian_with_buildkit,
+    ),
     ("docker-py 7.2.0", "docker-py", docker_py::all),
     ("dockerode 5.0.1", "dockerode", dockerode::all),
     ("bollard 0.21.1", "bollard", with_bollard::all),

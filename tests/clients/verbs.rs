@@ -1,7 +1,7 @@
 //! What clients do to images: the rows of the table, in its order.
 
 /// Every verb has a cell for every client.
-pub(crate) const VERBS: [&str; 51] = [
+pub(crate) const VERBS: [&str; 54] = [
     // the daemon
     "ping",
     "version",
@@ -24,6 +24,9 @@ pub(crate) const VERBS: [&str; 51] = [
     "build with hosts and limits",
     "build that fails",
     "build that is given up",
+    "build over a session",
+    "build with a secret and an agent",
+    "build to a folder and to a tar",
     // registries
     "pull",
     "pull by digest",
@@ -61,7 +64,7 @@ pub(crate) const VERBS: [&str; 51] = [
 ];
 
 /// What programs that only move images between a daemon and other places leave to others.
-pub(crate) const ENGINE: [&str; 33] = [
+pub(crate) const ENGINE: [&str; 36] = [
     "ping",
     "version",
     "info",
@@ -82,6 +85,9 @@ pub(crate) const ENGINE: [&str; 33] = [
     "build with hosts and limits",
     "build that fails",
     "build that is given up",
+    "build over a session",
+    "build with a secret and an agent",
+    "build to a folder and to a tar",
     "pull all tags",
     "push all tags",
     "ask a registry",

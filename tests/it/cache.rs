@@ -3,7 +3,7 @@
 use mica_tests::{Context, Daemon};
 
 /// The numbers of the steps that were carried out, not taken from the cache. Only steps that make a layer count.
-fn executed(stderr: &str) -> Vec<&str> {
+pub(crate) fn executed(stderr: &str) -> Vec<&str> {
     let steps = stderr.split("Step ").skip(1);
     steps
         .filter(|text| {

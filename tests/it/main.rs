@@ -22,11 +22,13 @@ mod ghcr;
 mod hostile;
 mod house;
 mod images;
+mod limits;
 mod logs;
 mod memory;
 mod progress;
 #[path = "../../cli/tests/it/pseudo.rs"]
 mod pseudo;
+mod remote_cache;
 mod search;
 mod start;
 mod sync;

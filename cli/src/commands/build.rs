@@ -46,7 +46,7 @@ pub(super) async fn run(
     }
     for flag in build_cache::unread(&options.cache_from) {
         ui::warn(format!(
-            "--cache-from {flag} has no effect: only images are read (type=registry,ref=IMAGE)"
+            "--cache-from {flag} has no effect: only caches of registries are read (type=registry,ref=NAME)"
         ));
     }
     let destination = options.destination()?;
@@ -146,7 +146,7 @@ fn query(options: &Options, dockerfile: &str, is_quiet: bool) -> Result<Query, E
     if let Some(epoch) = timestamp.or_else(variable_epoch) {
         args.entry(SOURCE_DATE_EPOCH).or_insert(Value::String(epoch));
     }
-    if options.is_inline_cache()? {
+    if options.cache_targets()?.inline {
         args.entry(build_cache::INLINE).or_insert("1".into());
     }
     if !args.is_empty() {
@@ -176,6 +176,7 @@ fn query(options: &Options, dockerfile: &str, is_quiet: bool) -> Result<Query, E
     if let Some(size) = options.shm_size {
         query.push("shmsize", size.to_string());
     }
+    options.limits.push(&mut query);
     Ok(query)
 }
 

@@ -1,17 +1,19 @@
 //! `--cache-from` and `--cache-to`: what of buildx's caches can be had here.
 
+use std::collections::BTreeMap;
+
 use crate::error::Error;
 use crate::fields;
 
 /// The build argument that has an image carry its own cache.
 pub(super) const INLINE: &str = "BUILDKIT_INLINE_CACHE";
 
-/// The images of all `--cache-from` flags.
+/// The images and caches of all `--cache-from` flags.
 pub(super) fn images(flags: &[String]) -> Vec<String> {
     flags.iter().filter_map(|flag| read(flag)).flatten().collect()
 }
 
-/// The flags that name other caches than images. A cache that is not there only costs time.
+/// The flags that name caches that are in no registry. A cache that is not there only costs time.
 pub(super) fn unread(flags: &[String]) -> impl Iterator<Item = &String> {
     flags.iter().filter(|flag| read(flag).is_none())
 }
@@ -34,19 +36,59 @@ fn read(flag: &str) -> Option<Vec<String>> {
     }
 }
 
-/// Whether the image is to carry its cache: the only place a cache is written to.
-///
-/// # Errors
-/// Any other place.
-pub(super) fn is_inline(flags: &[String]) -> Result<bool, Error> {
-    for flag in flags {
-        if !matches!(flag.as_str(), "inline" | "type=inline") {
-            return Err(Error::Unsupported {
-                what: format!("--cache-to {flag} (only type=inline is written)"),
-            });
+/// Where a build's cache goes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Targets {
+    /// Into the image.
+    pub(super) inline: bool,
+    /// To registries: the attributes of each.
+    pub(super) registries: Vec<BTreeMap<String, String>>,
+}
+
+impl Targets {
+    /// Reads all `--cache-to` flags. A flag of names alone means caches in registries, as for buildx.
+    ///
+    /// # Errors
+    /// Any other place.
+    pub(super) fn of(flags: &[String]) -> Result<Self, Error> {
+        let mut targets = Self::default();
+        for flag in flags {
+            let fields = fields::split(flag);
+            if flag == "inline" {
+                targets.inline = true;
+                continue;
+            }
+            if fields.iter().all(|field| !field.contains('=')) {
+                targets
+                    .registries
+                    .extend(fields.iter().map(|name| registry(name)));
+                continue;
+            }
+            let pairs = fields.iter().filter_map(|field| field.split_once('='));
+            let attributes: BTreeMap<String, String> = pairs
+                .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.to_owned()))
+                .collect();
+            match attributes.get("type").map(String::as_str) {
+                Some("inline") => targets.inline = true,
+                Some("registry") => targets.registries.push(attributes),
+                _ => {
+                    return Err(Error::Unsupported {
+                        what: format!(
+                            "--cache-to {flag} (type=registry,ref=NAME and type=inline are written)"
+                        ),
+                    });
+                }
+            }
         }
+        Ok(targets)
     }
-    Ok(!flags.is_empty())
+}
+
+fn registry(name: &str) -> BTreeMap<String, String> {
+    let pairs = [("type", "registry"), ("ref", name)];
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }
 
 #[cfg(test)]
@@ -69,13 +111,25 @@ mod tests {
         }
         let flags = list(&["a", "type=gha", "type=registry"]);
         assert_eq!(unread(&flags).collect::<Vec<_>>(), ["type=gha", "type=registry"]);
+        let targets = |flags: &[&str]| {
+            Targets::of(&list(flags))
+                .ok()
+                .map(|found| (found.inline, found.registries.len()))
+        };
         for (flags, expected) in [
-            (&[][..], Some(false)),
-            (&["type=inline"], Some(true)),
+            (&[][..], Some((false, 0))),
+            (&["type=inline", "inline"], Some((true, 0))),
             (&["type=inline", "type=gha"], None),
-            (&["type=registry,ref=x"], None),
+            (&["mode=max,ref=x"], None),
+            (&["type=registry,ref=x,mode=max", "r/a:1"], Some((false, 2))),
         ] {
-            assert_eq!(is_inline(&list(flags)).ok(), expected, "{flags:?}");
+            assert_eq!(targets(flags), expected, "{flags:?}");
         }
+        let read = Targets::of(&list(&["\"type=registry\",ref=r:5000/x,Mode=max"])).unwrap();
+        let pairs: Vec<String> = read.registries[0]
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!(pairs, ["mode=max", "ref=r:5000/x", "type=registry"]);
     }
 }

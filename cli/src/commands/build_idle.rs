@@ -20,26 +20,10 @@ pub(super) struct Idle {
     squash: bool,
     #[arg(long, hide = true)]
     squash_all: bool,
-    #[arg(long, hide = true, value_name = "GROUP")]
-    cgroup_parent: Vec<String>,
     #[arg(long, hide = true, value_name = "OPTION")]
     security_opt: Vec<String>,
     #[arg(long, hide = true, value_name = "KIND")]
     isolation: Vec<String>,
-    #[arg(short, long, hide = true, value_name = "BYTES")]
-    memory: Vec<String>,
-    #[arg(long, hide = true, value_name = "BYTES")]
-    memory_swap: Vec<String>,
-    #[arg(short, long, hide = true, value_name = "SHARES")]
-    cpu_shares: Vec<String>,
-    #[arg(long, hide = true, value_name = "MICROSECONDS")]
-    cpu_period: Vec<String>,
-    #[arg(long, hide = true, value_name = "MICROSECONDS")]
-    cpu_quota: Vec<String>,
-    #[arg(long, hide = true, value_name = "LIST")]
-    cpuset_cpus: Vec<String>,
-    #[arg(long, hide = true, value_name = "LIST")]
-    cpuset_mems: Vec<String>,
     /// podman's: manifests are OCI's and keep all that docker's do
     #[arg(long, hide = true, value_parser = ["oci", "docker"])]
     format: Option<String>,
@@ -69,7 +53,6 @@ impl Idle {
             ),
             ("--squash", self.squash),
             ("--squash-all", self.squash_all),
-            ("--cgroup-parent", !self.cgroup_parent.is_empty()),
             ("--security-opt", !self.security_opt.is_empty()),
             (
                 "--isolation",
@@ -77,13 +60,6 @@ impl Idle {
                     .iter()
                     .any(|kind| !matches!(kind.as_str(), "" | "default")),
             ),
-            ("--memory", !self.memory.is_empty()),
-            ("--memory-swap", !self.memory_swap.is_empty()),
-            ("--cpu-shares", !self.cpu_shares.is_empty()),
-            ("--cpu-period", !self.cpu_period.is_empty()),
-            ("--cpu-quota", !self.cpu_quota.is_empty()),
-            ("--cpuset-cpus", !self.cpuset_cpus.is_empty()),
-            ("--cpuset-mems", !self.cpuset_mems.is_empty()),
             ("--format", self.format.is_some()),
             ("--layers=false", self.layers == Some(false)),
             ("--jobs", self.jobs.is_some()),

@@ -38,6 +38,7 @@ impl Handed {
             let number = handed.add(agent.open()?);
             handed.input.agents.insert(agent.id, number);
         }
+        handed.input.cache_to = options.cache_targets()?.registries;
         handed.input.no_cache_filter = list(&options.no_cache_filter);
         handed.input.allow = list(&options.allow);
         handed.input.explain = options.explain;
@@ -77,6 +78,7 @@ impl Handed {
             ("--build-context", !input.contexts.is_empty()),
             ("--secret", !input.secrets.is_empty()),
             ("--ssh", !input.agents.is_empty()),
+            ("--cache-to", !input.cache_to.is_empty()),
             ("--no-cache-filter", !input.no_cache_filter.is_empty()),
             ("--allow", !input.allow.is_empty()),
             ("--explain", input.explain),

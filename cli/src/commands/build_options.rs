@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::build_call::Call;
 use crate::commands::build_idle::Idle;
+use crate::commands::build_limits::Limits;
 use crate::commands::build_output::Destination;
 use crate::commands::{build_cache, only_builder};
 use crate::error::Error;
@@ -52,8 +53,8 @@ pub(super) struct Options {
     /// Size of "/dev/shm"
     #[arg(long, value_name = "BYTES", value_parser = size_value)]
     pub(super) shm_size: Option<i64>,
-    /// Images whose steps need not be done, built with --build-arg BUILDKIT_INLINE_CACHE=1
-    #[arg(long, value_name = "IMAGE")]
+    /// Caches that --cache-to wrote to a registry, and images that carry their own ("NAME", "type=registry,ref=NAME")
+    #[arg(long, value_name = "NAME")]
     pub(super) cache_from: Vec<String>,
     /// Say of every step that runs which of its inputs changed
     #[arg(long)]
@@ -73,7 +74,7 @@ pub(super) struct Options {
     /// Where the image goes: "type=docker", "type=image,name=NAME,push=true", "type=registry"
     #[arg(short, long, value_name = "DEST")]
     output: Vec<String>,
-    /// Where the cache goes: "type=inline", into the image
+    /// Where the cache goes: "type=registry,ref=NAME[,mode=max]", or "type=inline" for into the image
     #[arg(long, value_name = "DEST")]
     cache_to: Vec<String>,
     /// Suppress the build output and print image ID on success
@@ -112,6 +113,8 @@ pub(super) struct Options {
     /// podman's: the only file that credentials are taken from
     #[arg(long, hide = true, value_name = "FILE")]
     pub(super) authfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) limits: Limits,
     #[command(flatten)]
     idle: Idle,
     #[command(flatten)]
@@ -170,9 +173,9 @@ impl Options {
         Destination::parse(&self.output, self.push)
     }
 
-    /// Whether the image is to carry its own cache.
-    pub(super) fn is_inline_cache(&self) -> Result<bool, Error> {
-        build_cache::is_inline(&self.cache_to)
+    /// Where the cache goes.
+    pub(super) fn cache_targets(&self) -> Result<build_cache::Targets, Error> {
+        build_cache::Targets::of(&self.cache_to)
     }
 
     /// The platforms of all `--platform` flags.

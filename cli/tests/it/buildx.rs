@@ -287,6 +287,41 @@ fn what_was_built_is_written_down_without_a_push() {
 }
 
 #[test]
+fn limits_are_passed_on() {
+    let folder = context();
+    let path = folder.path().to_str().unwrap();
+    let fake = Fake::new([built()]);
+    let run = fake.run(&[
+        "build",
+        "-m",
+        "1g",
+        "--memory-swap=-1",
+        "-c",
+        "5",
+        "--cpu-period",
+        "1000",
+        "--cpu-quota=-1",
+        "--cpuset-cpus",
+        "0-1",
+        "--cpuset-mems",
+        "0",
+        "--cgroup-parent",
+        "/x/y",
+        path,
+    ]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let line = &fake.lines()[0];
+    assert!(
+        line.ends_with(
+            "&memory=1073741824&memswap=-1&cpushares=5&cpuperiod=1000&cpuquota=-1&cpusetcpus=0-1&cpusetmems=0&cgroupparent=/x/y"
+        ),
+        "{line}"
+    );
+    let run = fake.run(&["build", "--memory", "much", path]);
+    assert_eq!(run.code, Some(125), "{run:?}");
+}
+
+#[test]
 fn flags_that_mean_nothing_are_told_once() {
     let folder = context();
     let path = folder.path().to_str().unwrap();
@@ -298,20 +333,6 @@ fn flags_that_mean_nothing_are_told_once() {
         "--compress",
         "--load",
         "--squash",
-        "--memory",
-        "1g",
-        "--memory-swap=2g",
-        "-c",
-        "5",
-        "--cpu-period",
-        "1",
-        "--cpu-quota=1",
-        "--cpuset-cpus",
-        "0",
-        "--cpuset-mems",
-        "0",
-        "--cgroup-parent",
-        "x",
         "--security-opt",
         "a",
         "--security-opt",
@@ -343,16 +364,8 @@ fn flags_that_mean_nothing_are_told_once() {
         "--load",
         "--disable-content-trust=false",
         "--squash",
-        "--cgroup-parent",
         "--security-opt",
         "--isolation",
-        "--memory",
-        "--memory-swap",
-        "--cpu-shares",
-        "--cpu-period",
-        "--cpu-quota",
-        "--cpuset-cpus",
-        "--cpuset-mems",
         "--format",
         "--layers=false",
         "--jobs",
@@ -414,7 +427,7 @@ fn flags_whose_meaning_would_be_lost_are_refused() {
         ),
         (
             &["--cache-to", "type=gha"],
-            "--cache-to type=gha (only type=inline is written) is not supported yet",
+            "--cache-to type=gha (type=registry,ref=NAME and type=inline are written) is not supported yet",
         ),
         (&["--attest", "type=sbom"], "--attest is not supported yet"),
         (&["--sbom"], "--sbom is not supported yet"),
@@ -453,7 +466,7 @@ fn caches_and_times_are_read_as_others_spell_them() {
     ]);
     assert_eq!(
         run.stderr,
-        "WARNING: --cache-from type=gha has no effect: only images are read (type=registry,ref=IMAGE)\n"
+        "WARNING: --cache-from type=gha has no effect: only caches of registries are read (type=registry,ref=NAME)\n"
     );
     assert_eq!(
         fake.lines(),

@@ -62,6 +62,8 @@ pub struct BuildInput {
     pub secrets: BTreeMap<String, DescriptorIndex>,
     /// `--ssh`: sockets of agents opened as paths (`O_PATH`), by ID.
     pub agents: BTreeMap<String, DescriptorIndex>,
+    /// `--cache-to`: the attributes of each, `type` among them.
+    pub cache_to: Vec<BTreeMap<String, String>>,
     /// `--no-cache-filter`
     pub no_cache_filter: Vec<String>,
     /// `--allow`

@@ -13,10 +13,11 @@ use mica_task::{Cancel, Chore, Event, Finding, Reporter};
 
 use crate::assemble::assemble;
 use crate::bases::Bases;
-use crate::chore::chore;
+use crate::chore::{Failure, chore};
 use crate::definition::{Definition, Opening};
 use crate::error::{Error, StepError};
 use crate::findings::{Known, violation};
+use crate::imports::Imports;
 use crate::inline;
 use crate::input::{Input, Lender};
 use crate::layers::Layers;
@@ -27,7 +28,7 @@ use crate::ops::run::is_proxy;
 use crate::options::Options;
 use crate::places::Places;
 use crate::plan::{Plan, is_automatic};
-use crate::ports::{Executor, Fetch, Images};
+use crate::ports::{Caches, Executor, Fetch, Images, MadeStep};
 use crate::refuse::refuse_unsupported;
 use crate::selection::Tree;
 use crate::site::Site;
@@ -55,6 +56,8 @@ pub struct Builder<'a> {
     pub cancel: &'a Cancel,
     /// The build's name.
     pub build: BuildId,
+    /// Who reads and writes caches that lie elsewhere.
+    pub caches: &'a dyn Caches,
     /// What it shares with the other builds of this process.
     pub workshop: &'a Workshop,
 }
@@ -102,13 +105,15 @@ impl Builder<'_> {
         // two builds can only be the same if they are of the same time
         let epoch = epoch(options)?.or_else(|| options.verify.then(whole_second));
         // one step that fails stops the others, but not what else its client wants
-        let cancel = self.cancel.part();
+        let opening = self.cancel.part();
+        let imports = Imports::new(self.caches);
         let layers = Layers {
             store: self.store,
             lease: &lease,
-            cancel: &cancel,
+            cancel: &opening,
             epoch: epoch.map(Timestamp::as_second),
             begun: Timestamp::now(),
+            imports: &imports,
         };
         self.tell_findings(
             (&name, &dockerfile),
@@ -120,13 +125,11 @@ impl Builder<'_> {
             },
         )?;
         for name in &options.cache_from {
-            for platform in options.targets() {
-                self.take_cache(name, platform, &layers);
-            }
+            self.take_cache(name, options, &layers);
         }
         let opener = Opener::new(
             Remotes {
-                cancel: &cancel,
+                cancel: &opening,
                 ..remotes
             },
             self.images,
@@ -137,8 +140,6 @@ impl Builder<'_> {
             file: (&name, &bytes),
             dockerfile: &dockerfile,
             plans: &plans,
-            bases: &Bases::new(self.images),
-            surplus: &AtomicU32::new(0),
             tree: &tree,
             named: (&named, &opener),
             lender: &*input.lender,
@@ -150,13 +151,20 @@ impl Builder<'_> {
                 .flat_map(|plan| Places::new(&dockerfile, plan).planned())
                 .collect(),
         });
-        let finished = prepared.carry_out(options, &layers)?;
+        let (finished, mut made) = prepared.carry_out_with_caches(options, &layers)?;
         if options.verify {
             prepared.verify(&finished, options, layers)?;
         }
         let (image, images) = chore(self.reporter, &Chore::Export, || {
             self.keep(&lease, &plans, &finished, tags)
         })?;
+        for step in &mut made {
+            // only what is known by other inputs too is lost if this cannot be read
+            step.keys
+                .extend(self.store.keys_alike(&step.record).unwrap_or_default());
+            step.keys.extend(imports.keys_alike(&step.record));
+        }
+        self.caches.keep(made, &lease);
         Ok(Built {
             image,
             images,
@@ -202,6 +210,16 @@ impl Builder<'_> {
 /// What came of the target stage for one platform, and the image's config.
 type Finished = (Arc<State>, Raw<ImageConfig>);
 
+/// The same, and the steps that led there.
+type Outcome = (Finished, Vec<MadeStep>);
+
+/// What the walks for all platforms share.
+struct Shared<'a> {
+    bases: Bases<'a>,
+    /// Steps so far that no plan has.
+    surplus: AtomicU32,
+}
+
 /// A build of which everything was read that is known before its first step.
 struct Prepared<'a> {
     builder: &'a Builder<'a>,
@@ -210,9 +228,6 @@ struct Prepared<'a> {
     dockerfile: &'a Dockerfile,
     /// One for each platform.
     plans: &'a [Plan<'a>],
-    bases: &'a Bases<'a>,
-    /// Steps so far that no plan has.
-    surplus: &'a AtomicU32,
     tree: &'a Tree,
     /// Named contexts, and who opens them.
     named: (&'a Named, &'a Opener<'a>),
@@ -221,23 +236,55 @@ struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
+    /// Does all steps, and once more all that is not there yet as often as a cache elsewhere does not have what it promised.
+    fn carry_out_with_caches(
+        &self,
+        options: &Options,
+        layers: &Layers<'_>,
+    ) -> Result<(Vec<Finished>, Vec<MadeStep>), Error> {
+        loop {
+            let attempt = layers.cancel.part();
+            let layers = Layers {
+                cancel: &attempt,
+                ..*layers
+            };
+            let result = self.carry_out(options, &layers).and_then(|outcomes| {
+                let (finished, made): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
+                for (state, _) in &finished {
+                    layers.bring(&state.layers)?;
+                }
+                Ok((finished, made.into_iter().flatten().collect()))
+            });
+            match (result, layers.imports.take_broken()) {
+                (Err(Error::Cancelled), Some(text)) if !self.builder.cancel.is_cancelled() => {
+                    self.builder.reporter.report(Event::Note { step: None, text });
+                }
+                (result, _) => return result,
+            }
+        }
+    }
+
     /// Does all steps for all platforms, side by side. The first step that fails stops all others.
-    fn carry_out(&self, options: &Options, layers: &Layers<'_>) -> Result<Vec<Finished>, Error> {
-        let results: Vec<Result<Finished, Error>> = thread::scope(|scope| {
+    fn carry_out(&self, options: &Options, layers: &Layers<'_>) -> Result<Vec<Outcome>, Error> {
+        let shared = &Shared {
+            bases: Bases::new(self.builder.images),
+            surplus: AtomicU32::new(0),
+        };
+        let results: Vec<Result<Outcome, Error>> = thread::scope(|scope| {
             let (first, others) = match self.plans.split_first() {
                 Some((first, others)) => (Some(first), others),
                 None => (None, self.plans),
             };
             let begin = |plan| {
-                let work = move || self.carry_out_plan(plan, options, layers);
+                let work = move || self.carry_out_plan(plan, options, layers, shared);
                 // with fewer threads it takes longer, that is all
                 (plan, thread::Builder::new().spawn_scoped(scope, work))
             };
             let begun: Vec<_> = others.iter().map(begin).collect();
-            let first = first.map(|plan| self.carry_out_plan(plan, options, layers));
+            let first = first.map(|plan| self.carry_out_plan(plan, options, layers, shared));
             let rest = begun.into_iter().map(|(plan, thread)| match thread {
                 Ok(thread) => thread.join().unwrap_or(Err(Error::Cancelled)),
-                Err(_) => self.carry_out_plan(plan, options, layers),
+                Err(_) => self.carry_out_plan(plan, options, layers, shared),
             });
             first.into_iter().chain(rest).collect()
         });
@@ -255,7 +302,8 @@ impl Prepared<'_> {
         plan: &Plan<'_>,
         options: &Options,
         layers: &Layers<'_>,
-    ) -> Result<Finished, Error> {
+        shared: &Shared<'_>,
+    ) -> Result<Outcome, Error> {
         let builder = self.builder;
         let scope = Scope {
             globals: &plan.globals,
@@ -277,8 +325,8 @@ impl Prepared<'_> {
             self.dockerfile,
             self.tree,
             self.named,
-            self.bases,
-            self.surplus,
+            &shared.bases,
+            &shared.surplus,
             site,
         );
         let state = walk.run().inspect_err(|error| self.show_lines(error))?;
@@ -291,7 +339,8 @@ impl Prepared<'_> {
         if inline.is_some_and(|value| matches!(value, "1" | "true")) {
             state.origins.write(&mut config);
         }
-        Ok((state, Raw::of(config)?))
+        let made = walk.made(&state);
+        Ok(((state, Raw::of(config)?), made))
     }
 
     /// Does all steps again, and fails if they come to something else.
@@ -308,7 +357,7 @@ impl Prepared<'_> {
             begun: Timestamp::now(),
             ..layers
         };
-        let second = self.carry_out(&again, &layers)?;
+        let (second, _) = self.carry_out_with_caches(&again, &layers)?;
         for ((state, config), (second, second_config)) in finished.iter().zip(&second) {
             verify::compare(
                 [state, second],
@@ -358,21 +407,48 @@ impl Builder<'_> {
         }
     }
 
-    /// Makes the steps of an image known. An image that is not there or has none costs time and not the build.
-    fn take_cache(&self, name: &str, platform: Option<&Platform>, layers: &Layers<'_>) {
+    /// Makes the steps of a cache known. One that is not there or has none costs time and not the build.
+    fn take_cache(&self, name: &str, options: &Options, layers: &Layers<'_>) {
+        let import = Chore::CacheImport {
+            name: name.to_owned(),
+        };
+        let known = chore(self.reporter, &import, || {
+            let known = self.caches.known(name, layers.lease, layers.cancel);
+            layers.cancel.check()?;
+            known.map_err(StepError::Image)
+        });
+        let text = match known {
+            Ok(None) => {
+                for platform in options.targets() {
+                    let text = self.take_inline_cache(name, platform, layers);
+                    self.reporter.report(Event::Note { step: None, text });
+                }
+                return;
+            }
+            Ok(Some(steps)) if steps.is_empty() => format!(
+                "the cache {name} knows no steps: it is empty, or was written by another program than mica"
+            ),
+            Ok(Some(steps)) => {
+                let text = format!("{name} knows {} steps", steps.len());
+                layers.imports.add(name, steps);
+                text
+            }
+            Err(error) => format!("no cache from {name}: {}", error.reason()),
+        };
+        self.reporter.report(Event::Note { step: None, text });
+    }
+
+    /// Makes the steps of an image known; gives what is to be told of that.
+    fn take_inline_cache(&self, name: &str, platform: Option<&Platform>, layers: &Layers<'_>) -> String {
         let image = self.images.resolve(name, platform, layers.lease, layers.cancel);
-        let told = match image.map(|image| inline::import(&image, self.store, layers.lease)) {
+        match image.map(|image| inline::import(&image, self.store, layers.lease)) {
             Ok(Ok(0)) => format!(
                 "{name} has no cache inside: it was built without BUILDKIT_INLINE_CACHE=1 or by another program"
             ),
             Ok(Ok(count)) => format!("{name} knows {count} steps"),
             Ok(Err(error)) => format!("the cache inside {name} cannot be used: {error}"),
             Err(error) => format!("no cache from {name}: {error}"),
-        };
-        self.reporter.report(Event::Note {
-            step: None,
-            text: told,
-        });
+        }
     }
 
     /// Tells what the checks of the Dockerfile found, as far as it and the build arguments let them.

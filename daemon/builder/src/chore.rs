@@ -2,7 +2,7 @@
 
 use mica_task::{Chore, Event, Reporter};
 
-use crate::error::{Error, StepError};
+use crate::error::{Error, StepError, unsuccessful};
 
 /// Does something beside the steps, and tells when it begins and how it ends.
 pub(crate) fn chore<T, E: Failure>(
@@ -50,17 +50,15 @@ impl Failure for StepError {
 
     fn reason(&self) -> String {
         match self {
-            // BuildKit's words, which people look for
-            Self::Exit { command, code } => {
-                format!("process \"{command}\" did not complete successfully: exit code: {code}")
-            }
+            Self::Exit { command, ended } => unsuccessful(command, *ended),
             other if other.is_cancelled() => String::new(),
             other => chain(other),
         }
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -78,17 +76,35 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::Ended;
     use std::sync::{Arc, Mutex};
+
+    fn ended(code: i32, out_of_memory: bool) -> Ended {
+        Ended { code, out_of_memory }
+    }
 
     #[test]
     fn what_fails_says_why_and_what_is_stopped_does_not() {
         let exit = StepError::Exit {
             command: "/bin/sh -c exit 3".to_owned(),
-            code: 3,
+            ended: ended(3, false),
         };
         assert_eq!(
             exit.reason(),
             "process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3"
+        );
+        for (code, words) in [
+            (137, "cannot allocate memory"),
+            (2, "exit code: 2: cannot allocate memory"),
+        ] {
+            assert_eq!(
+                unsuccessful("a b", ended(code, true)),
+                format!("process \"a b\" did not complete successfully: {words}")
+            );
+        }
+        assert_eq!(
+            unsuccessful("a", ended(137, false)),
+            "process \"a\" did not complete successfully: exit code: 137"
         );
         assert_eq!(StepError::Stage(Box::new(Error::Cancelled)).reason(), "");
         let archive = StepError::Archive {

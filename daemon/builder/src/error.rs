@@ -3,6 +3,8 @@
 use mica_dockerfile::{BadPattern, ExpandError, MountError, ParseError};
 use thiserror::Error;
 
+use crate::ports::Ended;
+
 /// A text that should have been an address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("cannot fetch from {address:?}: {reason}")]
@@ -74,14 +76,14 @@ pub enum Error {
         problem: StepError,
     },
     /// A RUN ended with another code than 0.
-    #[error("The command '{command}' returned a non-zero code: {code}")]
+    #[error("The command '{command}' returned a non-zero code: {}{}", ended.code, want_of_memory(*ended))]
     Run {
         /// Where.
         line: u32,
         /// What was run, words joined by blanks.
         command: String,
-        /// The exit code, 128 + N for signal N.
-        code: i32,
+        /// How it ended.
+        ended: Ended,
     },
     /// The uploaded context is no tar, or could not be kept.
     #[error("cannot read the build context")]
@@ -241,20 +243,44 @@ pub enum StepError {
     #[error("cancelled")]
     Cancelled(#[from] mica_task::Cancelled),
     /// The process ended with another code than 0.
-    #[error("exit code {code}")]
+    #[error("exit code {}", ended.code)]
     Exit {
         /// What was run.
         command: String,
-        /// The exit code.
-        code: i32,
+        /// How it ended.
+        ended: Ended,
     },
+}
+
+/// BuildKit's words for a RUN that failed, which people look for: of one that was killed for want of memory it says that,
+/// and no code.
+pub fn unsuccessful(command: &str, ended: Ended) -> String {
+    const KILLED: i32 = 137;
+    let how = match ended {
+        Ended {
+            code: KILLED,
+            out_of_memory: true,
+        } => NO_MEMORY.to_owned(),
+        _ => format!("exit code: {}{}", ended.code, want_of_memory(ended)),
+    };
+    format!("process \"{command}\" did not complete successfully: {how}")
+}
+
+/// The system's text for `ENOMEM`.
+const NO_MEMORY: &str = "cannot allocate memory";
+
+fn want_of_memory(ended: Ended) -> String {
+    match ended.out_of_memory {
+        true => format!(": {NO_MEMORY}"),
+        false => String::new(),
+    }
 }
 
 impl StepError {
     /// Says where it happened.
     pub(crate) fn at(self, line: u32, instruction: &str) -> Error {
         match self {
-            Self::Exit { command, code } => Error::Run { line, command, code },
+            Self::Exit { command, ended } => Error::Run { line, command, ended },
             Self::Cancelled(_) => Error::Cancelled,
             Self::Unsupported(what) => Error::Unsupported { line, what },
             Self::Stage(error) => *error,

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mica_layer::Meta;
+use mica_oci::Digest;
 
 /// Where files to copy from come from.
 pub enum Source {
@@ -28,6 +29,22 @@ pub enum Source {
         /// Which of its images: a tag or a digest; the only one if `None`.
         image: Option<String>,
     },
+    /// The file system of an image whose blobs lie elsewhere.
+    Blobs {
+        /// Who has them.
+        blobs: Box<dyn Blobs>,
+        /// The digest of its manifest, or of an index that has it.
+        image: Digest,
+    },
+}
+
+/// Gives blobs by their digests. Nothing that it gives is believed: who asks checks the bytes.
+pub trait Blobs: Send + Sync {
+    /// The bytes of a blob. They may be others than asked for, and any number of them.
+    ///
+    /// # Errors
+    /// If there is no such blob, or nobody answers. Reading fails in the same cases.
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send>>;
 }
 
 impl fmt::Debug for Source {
@@ -40,6 +57,7 @@ impl fmt::Debug for Source {
             Self::Address(_) => "Address",
             Self::Image(_) => "Image",
             Self::Layout { .. } => "Layout",
+            Self::Blobs { .. } => "Blobs",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Makes the layer of a step and remembers it; or finds the one made before.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use mica_layer::{
@@ -9,9 +9,10 @@ use mica_layer::{
 };
 use mica_oci::{CacheKey, ChainId, DiffId};
 use mica_store::{CacheRecord, Ingest, Lease, Store, WorkDir};
-use mica_task::Cancel;
+use mica_task::{Cancel, Cancelled};
 
 use crate::error::StepError;
+use crate::imports::Imports;
 
 /// Makes layers in the store for one build.
 pub(crate) struct Layers<'a> {
@@ -25,6 +26,8 @@ pub(crate) struct Layers<'a> {
     pub epoch: Option<i64>,
     /// When the build began.
     pub begun: Timestamp,
+    /// What caches elsewhere know.
+    pub imports: &'a Imports<'a>,
 }
 
 /// What a new layer is wanted as.
@@ -54,13 +57,27 @@ pub(crate) struct Order<'a> {
 }
 
 impl Layers<'_> {
-    /// The layer an earlier step with this key made.
+    /// The layer an earlier step with this key made, here or where a cache knows it from.
     pub(crate) fn find(&self, key: &CacheKey) -> Result<Option<CacheRecord>, StepError> {
-        Ok(self.store.cached(self.lease, key)?)
+        let here = self.store.cached(self.lease, key)?;
+        Ok(here.or_else(|| self.imports.find(key)))
+    }
+
+    /// Sees to it that layers are here, to be looked into.
+    pub(crate) fn bring(&self, layers: &[DiffId]) -> Result<(), Cancelled> {
+        self.imports.bring(layers, self.store, self.lease, self.cancel)
+    }
+
+    /// The trees of layers, in their order.
+    pub(crate) fn trees(&self, layers: &[DiffId]) -> Result<Vec<PathBuf>, StepError> {
+        self.bring(layers)?;
+        let trees = layers.iter().map(|layer| self.store.tree(self.lease, layer));
+        Ok(trees.collect::<Result<_, _>>()?)
     }
 
     /// The layers as one tree.
     pub(crate) fn stack(&self, layers: &[DiffId]) -> Result<Stack, StepError> {
+        self.bring(layers)?;
         let views = layers
             .iter()
             .map(|layer| self.store.view(self.lease, layer))
@@ -130,6 +147,9 @@ impl Layers<'_> {
 
     /// Remembers that `record` is what steps with this key make.
     pub(crate) fn remember(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), StepError> {
+        if self.imports.keep(key, record) {
+            return Ok(());
+        }
         Ok(self.store.remember(self.lease, key, record)?)
     }
 

@@ -184,6 +184,11 @@ impl<'a> Opener<'a> {
         }
     }
 
+    /// The build has failed: what is being opened is not wanted any more.
+    pub(crate) fn stop(&self) {
+        self.remotes.cancel.cancel();
+    }
+
     /// Opens the build context. `dockerfile` is the Dockerfile where it comes apart from it.
     pub(crate) fn main(&self, source: Source, dockerfile: Option<Vec<u8>>) -> Result<Context, Error> {
         let Remotes {
@@ -255,6 +260,10 @@ impl<'a> Opener<'a> {
                     .remotes
                     .layout(&folder, image.as_deref(), platform)
                     .map_err(plain)?;
+                Ok(Opened::Image(Box::new(image)))
+            }
+            Source::Blobs { blobs, image } => {
+                let image = self.remotes.image(&*blobs, &image, platform).map_err(plain)?;
                 Ok(Opened::Image(Box::new(image)))
             }
             source => {

@@ -2,7 +2,7 @@
 
 use mica_oci::Platform;
 
-use crate::ports::{Network, Ulimit};
+use crate::ports::{Limits, Network, Ulimit};
 
 /// What a build is asked for.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,8 @@ pub struct Options {
     pub extra_hosts: Vec<(String, String)>,
     /// Limits of every RUN.
     pub ulimits: Vec<Ulimit>,
+    /// How much of the machine every RUN may use.
+    pub limits: Limits,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
     /// What the images are for, each once; one image for this machine's platform if there are none.

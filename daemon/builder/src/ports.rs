@@ -4,13 +4,14 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use mica_layer::ImagePath;
-use mica_oci::{DiffId, Digest, ImageConfig, ImageId, Platform};
-use mica_store::Lease;
+use mica_oci::{CacheKey, DiffId, Digest, ImageConfig, ImageId, Platform};
+use mica_store::{CacheRecord, Lease};
 use mica_task::{Cancel, Stream};
 
-use crate::input::{Agent, Secret};
+use crate::input::{Agent, Blobs, Secret};
 
 pub use crate::address::{Commit, GitAddress, shown as shown_address};
+pub use crate::limits::Limits;
 
 /// The error of a port, to be shown as it is.
 pub type PortError = Box<dyn std::error::Error + Send + Sync>;
@@ -36,6 +37,39 @@ pub trait Images: Send + Sync {
         lease: &Lease,
         cancel: &Cancel,
     ) -> Result<BaseImage, PortError>;
+}
+
+/// A step that a cache elsewhere knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownStep {
+    /// Its inputs.
+    pub key: CacheKey,
+    /// What it gave; the layer need not be here.
+    pub record: CacheRecord,
+}
+
+/// A step that this build did or found done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeStep {
+    /// Inputs that lead to it; at least one.
+    pub keys: Vec<CacheKey>,
+    /// What it gave.
+    pub record: CacheRecord,
+    /// Whether its layer is in the image.
+    pub in_image: bool,
+}
+
+/// Build caches that lie elsewhere.
+pub trait Caches: Send + Sync {
+    /// The steps that the cache of this name knows; `None` if an image is called so. No layer is fetched.
+    fn known(&self, name: &str, lease: &Lease, cancel: &Cancel) -> Result<Option<Vec<KnownStep>>, PortError>;
+
+    /// Brings layers here that the cache of this name knows; they are held by `lease`. Each was looked into and holds what
+    /// its name says.
+    fn bring(&self, name: &str, layers: &[DiffId], lease: &Lease, cancel: &Cancel) -> Result<(), PortError>;
+
+    /// Takes what a build did, for those caches that are to be written. Layers that are here are held by `lease`.
+    fn keep(&self, made: Vec<MadeStep>, lease: &Lease);
 }
 
 /// What every fetch is told.
@@ -79,6 +113,16 @@ pub trait Fetch: Send + Sync {
         &self,
         folder: &OwnedFd,
         image: Option<&str>,
+        platform: &Platform,
+        errand: &Errand<'_>,
+    ) -> Result<BaseImage, PortError>;
+
+    /// An image whose blobs lie elsewhere, taken into the store without a name: `image` is the digest of its manifest, or of
+    /// an index that has one for the platform. Blobs that are here are not asked for.
+    fn image(
+        &self,
+        blobs: &dyn Blobs,
+        image: &Digest,
         platform: &Platform,
         errand: &Errand<'_>,
     ) -> Result<BaseImage, PortError>;
@@ -211,6 +255,8 @@ pub struct Process {
     pub extra_hosts: Vec<(String, String)>,
     /// Limits.
     pub ulimits: Vec<Ulimit>,
+    /// How much of the machine it may use.
+    pub limits: Limits,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
     /// Variables whose values are secrets; they win over `env`.
@@ -240,6 +286,15 @@ pub enum Runs {
     },
 }
 
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code, 128 + N for signal N.
+    pub code: i32,
+    /// Whether something of it was killed because the memory that it may use was full.
+    pub out_of_memory: bool,
+}
+
 /// Runs processes.
 pub trait Executor: Send + Sync {
     /// Says why no process can be run at all, if that is known before anything is done.
@@ -248,11 +303,11 @@ pub trait Executor: Send + Sync {
     /// Whether programs for `platform` can be run.
     fn runs(&self, platform: &Platform) -> Runs;
 
-    /// Runs to the end, or kills all of it once `cancel` says so. Gives the exit code, 128 + N for signal N.
+    /// Runs to the end, or kills all of it once `cancel` says so.
     fn run(
         &self,
         process: &Process,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
-    ) -> Result<i32, PortError>;
+    ) -> Result<Ended, PortError>;
 }

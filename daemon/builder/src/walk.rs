@@ -6,7 +6,8 @@ use std::thread;
 
 use jiff::Timestamp;
 use mica_dockerfile::{Dockerfile, Instruction, Located, Stage, parse_trigger};
-use mica_oci::{Digest, Platform};
+use mica_oci::{ChainId, DiffId, Digest, Platform};
+use mica_store::CacheRecord;
 use mica_task::{Event, StagePlace, StepId};
 
 use crate::assemble::assemble;
@@ -19,7 +20,7 @@ use crate::ops::transfer::{Origin, Transfer};
 use crate::ops::{config, run, transfer, workdir};
 use crate::places::{Places, does_something};
 use crate::plan::{Base, From};
-use crate::ports::BaseImage;
+use crate::ports::{BaseImage, MadeStep};
 use crate::refuse::unsupported;
 use crate::selection::Tree;
 use crate::site::{Outcome, Place, Site};
@@ -40,6 +41,8 @@ pub(crate) struct Walk<'a> {
     stages: Vec<Once<State>>,
     /// What went wrong first.
     failure: Mutex<Option<Error>>,
+    /// The steps that made a layer, with what they were made on.
+    made: Mutex<Vec<(ChainId, String, Outcome)>>,
 }
 
 impl<'a> Walk<'a> {
@@ -61,6 +64,7 @@ impl<'a> Walk<'a> {
             surplus,
             stages: dockerfile.stages.iter().map(|_| Once::default()).collect(),
             failure: Mutex::default(),
+            made: Mutex::default(),
         }
     }
 
@@ -104,6 +108,7 @@ impl<'a> Walk<'a> {
                 // what stops because something else failed has nothing to tell
                 if !matches!(error, Error::Cancelled) {
                     self.failure().get_or_insert(error);
+                    self.named.1.stop();
                 }
                 cancel.cancel();
                 Error::Cancelled
@@ -219,7 +224,7 @@ impl<'a> Walk<'a> {
         let all = ["/".to_owned()];
         let what = Transfer::of_all(&all);
         let (outcome, created_by) = transfer::step(&what, &Origin::Files(tree), &state, &self.site, place)?;
-        state.note_layer(created_by, &outcome);
+        self.note_layer(&mut state, created_by, &outcome);
         Ok(state)
     }
 
@@ -260,7 +265,7 @@ impl<'a> Walk<'a> {
             }
         };
         let outcome = made.map(|(outcome, created_by)| {
-            state.note_layer(created_by, &outcome);
+            self.note_layer(state, created_by, &outcome);
             outcome
         });
         let digest = self.digest(state);
@@ -271,6 +276,40 @@ impl<'a> Walk<'a> {
         }
         self.done(place.step, cached, digest.short());
         Ok(())
+    }
+
+    /// Notes that a step made a layer.
+    fn note_layer(&self, state: &mut State, created_by: String, outcome: &Outcome) {
+        let made = (state.chain(), created_by.clone(), *outcome);
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(made);
+        state.note_layer(created_by, outcome);
+    }
+
+    /// All steps so far that made a layer, those first that were done first, with the keys of their own.
+    pub(crate) fn made(&self, target: &State) -> Vec<MadeStep> {
+        let chains: Vec<ChainId> = (0..target.layers.len())
+            .map(|below| ChainId::of(&target.layers[..below]))
+            .collect();
+        let in_image = |parent: &ChainId, layer: &DiffId| {
+            let mut pairs = chains.iter().zip(&target.layers);
+            pairs.any(|pair| pair == (parent, layer))
+        };
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = |(parent, created_by, outcome): &(ChainId, String, Outcome)| MadeStep {
+            keys: vec![outcome.key],
+            in_image: in_image(parent, &outcome.layer),
+            record: CacheRecord {
+                layer: outcome.layer,
+                parent: *parent,
+                content: outcome.content,
+                created: outcome.created,
+                description: created_by.clone(),
+            },
+        };
+        made.iter().map(step).collect()
     }
 
     /// What the image's ID would be if the build ended here, as docker's classic builder shows it after every step.

@@ -1,12 +1,14 @@
 //! BuildKit's gRPC as its clients speak it: the messages, and the sessions in which a client answers for its files, secrets and
 //! credentials. What is done with them is decided elsewhere.
 
+mod content;
 pub mod message;
 mod send;
 mod service;
 mod session;
 mod sync;
 
+pub use content::{BlobRead, BlobWrite, ContentStore};
 pub use send::{ArchiveSend, DirSend, Teller, Wanted};
 pub use service::{Messages, Method, Methods};
 pub use session::{Answers, Attached, Session, SessionError};

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::body::Body;
+use tonic::metadata::MetadataMap;
 use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
@@ -96,6 +97,30 @@ where
     }
 }
 
+/// A function that gives metadata along with its messages, as one of tonic's services.
+struct Headed<F>(F);
+
+impl<F, A, Q, R> ServerStreamingService<Q> for Headed<F>
+where
+    F: Fn(tonic::Request<Q>) -> A,
+    A: Future<Output = Result<(MetadataMap, Messages<R>), Status>> + Send + 'static,
+    R: Message + 'static,
+{
+    type Response = R;
+    type ResponseStream = Messages<R>;
+    type Future = Answer<tonic::Response<Messages<R>>>;
+
+    fn call(&mut self, request: tonic::Request<Q>) -> Self::Future {
+        let answer = (self.0)(request);
+        Box::pin(async move {
+            let (metadata, messages) = answer.await?;
+            let mut response = tonic::Response::new(messages);
+            *response.metadata_mut() = metadata;
+            Ok(response)
+        })
+    }
+}
+
 fn grpc<Q, R>() -> Grpc<ProstCodec<R, Q>>
 where
     Q: Message + Default + 'static,
@@ -136,6 +161,23 @@ impl Methods {
         let handler: Handler = Arc::new(move |request: Request<Incoming>| {
             let function = function.clone();
             Box::pin(async move { grpc::<Q, R>().server_streaming(Call::of(function), request).await })
+        });
+        self.0.insert(method, handler);
+        self
+    }
+
+    /// A method with one request that is answered piece by piece, after metadata.
+    #[must_use]
+    pub fn stream_after<Q, R, F, A>(mut self, method: Method, function: F) -> Self
+    where
+        Q: Message + Default + 'static,
+        R: Message + 'static,
+        F: Fn(tonic::Request<Q>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<(MetadataMap, Messages<R>), Status>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |request: Request<Incoming>| {
+            let function = Headed(function.clone());
+            Box::pin(async move { grpc::<Q, R>().server_streaming(function, request).await })
         });
         self.0.insert(method, handler);
         self

@@ -23,7 +23,7 @@ use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
-use crate::message::control::BytesMessage;
+use crate::message::control::{BytesMessage, HealthRequest, HealthResponse};
 use crate::message::session::{
     CheckAgentRequest, CheckAgentResponse, CredentialsRequest, CredentialsResponse, GetSecretRequest,
     GetSecretResponse,
@@ -35,6 +35,7 @@ const CREDENTIALS: Method = "/moby.filesync.v1.Auth/Credentials";
 const SECRET: Method = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const CHECK_AGENT: Method = "/moby.sshforward.v1.SSH/CheckAgent";
 const FORWARD_AGENT: Method = "/moby.sshforward.v1.SSH/ForwardAgent";
+const HEALTH: Method = "/grpc.health.v1.Health/Check";
 const UPLOAD: Method = "/moby.upload.v1.Upload/Pull";
 pub(crate) const SEND: Method = "/moby.filesync.v1.FileSend/DiffCopy";
 pub(crate) const SYNC: Method = "/moby.filesync.v1.FileSync/DiffCopy";
@@ -127,6 +128,15 @@ impl Session {
         let _ = gone.wait_for(|gone| *gone).await;
     }
 
+    /// Waits until the client has answered once, whatever it says: from then on it listens for the session's end too.
+    pub async fn begun(&self) {
+        let service = String::new();
+        // those who have no such method say so, and that is an answer
+        let _ = self
+            .call::<_, HealthResponse>(HEALTH, MetadataMap::new(), HealthRequest { service })
+            .await;
+    }
+
     /// Whether the client answers this method.
     pub fn offers(&self, method: Method) -> bool {
         self.offered.contains(&method.to_ascii_lowercase())
@@ -203,26 +213,50 @@ impl Session {
         Q: Message + Send + 'static,
         R: Message + Default + Send + 'static,
     {
+        self.ask_with(method, MetadataMap::new(), request).await
+    }
+
+    pub(crate) async fn ask_with<Q, R>(
+        &self,
+        method: Method,
+        metadata: MetadataMap,
+        request: Q,
+    ) -> Result<R, SessionError>
+    where
+        Q: Message + Send + 'static,
+        R: Message + Default + Send + 'static,
+    {
         if !self.offers(method) {
             return Err(SessionError::NotOffered(method));
         }
+        self.call(method, metadata, request).await
+    }
+
+    async fn call<Q, R>(&self, method: Method, metadata: MetadataMap, request: Q) -> Result<R, SessionError>
+    where
+        Q: Message + Send + 'static,
+        R: Message + Default + Send + 'static,
+    {
         let mut grpc = self.grpc().await?;
         let codec = ProstCodec::<Q, R>::default();
         let path = PathAndQuery::from_static(method);
-        let answer = grpc.unary(tonic::Request::new(request), path, codec).await?;
+        let mut request = tonic::Request::new(request);
+        *request.metadata_mut() = metadata;
+        let answer = grpc.unary(request, path, codec).await?;
         Ok(answer.into_inner())
     }
 
     /// Begins a call in which both sides send any number of messages. The client need not answer before it was told
     /// something, so nothing is waited for here.
-    pub(crate) async fn exchange<T>(
+    pub(crate) async fn exchange<Q, R>(
         &self,
         method: Method,
         metadata: MetadataMap,
-        sent: impl Stream<Item = T> + Send + 'static,
-    ) -> Result<Answers<T>, SessionError>
+        sent: impl Stream<Item = Q> + Send + 'static,
+    ) -> Result<Answers<R>, SessionError>
     where
-        T: Message + Default + Send + 'static,
+        Q: Message + Send + 'static,
+        R: Message + Default + Send + 'static,
     {
         if !self.offers(method) {
             return Err(SessionError::NotOffered(method));
@@ -230,7 +264,7 @@ impl Session {
         let mut grpc = self.grpc().await?;
         let mut request = tonic::Request::new(sent);
         *request.metadata_mut() = metadata;
-        let codec = ProstCodec::<T, T>::default();
+        let codec = ProstCodec::<Q, R>::default();
         let path = PathAndQuery::from_static(method);
         Ok(Answers::Awaited(tokio::spawn(async move {
             grpc.streaming(request, path, codec)
@@ -287,7 +321,7 @@ impl<T> Drop for Answers<T> {
 }
 
 /// Metadata of one entry.
-fn plain(key: &'static str, value: &str) -> Result<MetadataMap, SessionError> {
+pub(crate) fn plain(key: &'static str, value: &str) -> Result<MetadataMap, SessionError> {
     let mut map = MetadataMap::new();
     let value = MetadataValue::try_from(value)
         .map_err(|_| Status::invalid_argument(format!("{key} {value:?} is not of printable characters")))?;

@@ -1,11 +1,14 @@
 //! The verb build.
 
-pub use mica_builder::{Agent, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source};
+pub use mica_builder::{
+    Agent, Blobs, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source,
+};
 use mica_builder::{Builder, Options};
 use mica_oci::{BuildId, ImageId, Platform, PlatformImage, Reference};
 use mica_registry::Keyring;
 use mica_task::{Cancel, Event, Reporter};
 
+use crate::adapters::caches::RemoteCaches;
 use crate::adapters::exec::SandboxExecutor;
 use crate::adapters::fetch::Fetcher;
 use crate::adapters::images::BaseImages;
@@ -14,6 +17,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::Action;
 use crate::log::BuildLog;
+use crate::transfer::CacheExport;
 
 /// Which network a build's RUN steps see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,7 +32,7 @@ pub enum NetworkMode {
 }
 
 /// A resource limit of RUN steps.
-pub use mica_builder::ports::Ulimit;
+pub use mica_builder::ports::{Limits, Ulimit};
 
 /// What a client asks to be built.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +53,8 @@ pub struct BuildRequest {
     pub no_cache_filter: Vec<String>,
     /// `--cache-from`: images whose steps need not be done.
     pub cache_from: Vec<String>,
+    /// `--cache-to`: caches that are written once the image is built.
+    pub cache_to: Vec<CacheExport>,
     /// Whether the client allows `RUN --security=insecure`; the daemon must do so too.
     pub insecure_allowed: bool,
     /// Whether every step that runs says which of its inputs changed.
@@ -65,6 +71,8 @@ pub struct BuildRequest {
     pub extra_hosts: Vec<(String, String)>,
     /// Limits of every RUN.
     pub ulimits: Vec<Ulimit>,
+    /// How much of the machine every RUN may use.
+    pub limits: Limits,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
     /// What the images are for; one image for this machine's platform if there are none.
@@ -135,12 +143,15 @@ impl Engine {
             host_network_allowed: request.network == NetworkMode::Host,
             extra_hosts: request.extra_hosts,
             ulimits: request.ulimits,
+            limits: request.limits,
             shm_size: request.shm_size,
             platforms: request.platforms,
             filter_context: request.filter_context,
         };
         let runtime = Runtime::current();
+        let caches = RemoteCaches::new(self, &request.credentials, reporter, &runtime);
         let builder = Builder {
+            caches: &caches,
             store: self.store(),
             images: &BaseImages {
                 engine: self,
@@ -167,6 +178,7 @@ impl Engine {
             self.tell_built(&other.image, &[])?;
         }
         self.tell_built(&built.image, &request.tags)?;
+        caches.write(&request.cache_to, cancel)?;
         Ok(BuildOutcome {
             image: built.image,
             images: built.images,

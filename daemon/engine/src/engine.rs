@@ -45,6 +45,8 @@ pub(crate) struct Pruning(Arc<Inner>);
 impl Engine {
     /// Opens the store, which no other process may have open.
     pub fn open(config: Config) -> Result<Self, Error> {
+        // what a killed daemon left of its RUNs goes, as far as it can
+        mica_sandbox::sweep_groups();
         let registries =
             Client::new(config.registries.clone()).map_err(|error| Error::Registry(Box::new(error)))?;
         Ok(Self(Arc::new(Inner {

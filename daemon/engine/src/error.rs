@@ -317,6 +317,27 @@ pub enum Error {
         /// Layers of the config.
         config: usize,
     },
+    /// What the registry sent is a cache that makes no sense.
+    #[error("the cache {reference} cannot be used")]
+    Cache {
+        /// The familiar reference.
+        reference: String,
+        /// Why.
+        #[source]
+        source: mica_oci::CacheError,
+    },
+    /// What is known of the steps is more than anybody reads.
+    #[error(
+        "the document of the cache {reference} has {size} bytes, and at most {limit} are read: use mode=min, or several caches"
+    )]
+    CacheTooLarge {
+        /// The familiar reference.
+        reference: String,
+        /// Its length in bytes.
+        size: usize,
+        /// The longest that is read.
+        limit: usize,
+    },
     /// Nothing in the index is for this platform.
     #[error("no matching manifest for {platform} in the manifest list entries: it has {offered}")]
     NoPlatform {
@@ -422,6 +443,8 @@ impl Error {
             | Self::Schema1 { .. }
             | Self::Manifest { .. }
             | Self::Config { .. }
+            | Self::Cache { .. }
+            | Self::CacheTooLarge { .. }
             | Self::NoImage { .. }
             | Self::LayerCount { .. }
             | Self::Nested { .. }
@@ -451,11 +474,25 @@ impl Error {
         }
     }
 
+    /// Whether a build failed for an image that is nowhere: BuildKit tells that apart from what is wrong with a Dockerfile.
+    pub fn lacks_image(&self) -> bool {
+        use mica_builder::{Error as Build, StepError};
+        let Self::Build(error) = self else { return false };
+        let (Build::Step { problem, .. } | Build::NamedContext { problem, .. }) = &**error else {
+            return false;
+        };
+        let StepError::Image(image) = problem else {
+            return false;
+        };
+        let known = image.downcast_ref::<Self>();
+        known.is_some_and(|error| error.kind() == Kind::NotFound)
+    }
+
     /// The exit code of the RUN that failed, if one did.
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Build(error) => match **error {
-                mica_builder::Error::Run { code, .. } => Some(code),
+                mica_builder::Error::Run { ended, .. } => Some(ended.code),
                 _ => None,
             },
             _ => None,
@@ -482,8 +519,8 @@ impl Error {
     pub fn describe_for_buildkit(&self) -> String {
         match self {
             Self::Build(error) => match &**error {
-                mica_builder::Error::Run { command, code, .. } => {
-                    format!("process \"{command}\" did not complete successfully: exit code: {code}")
+                mica_builder::Error::Run { command, ended, .. } => {
+                    mica_builder::unsuccessful(command, *ended)
                 }
                 _ => self.describe(),
             },

@@ -32,8 +32,8 @@ pub use bridge::{
     events,
 };
 pub use build::{
-    Agent, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender,
-    NetworkMode, Secret, Source, Ulimit,
+    Agent, Blobs, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender,
+    Limits, NetworkMode, Secret, Source, Ulimit,
 };
 pub use cache_list::{CacheItem, CacheKind};
 pub use engine::{Config, Engine};
@@ -50,7 +50,7 @@ pub use mica_registry::{
     Credential, Credentials, Fetched, Folders, Hit, Keyring, Proxies, Settings as RegistrySettings,
     registry_of_server,
 };
-pub use mica_store::archive::{LoadEvent, Loaded};
+pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
 pub use mica_store::{Image, ImageEntry, LayerUsage, LogEntry};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use root::{FileTree, ImageRoot, RootFile};
@@ -58,7 +58,7 @@ pub use roots::Roots;
 pub use select::{LabelMatch, Listed, Selection};
 pub use system::{Info, Version, version};
 pub use transfer::{
-    Distribution, IndexRequest, PullRequest, Pulled, PushRequest, Pushed, PushedIndex, Saving, SavingIndex,
-    SearchRequest, Sink, TransferEvents, sink,
+    BadCacheExport, CacheExport, CacheForm, Distribution, IndexRequest, PullRequest, Pulled, PushRequest,
+    Pushed, PushedIndex, Saving, SavingIndex, SearchRequest, Sink, TransferEvents, sink,
 };
 pub use usage::ImageUsage;

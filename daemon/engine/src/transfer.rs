@@ -1,6 +1,9 @@
 //! Images on their way in and out: as archives, from registries and to them.
 
 mod archive;
+mod cache_export;
+mod cache_import;
+mod cache_target;
 mod distribution;
 mod download;
 mod layer_source;
@@ -14,6 +17,8 @@ mod sink;
 mod words;
 
 pub use archive::{Saving, SavingIndex};
+pub(crate) use cache_export::Made;
+pub use cache_target::{BadCacheExport, CacheExport, CacheForm};
 pub use distribution::Distribution;
 pub(crate) use download::Downloads;
 pub(crate) use pull::or_latest;

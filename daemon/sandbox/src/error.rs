@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::wire::describe;
+
 /// Why a process could not be run to its end.
 ///
 /// A process that ran and failed is no error: that is an [`Outcome`](crate::Outcome).
@@ -33,6 +35,20 @@ pub enum Error {
         path: PathBuf,
         /// The cause.
         #[source]
+        source: io::Error,
+    },
+    /// What was asked for cannot be limited: there is no control group for it, or none that can be written.
+    #[error(
+        "cannot limit {about}: {path}: {reason}; run micad where it may write to control groups (as root on the host, or \
+         with Delegate=yes in a service of systemd), or build without limits",
+        path = path.display(), reason = describe(source)
+    )]
+    Limit {
+        /// What was to be limited.
+        about: String,
+        /// The file or folder of the group.
+        path: PathBuf,
+        /// The cause.
         source: io::Error,
     },
     /// Talking to the helper, or reading the process' output, failed.

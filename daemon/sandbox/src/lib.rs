@@ -8,8 +8,11 @@
 
 mod error;
 mod files;
+mod group;
 mod hidden;
+mod hierarchy;
 mod init;
+mod limits;
 mod outcome;
 mod run;
 mod seal;
@@ -19,8 +22,10 @@ mod wire;
 
 pub use error::Error;
 pub use files::{render_hosts, render_resolv_conf, resolv_conf_path};
+pub use group::sweep_groups;
 pub use hidden::Hidden;
 pub use init::init_main;
+pub use limits::Limits;
 pub use outcome::{Exit, Outcome, Stream, Usage};
 pub use run::{run, run_on};
 pub use spec::{

@@ -52,6 +52,8 @@ pub struct Outcome {
     /// Why the program could not be executed at all (exit codes 126 and 127), in docker's words;
     /// the same text went to the process' standard error.
     pub note: Option<String>,
+    /// Whether the kernel killed a process of it because the memory it may use was full.
+    pub out_of_memory: bool,
 }
 
 #[cfg(test)]

@@ -16,10 +16,11 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::error::Error;
+use crate::group::Group;
 use crate::outcome::{Outcome, Stream};
 use crate::seal::Sealed;
 use crate::spec::{HELPER_ARGUMENT, Spec};
-use crate::wire::{Inbox, Report, STEP_USER, send};
+use crate::wire::{Inbox, Order, Report, STEP_USER, send};
 
 /// How often the caller's wish to cancel is looked at while nothing happens.
 const WAKE: Timespec = Timespec {
@@ -58,7 +59,8 @@ pub fn run(
     if cancel() {
         return Err(Error::Cancelled);
     }
-    attend(spec, Running::start(helper, None)?, output, cancel)
+    let group = Group::make(&spec.limits, spec.processes)?;
+    attend(spec, &group, Running::start(helper, None)?, output, cancel)
 }
 
 /// Runs one process on a terminal: its three standard streams are `terminal`, the slave's side of a pseudo-terminal that
@@ -77,8 +79,10 @@ pub fn run_on(
         ..spec.clone()
     };
     spec.check()?;
+    let group = Group::make(&spec.limits, spec.processes)?;
     attend(
         &spec,
+        &group,
         Running::start(helper, Some(terminal))?,
         &mut |_, _| {},
         cancel,
@@ -87,12 +91,17 @@ pub fn run_on(
 
 fn attend(
     spec: &Spec,
+    group: &Group,
     mut running: Running,
     output: &mut dyn FnMut(Stream, &[u8]),
     cancel: &dyn Fn() -> bool,
 ) -> Result<Outcome, Error> {
     // A helper that dies at once makes this fail; its end tells more than a broken pipe.
-    let sent = send(&running.control, spec);
+    let order = Order {
+        spec: spec.clone(),
+        group: group.folders().clone(),
+    };
+    let sent = send(&running.control, &order);
     let ended = running.attend(output, cancel);
     let status = running.finish()?;
     match ended? {

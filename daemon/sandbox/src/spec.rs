@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::hidden::Hidden;
+use crate::limits::Limits;
 
 /// The first argument that makes a program call [`init_main`](crate::init_main).
 pub const HELPER_ARGUMENT: &str = "sandbox-init";
@@ -55,6 +56,12 @@ pub struct Spec {
     pub mounts: Vec<MountSpec>,
     /// Limits to set; those not named stay the daemon's own.
     pub rlimits: Vec<Rlimit>,
+    /// How much of the machine it may use, all it starts included.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The most processes and threads at once; where control groups cannot be written, there is no such limit.
+    #[serde(default)]
+    pub processes: Option<u64>,
     /// The size of `/dev/shm` in bytes.
     pub shm_size: u64,
     /// How much the process may do.
@@ -319,6 +326,7 @@ mod tests {
     use super::{MAX_HIDDEN, MountSpec, Network, Resource, Rlimit, Scratch, Security, Spec};
     use crate::error::Error;
     use crate::hidden::Hidden;
+    use crate::limits::Limits;
 
     fn spec() -> Spec {
         Spec {
@@ -344,6 +352,11 @@ mod tests {
                 soft: Some(10),
                 hard: None,
             }],
+            limits: Limits {
+                memory: Some(1 << 26),
+                ..Limits::default()
+            },
+            processes: Some(100),
             shm_size: 1 << 26,
             security: Security::Sandbox,
             terminal: false,

@@ -86,6 +86,16 @@ impl Child {
     }
 }
 
+/// Gives this process a namespace for control groups, with the groups it is in as the top.
+pub(crate) fn leave_group_namespace() -> io::Result<()> {
+    // SAFETY: takes no pointers, and changes what paths of groups are relative to, nothing else.
+    if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Sets attributes (`MOUNT_ATTR_*` of `mount_setattr(2)`) on a detached mount.
 pub(crate) fn set_mount_attributes(mount: impl AsFd, attributes: u64) -> io::Result<()> {
     let attributes = libc::mount_attr {

@@ -6,10 +6,21 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::group::Folders;
 use crate::outcome::Outcome;
+use crate::spec::Spec;
 
 /// The most bytes of one message: 500 layers of the longest paths are an eighth of it, the most secrets, four bytes for one, half.
 const MAX_MESSAGE: usize = 16 << 20;
+
+/// Daemon to helper: the one thing that is said.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    /// What is to be run.
+    pub spec: Spec,
+    /// The group it runs in; the helper removes it.
+    pub group: Folders,
+}
 
 /// Helper to daemon.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,20 +1,27 @@
 //! The service `moby.buildkit.v1.Control`: whole builds, and how they go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use mica_buildkit::message::control::{
     BuildHistoryEvent, BuildHistoryRequest, HealthRequest, HealthResponse, InfoRequest, InfoResponse,
     ListWorkersRequest, ListWorkersResponse, SolveRequest, SolveResponse, StatusRequest,
+    UpdateBuildHistoryRequest, UpdateBuildHistoryResponse,
 };
 use mica_buildkit::{Messages, Methods};
 use mica_task::Cancel;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
 use crate::grpc::bridge::{self, DOCKERFILE};
+use crate::grpc::caching::Caching;
+use crate::grpc::export::Target;
 use crate::grpc::frontend::Asked;
+use crate::grpc::history::Recording;
 use crate::grpc::job::{Job, Returned, cancelled};
 use crate::grpc::{export, tunnel, worker};
 
@@ -27,6 +34,7 @@ const SERVING: i32 = 1;
 pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>) -> Methods {
     let with = || daemon.clone();
     let (workers, solver, status, tunnel) = (with(), with(), with(), with());
+    let (listener, updater) = (with(), with());
     methods
         .unary(
             "/moby.buildkit.v1.Control/Info",
@@ -47,16 +55,25 @@ pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>) -> Methods {
             "/moby.buildkit.v1.Control/Solve",
             move |request: Request<SolveRequest>| solve(solver.clone(), request.into_inner()),
         )
-        .stream(
+        .stream_after(
             "/moby.buildkit.v1.Control/Status",
             move |request: Request<StatusRequest>| told(status.clone(), request.into_inner()),
         )
-        .stream(
+        .stream_after(
             "/moby.buildkit.v1.Control/ListenBuildHistory",
-            // what is kept of builds is their logs, which have other names
-            |_: Request<BuildHistoryRequest>| async {
-                let none: Messages<BuildHistoryEvent> = Box::pin(tokio_stream::empty());
-                Ok(none)
+            move |request: Request<BuildHistoryRequest>| {
+                let events = listener.history.listen(request.get_ref());
+                async move {
+                    let events: Messages<BuildHistoryEvent> = Box::pin(ReceiverStream::new(events?));
+                    Ok((clock(), events))
+                }
+            },
+        )
+        .unary(
+            "/moby.buildkit.v1.Control/UpdateBuildHistory",
+            move |request: Request<UpdateBuildHistoryRequest>| {
+                let updated = updater.history.update(request.get_ref());
+                async move { updated.map(|()| UpdateBuildHistoryResponse {}) }
             },
         )
         .exchange("/moby.buildkit.v1.Control/Session", move |request| {
@@ -77,41 +94,63 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
     let cancel = Cancel::new();
     // the daemon's end is this build's too
     let registered = daemon.builds.begin(Some(&request.reference), &cancel);
+    let recording = Recording::of(&request);
     let job = Job::new(
-        session.clone(),
+        session,
         request.entitlements.clone(),
-        request
-            .cache
-            .iter()
-            .flat_map(|cache| &cache.exports)
-            .any(|export| export.kind == "inline"),
+        Caching::of(&request).unwrap_or_default(),
         cancel,
         registered.number(),
-    );
+    )
+    .recorded(recording.clone());
     // a client that goes away drops this, and with it the build
     let running = daemon.jobs.begin(request.reference.clone(), job)?;
-    let job = running.job.clone();
+    let recorder = recording.map(|recording| daemon.history.begin(recording));
+    let answer = solve_job(&daemon, &running.job, &request).await;
+    if let Some(recorder) = recorder {
+        recorder.end(answer.as_ref());
+    }
+    answer
+}
+
+async fn solve_job(
+    daemon: &Arc<Daemon>,
+    job: &Arc<Job>,
+    request: &SolveRequest,
+) -> Result<SolveResponse, Status> {
     // only now: whoever asked for what is told of this build learns that it has ended
-    let targets = export::targets(&request)?;
-    refuse(&request)?;
-    let gone = async {
-        match &session {
-            Some(session) => session.session.gone().await,
-            None => std::future::pending().await,
-        }
-    };
+    let targets = export::targets(request)?;
+    Caching::of(request)?;
+    refuse(request)?;
     let built = async {
         match request.frontend.as_str() {
             "" => job.returned().await,
             DOCKERFILE => {
                 let imports = request.cache.clone().unwrap_or_default().imports;
                 {
-                    let asked = Asked::read(request.frontend_attrs.clone(), &job, &imports)?;
+                    let asked = Asked::read(request.frontend_attrs.clone(), job, &imports)?;
                     let asked = asked.with_inputs(request.frontend_inputs.clone());
-                    built_directly(&daemon, &job, asked).await
+                    built_directly(daemon, job, asked).await
                 }
             }
             other => Err(bridge::unknown_frontend(other)),
+        }
+    };
+    let exported = carry(daemon, job, built, targets).await;
+    exported.map(|exporter_response| SolveResponse { exporter_response })
+}
+
+/// Waits for what is built, at most until the build is to stop, and brings it where it is to go; what clients are told of it.
+pub(super) async fn carry(
+    daemon: &Arc<Daemon>,
+    job: &Arc<Job>,
+    built: impl Future<Output = Result<Returned, Status>>,
+    targets: Vec<Target>,
+) -> Result<HashMap<String, String>, Status> {
+    let gone = async {
+        match &job.session {
+            Some(session) => session.session.gone().await,
+            None => std::future::pending().await,
         }
     };
     let returned = tokio::select! {
@@ -124,11 +163,11 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
         job.cancel.cancel();
     }
     let exported = match returned {
-        Ok(image) => export::export(&daemon, &job, image, targets).await,
+        Ok(image) => export::export(daemon, job, image, targets).await,
         Err(status) => Err(status),
     };
     job.close().await;
-    exported.map(|exporter_response| SolveResponse { exporter_response })
+    exported
 }
 
 /// Builds for a client that leaves it all to the daemon.
@@ -143,13 +182,6 @@ async fn built_directly(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) -> R
 
 /// What is asked and cannot be done.
 fn refuse(request: &SolveRequest) -> Result<(), Status> {
-    let exports = request.cache.iter().flat_map(|cache| &cache.exports);
-    if let Some(export) = exports.into_iter().find(|export| export.kind != "inline") {
-        return Err(Status::unimplemented(format!(
-            "cache export of type {} is not supported by micad: use type=inline",
-            export.kind
-        )));
-    }
     let is_plan = request
         .definition
         .as_ref()
@@ -161,7 +193,25 @@ fn refuse(request: &SolveRequest) -> Result<(), Status> {
 }
 
 /// What is told of a build while it goes on.
-async fn told(daemon: Arc<Daemon>, request: StatusRequest) -> Result<StatusMessages, Status> {
-    let told = daemon.jobs.listen(&request.reference).await?;
-    Ok(Box::pin(ReceiverStream::new(told).map(Ok)))
+async fn told(daemon: Arc<Daemon>, request: StatusRequest) -> Result<(MetadataMap, StatusMessages), Status> {
+    let name = &request.reference;
+    // the build's own client hears all of it; others, and those who come later, what was written down
+    let told = match daemon.jobs.untold(name).or_else(|| daemon.history.told(name)) {
+        Some(told) => told,
+        None => match daemon.jobs.listen(name).await {
+            Ok(told) => told,
+            // somebody else was faster
+            Err(status) => daemon.history.told(name).ok_or(status)?,
+        },
+    };
+    Ok((clock(), Box::pin(ReceiverStream::new(told).map(Ok))))
+}
+
+/// Tells what time it is here, as clients look for it (BuildKit `control`).
+fn clock() -> MetadataMap {
+    let mut map = MetadataMap::new();
+    if let Ok(now) = Timestamp::now().to_string().parse() {
+        map.insert("buildkit-current-timestamp", now);
+    }
+    map
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mica_buildkit::message::control::{Exporter, SolveRequest};
 use mica_buildkit::{ArchiveSend, DirSend, FileKind, Stat, SyncError, Teller, Wanted};
@@ -16,6 +18,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::daemon::Daemon;
+use crate::grpc::content::SessionSink;
 use crate::grpc::job::{Job, Returned};
 use crate::grpc::{lender, refused, several, worker};
 
@@ -23,6 +26,11 @@ use crate::grpc::{lender, refused, several, worker};
 const PIECE: usize = 32 << 10;
 /// How many files that a client wants wait for the one before.
 const WANTED: usize = 1024;
+
+/// In what clients are told of a result: the image's ID.
+pub(super) const IMAGE: &str = "containerimage.config.digest";
+/// Among the attributes of an exporter: the names an image gets.
+pub(super) const NAME: &str = "name";
 
 /// Where a result goes.
 pub(super) enum Target {
@@ -46,6 +54,13 @@ pub(super) enum Target {
     Archive {
         /// The number.
         number: u32,
+        /// The names.
+        names: Vec<Reference>,
+        /// Whether docker's is what is asked for.
+        is_docker: bool,
+    },
+    /// To the client's store of blobs; it writes down the names itself.
+    Blobs {
         /// The names.
         names: Vec<Reference>,
         /// Whether docker's is what is asked for.
@@ -77,7 +92,8 @@ pub(super) fn targets(request: &SolveRequest) -> Result<Vec<Target>, Status> {
         .collect()
 }
 
-fn target(exporter: &Exporter, number: u32) -> Result<Target, Status> {
+/// The place that an exporter means; `number` is that of the client's output.
+pub(super) fn target(exporter: &Exporter, number: u32) -> Result<Target, Status> {
     let split = exporter.attrs.get("platform-split").map(String::as_str);
     let is_split = !matches!(split, Some("false" | "0"));
     match exporter.kind.as_str() {
@@ -92,16 +108,19 @@ fn target(exporter: &Exporter, number: u32) -> Result<Target, Status> {
             })
         }
         "tar" => Ok(Target::Tar { number, is_split }),
-        kind @ ("oci" | "docker") => match exporter.attrs.get("tar").map(String::as_str) {
-            Some("false" | "0") => Err(Status::unimplemented(format!(
-                "exporter {kind:?} with tar=false is not supported by micad"
-            ))),
-            _ => Ok(Target::Archive {
-                number,
-                names: names(exporter)?,
-                is_docker: kind == "docker",
-            }),
-        },
+        kind @ ("oci" | "docker") => {
+            let names = names(exporter)?;
+            let is_docker = kind == "docker";
+            match exporter.attrs.get("tar").map(String::as_str) {
+                // all that Go takes for false
+                Some("false" | "FALSE" | "False" | "f" | "F" | "0") => Ok(Target::Blobs { names, is_docker }),
+                _ => Ok(Target::Archive {
+                    number,
+                    names,
+                    is_docker,
+                }),
+            }
+        }
         "local" => Ok(Target::Files { number, is_split }),
         other => Err(Status::unimplemented(format!(
             "exporter {other:?} is not supported by micad: use moby, image, tar, local, oci or docker"
@@ -111,7 +130,7 @@ fn target(exporter: &Exporter, number: u32) -> Result<Target, Status> {
 
 /// The names an exporter gives.
 fn names(exporter: &Exporter) -> Result<Vec<Reference>, Status> {
-    let list = exporter.attrs.get("name").map_or("", String::as_str);
+    let list = exporter.attrs.get(NAME).map_or("", String::as_str);
     let names = list.split(',').filter(|name| !name.is_empty());
     let name = |name: &str| {
         let bad = |error| Status::invalid_argument(format!("invalid name {name:?}: {error}"));
@@ -161,12 +180,17 @@ async fn export_image(
             Ok(HashMap::new())
         }
         Target::Archive { number, names, .. } => {
+            let told = archived(daemon, image, &names).await?;
             let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
                 let saving = engine.prepare_image(&image, names)?;
                 engine.save(&saving, &mut cancel.guard(out))
             };
             tell(job, true, send_archive(daemon, job, number, write)).await?;
-            Ok(described(&image, &[]))
+            Ok(told)
+        }
+        Target::Blobs { names, .. } => {
+            tell(job, false, send_blobs(daemon, job, image)).await?;
+            archived(daemon, image, &names).await
         }
         Target::Files { number, .. } => {
             let root = move |engine: &Engine, _: &Cancel| engine.root_of(&image);
@@ -262,7 +286,7 @@ async fn pushed(daemon: &Arc<Daemon>, job: &Job, name: &Reference) -> Result<Str
 /// it is pushed.
 pub(super) fn described(image: &ImageId, names: &[Reference]) -> HashMap<String, String> {
     let mut found = HashMap::from([
-        ("containerimage.config.digest".to_owned(), image.to_string()),
+        (IMAGE.to_owned(), image.to_string()),
         ("containerimage.digest".to_owned(), image.to_string()),
     ]);
     if !names.is_empty() {
@@ -270,6 +294,25 @@ pub(super) fn described(image: &ImageId, names: &[Reference]) -> HashMap<String,
         found.insert("image.name".to_owned(), names.join(","));
     }
     found
+}
+
+/// What clients are told of an image in an archive, or blob by blob: it has a manifest there.
+async fn archived(
+    daemon: &Arc<Daemon>,
+    image: ImageId,
+    names: &[Reference],
+) -> Result<HashMap<String, String>, Status> {
+    let engine = daemon.engine.clone();
+    let descriptor = blocking(move || engine.describe(&engine.prepare_image(&image, Vec::new())?))
+        .await
+        .map_err(|error| refused(&error, None))?;
+    let json = serde_json::to_vec(&descriptor).map_err(|error| Status::internal(error.to_string()))?;
+    let mut found = described(&image, names);
+    found.extend([
+        ("containerimage.digest".to_owned(), descriptor.digest.to_string()),
+        ("containerimage.descriptor".to_owned(), STANDARD.encode(json)),
+    ]);
+    Ok(found)
 }
 
 /// Tells of what is sent while it is.
@@ -335,6 +378,23 @@ pub(super) async fn send_archive<T: Send + 'static>(
     let made = written.map_err(|error| refused(&error, None))?;
     send.finish().await.map_err(broken)?;
     Ok((bytes, made))
+}
+
+/// Sends the blobs of an image; how many bytes that is.
+async fn send_blobs(daemon: &Arc<Daemon>, job: &Job, image: ImageId) -> Result<(u64, ()), Status> {
+    let (engine, cancel) = (daemon.engine.clone(), job.cancel.clone());
+    // no other build of this daemon has its number, and no other daemon this image's name at this time
+    let name = format!("mica-{}-{}", std::process::id(), job.number);
+    let mut sink = SessionSink::new(session(job)?.clone(), &name, cancel);
+    let sending = tokio::spawn(blocking(move || {
+        engine.save_blobs(&engine.prepare_image(&image, Vec::new())?, &mut sink)?;
+        Ok(sink.sent)
+    }));
+    let sent = sending
+        .await
+        .map_err(|_| Status::internal("the export broke down"))?;
+    let bytes = sent.map_err(|error| refused(&error, None))?;
+    Ok((bytes, ()))
 }
 
 /// Sends the files that `open` gives; how many bytes that is.

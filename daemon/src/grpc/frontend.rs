@@ -1,6 +1,7 @@
 //! What the Dockerfile's frontend is told, as a request to the engine.
 
 use std::collections::HashMap;
+use std::io::Read;
 
 use mica_buildkit::SyncRequest;
 use mica_buildkit::message::control::CacheOptionsEntry;
@@ -9,6 +10,7 @@ use mica_engine::{BuildRequest, Examined, IgnorePatterns, Input, NetworkMode, Qu
 use serde::Deserialize;
 use tonic::Status;
 
+use crate::grpc::content;
 use crate::grpc::folder;
 use crate::grpc::job::Job;
 use crate::grpc::lender::{self, SessionLender};
@@ -31,8 +33,9 @@ const IGNORE_FILE: &str = ".dockerignore";
 /// What is asked.
 pub(super) struct Asked {
     request: BuildRequest,
-    /// An address, if the context is none of the client's folders.
-    address: Option<String>,
+    /// Where the context is from.
+    origin: Origin,
+    /// What the client calls the folder with it.
     context: String,
     dockerfile: String,
     has_own_dockerfile: bool,
@@ -46,6 +49,23 @@ pub(super) struct Asked {
     /// Whether the result is by platform, though there is only one.
     is_multi_platform: bool,
 }
+
+/// Where a build's context is from.
+#[derive(Default)]
+pub(crate) enum Origin {
+    /// A folder of the client's.
+    #[default]
+    Folder,
+    /// This address; it may mean an upload by the session.
+    Address(String),
+    /// This tar.
+    Tar(Tar),
+    /// A tar that comes with a request of its own.
+    Upload,
+}
+
+/// A tar, as it comes.
+pub(crate) type Tar = Box<dyn Read + Send + Sync>;
 
 /// A cache, as it stands in an attribute.
 #[derive(Deserialize)]
@@ -63,22 +83,11 @@ impl Asked {
         job: &Job,
         imports: &[CacheOptionsEntry],
     ) -> Result<Self, Status> {
-        let mut asked = Self {
-            request: BuildRequest {
-                dockerfile: "Dockerfile".to_owned(),
-                filter_context: true,
-                ..BuildRequest::default()
-            },
-            address: None,
-            context: CONTEXT.to_owned(),
-            dockerfile: DOCKERFILE.to_owned(),
-            has_own_dockerfile: false,
-            is_elsewhere: false,
-            named: Vec::new(),
-            question: None,
-            inputs: HashMap::new(),
-            is_multi_platform: false,
+        let request = BuildRequest {
+            dockerfile: "Dockerfile".to_owned(),
+            ..BuildRequest::default()
         };
+        let mut asked = Self::of(request, Origin::Folder);
         let mut attrs: Vec<(String, String)> = attrs.into_iter().collect();
         attrs.sort();
         for (key, value) in attrs {
@@ -93,7 +102,8 @@ impl Asked {
                 _ => {}
             }
         }
-        if job.inline_cache {
+        asked.request.cache_to.clone_from(&job.caching.exports);
+        if job.caching.inline {
             asked
                 .request
                 .build_args
@@ -103,6 +113,26 @@ impl Asked {
             asked.import(import)?;
         }
         Ok(asked)
+    }
+
+    /// What another way in has read already. Its names are not the build's to give: a result is named where it goes to.
+    pub(super) fn of(request: BuildRequest, origin: Origin) -> Self {
+        Self {
+            request: BuildRequest {
+                tags: Vec::new(),
+                filter_context: true,
+                ..request
+            },
+            origin,
+            context: CONTEXT.to_owned(),
+            dockerfile: DOCKERFILE.to_owned(),
+            has_own_dockerfile: false,
+            is_elsewhere: false,
+            named: Vec::new(),
+            question: None,
+            inputs: HashMap::new(),
+            is_multi_platform: false,
+        }
     }
 
     /// With plans that stand for named contexts.
@@ -156,6 +186,10 @@ impl Asked {
                     request.ulimits.push(limit);
                 }
             }
+            "cgroup-parent" if !value.is_empty() => {
+                request.limits.parent = Some(value);
+                request.limits.check().map_err(invalid)?;
+            }
             "shm-size" if !value.is_empty() => {
                 let size = value
                     .parse()
@@ -171,7 +205,7 @@ impl Asked {
                 };
             }
             "image-resolve-mode" => request.pull = value == "pull",
-            "context" if !value.is_empty() => self.address = Some(value),
+            "context" if !value.is_empty() => self.origin = Origin::Address(value),
             "cache-imports" if !value.is_empty() => {
                 let imports: Vec<Import> = serde_json::from_str(&value)
                     .map_err(|error| invalid(format!("invalid cache-imports: {error}")))?;
@@ -225,7 +259,7 @@ impl Asked {
     }
 
     async fn tell(&self, job: &Job, question: Question) -> Result<HashMap<String, Vec<u8>>, Status> {
-        if self.address.is_some() {
+        if !matches!(self.origin, Origin::Folder) {
             return Err(Status::unimplemented(
                 "what a Dockerfile takes is not told by micad for a context that is no folder",
             ));
@@ -278,18 +312,20 @@ impl Asked {
             input.lender = Box::new(SessionLender::new(named.session.clone(), job.cancel.clone()));
             self.request.credentials = lender::keyring(named.session.clone(), job.cancel.clone());
         }
-        match self.address.take() {
-            Some(address) => {
-                self.is_elsewhere = true;
-                match upload::path(&address) {
-                    Some(path) => match upload::receive(session(job)?, path).await? {
-                        Upload::Archive(tar) => input.context = Source::Tar(Box::new(job.cancel.guard(tar))),
-                        Upload::Text(dockerfile) => input.dockerfile = Some(dockerfile),
-                    },
-                    None => input.context = Source::Address(address),
-                }
-            }
-            None => {
+        let origin = std::mem::take(&mut self.origin);
+        self.is_elsewhere = !matches!(origin, Origin::Folder);
+        let tar = |tar| Source::Tar(Box::new(job.cancel.guard(tar)));
+        match origin {
+            Origin::Address(address) => match upload::path(&address) {
+                Some(path) => match upload::receive(session(job)?, path).await? {
+                    Upload::Archive(archive) => input.context = tar(Box::new(archive) as Tar),
+                    Upload::Text(dockerfile) => input.dockerfile = Some(dockerfile),
+                },
+                None => input.context = Source::Address(address),
+            },
+            Origin::Tar(body) => input.context = tar(body),
+            Origin::Upload => input.context = tar(job.uploaded().await?),
+            Origin::Folder => {
                 let session = session(job)?;
                 let found = self.definition(session).await?;
                 input.dockerfile = found.dockerfile;
@@ -337,12 +373,14 @@ impl Asked {
                 folder::open(session, name, ignore, &job.cancel).await?,
             ));
         }
-        for other in ["oci-layout://", "target:"] {
-            if value.starts_with(other) {
-                return Err(Status::unimplemented(format!(
-                    "a named context {value:?} is not supported by micad over gRPC yet"
-                )));
-            }
+        if let Some(place) = value.strip_prefix("oci-layout://") {
+            let session = session(job)?.session.clone();
+            return content::layout(session, place, &job.cancel);
+        }
+        if value.starts_with("target:") {
+            return Err(Status::unimplemented(format!(
+                "a named context {value:?} is not supported by micad over gRPC yet"
+            )));
         }
         Ok(Source::Address(value.to_owned()))
     }

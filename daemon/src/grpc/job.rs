@@ -9,15 +9,20 @@ use mica_buildkit::message::control::StatusResponse;
 use mica_engine::HeldImage;
 use mica_oci::{ImageId, PlatformImage};
 use mica_task::{Cancel, Event};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
+use crate::grpc::caching::Caching;
+use crate::grpc::frontend::Tar;
+use crate::grpc::history::Recording;
 use crate::grpc::sessions::Named;
 use crate::grpc::status::response;
 use crate::wire::status::Vertices;
 
 /// How long calls about a build wait for it to begin: clients send them before (BuildKit's own time, rounded up).
 const WAIT: Duration = Duration::from_secs(6);
+/// How long a build waits for the upload it asks for (moby's own time): its client sends both requests at once.
+const UPLOAD_WAIT: Duration = Duration::from_secs(5);
 /// How much of what is told waits for the client.
 const WAITING: usize = 64;
 /// How long the first of it waits for a client that asks; after that nobody will.
@@ -71,10 +76,12 @@ pub(crate) struct Job {
     pub(crate) session: Option<Named>,
     /// What it allows.
     pub(crate) entitlements: Vec<String>,
-    /// Whether its image is to know the steps that made it.
-    pub(crate) inline_cache: bool,
+    /// Where its cache goes.
+    pub(crate) caching: Caching,
     /// Stops it.
     pub(crate) cancel: Cancel,
+    /// No other build of this daemon has it.
+    pub(crate) number: u64,
     vertices: Mutex<Vertices>,
     teller: Mutex<Option<mpsc::Sender<StatusResponse>>>,
     told: Mutex<Option<mpsc::Receiver<StatusResponse>>>,
@@ -84,6 +91,11 @@ pub(crate) struct Job {
     /// Name and text of the Dockerfile, where it was asked for apart from its context.
     dockerfile: Mutex<Option<(String, Vec<u8>)>>,
     returned: watch::Sender<Option<Result<Returned, Status>>>,
+    /// Where a context goes that comes with a request of its own, and where it comes from.
+    upload: Mutex<Option<oneshot::Sender<Tar>>>,
+    uploaded: Mutex<Option<oneshot::Receiver<Tar>>>,
+    /// Where what is told of it is written down.
+    recording: Option<Arc<Recording>>,
 }
 
 /// What a client says its build comes to.
@@ -139,12 +151,21 @@ impl Jobs {
     /// What is told of the build of this name, which may not have begun yet, or have ended just now. The first who asks gets it.
     pub(crate) async fn listen(&self, name: &str) -> Result<Told, Status> {
         let find = |known: &mut Known| match known.running.get(name) {
-            Some(job) => Some(lock(&job.told).take()),
+            Some(job) => Some(job.told()),
             None => known.ended(name).map(|ended| ended.told.take()),
         };
         self.wait(name, find).await?.ok_or_else(|| {
             Status::failed_precondition("what is told of a build goes to the first who asks, within seconds")
         })
+    }
+
+    /// The same of a build that is known by now, if nobody has asked yet.
+    pub(crate) fn untold(&self, name: &str) -> Option<Told> {
+        let mut known = lock(&self.known);
+        match known.running.get(name) {
+            Some(job) => lock(&job.told).take(),
+            None => known.ended(name).and_then(|ended| ended.told.take()),
+        }
     }
 
     async fn wait<T>(&self, name: &str, mut find: impl FnMut(&mut Known) -> Option<T>) -> Result<T, Status> {
@@ -215,24 +236,67 @@ impl Job {
     pub(crate) fn new(
         session: Option<Named>,
         entitlements: Vec<String>,
-        inline_cache: bool,
+        caching: Caching,
         cancel: Cancel,
-        seed: u64,
+        number: u64,
     ) -> Self {
         let (teller, told) = mpsc::channel(WAITING);
         Self {
             session,
             entitlements,
-            inline_cache,
+            caching,
             cancel,
-            vertices: Mutex::new(Vertices::new(seed)),
+            number,
+            vertices: Mutex::new(Vertices::new(number)),
             teller: Mutex::new(Some(teller)),
             told: Mutex::new(Some(told)),
             results: Mutex::default(),
             held: Mutex::default(),
             dockerfile: Mutex::default(),
             returned: watch::Sender::new(None),
+            upload: Mutex::default(),
+            uploaded: Mutex::default(),
+            recording: None,
         }
+    }
+
+    /// The same, with a context that comes with a request of its own.
+    #[must_use]
+    pub(crate) fn awaiting_upload(self) -> Self {
+        let (upload, uploaded) = oneshot::channel();
+        Self {
+            upload: Mutex::new(Some(upload)),
+            uploaded: Mutex::new(Some(uploaded)),
+            ..self
+        }
+    }
+
+    /// Takes the context that the build waits for, once.
+    pub(crate) fn upload(&self, tar: Tar) -> Result<(), Status> {
+        let unwanted = || Status::already_exists("the build waits for no upload, or has it already");
+        let upload = lock(&self.upload).take().ok_or_else(unwanted)?;
+        upload.send(tar).map_err(|_| unwanted())
+    }
+
+    /// Waits for that context.
+    pub(crate) async fn uploaded(&self) -> Result<Tar, Status> {
+        let none = || Status::invalid_argument("the build's context was to be uploaded, and was not");
+        let uploaded = lock(&self.uploaded).take().ok_or_else(none)?;
+        match tokio::time::timeout(UPLOAD_WAIT, uploaded).await {
+            Ok(Ok(tar)) => Ok(tar),
+            _ => Err(none()),
+        }
+    }
+
+    /// What is told of the build, for the first who asks.
+    pub(crate) fn told(&self) -> Option<Told> {
+        lock(&self.told).take()
+    }
+
+    /// With what is told of it written down.
+    #[must_use]
+    pub(crate) fn recorded(self, recording: Option<Arc<Recording>>) -> Self {
+        Self { recording, ..self }
     }
 
     /// Tells of an event; waits while the client is behind.
@@ -244,6 +308,9 @@ impl Job {
     /// Everything that began has ended.
     pub(crate) async fn close(&self) {
         let status = response(lock(&self.vertices).close(Timestamp::now()));
+        if let Some(recording) = &self.recording {
+            recording.take(&status);
+        }
         let teller = lock(&self.teller).clone();
         if let Some(teller) = teller
             && status != StatusResponse::default()
@@ -258,6 +325,9 @@ impl Job {
     async fn say(&self, response: StatusResponse) {
         if response == StatusResponse::default() {
             return;
+        }
+        if let Some(recording) = &self.recording {
+            recording.take(&response);
         }
         let Some(teller) = lock(&self.teller).clone() else {
             return;
@@ -322,9 +392,15 @@ impl Job {
             .ok_or_else(|| Status::not_found(format!("no such ref: {name}")))
     }
 
-    /// The client says what its build comes to.
+    /// The client says what its build comes to. What it says first counts.
     pub(crate) fn finish(&self, returned: Result<Returned, Status>) {
-        self.returned.send_replace(Some(returned));
+        self.returned.send_if_modified(|said| {
+            let is_first = said.is_none();
+            if is_first {
+                *said = Some(returned);
+            }
+            is_first
+        });
     }
 
     /// Waits until the client has said it.
@@ -346,7 +422,7 @@ mod tests {
     use super::*;
 
     fn running(jobs: &Jobs, name: &str) -> Running {
-        let job = Job::new(None, Vec::new(), false, Cancel::new(), 0);
+        let job = Job::new(None, Vec::new(), Caching::default(), Cancel::new(), 0);
         jobs.begin(name.to_owned(), job).unwrap()
     }
 

@@ -50,7 +50,7 @@ impl SessionLender {
 }
 
 /// What the client answers; an error if the build is stopped before it does.
-fn wait<T>(
+pub(super) fn wait<T>(
     runtime: &Handle,
     cancel: &Cancel,
     answer: impl Future<Output = Result<T, SessionError>>,

@@ -34,7 +34,12 @@ pub(super) async fn export(
         Target::Store {
             names, push_index, ..
         } => store(daemon, job, images, &names, push_index).await,
-        Target::Archive { is_docker: true, .. } => Err(Status::invalid_argument(NO_LISTS)),
+        Target::Archive { is_docker: true, .. } | Target::Blobs { is_docker: true, .. } => {
+            Err(Status::invalid_argument(NO_LISTS))
+        }
+        Target::Blobs { .. } => Err(Status::unimplemented(
+            "images for several platforms are not written as a folder by micad: use type=oci without tar=false",
+        )),
         Target::Archive { number, names, .. } => {
             let images = images.to_vec();
             let listed = names.clone();

@@ -16,19 +16,19 @@ use tokio::sync::{mpsc, oneshot};
 use crate::daemon::Registered;
 use crate::descriptors::Descriptors;
 use crate::routes::Call;
-use crate::routes::build_input;
-use crate::routes::build_query::{request, style};
+use crate::routes::build_query::{Builder, builder, request, style};
+use crate::routes::{build_input, build_session};
 use crate::serve::Peer;
 use crate::wire::credential;
 use crate::wire::filter::Filters;
 use crate::wire::query::Query;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, json, pieces};
-use crate::wire::telling::Telling;
+use crate::wire::telling::{Manner, Telling};
 use crate::wire::time;
 use crate::wire::version::ApiVersion;
 
 /// How many pieces of the stream wait for a slow client.
-const WAITING: usize = 8;
+pub(super) const WAITING: usize = 8;
 
 /// How many bytes are put together in a piece, where more is told at once than the client takes.
 const PIECE: usize = 64 << 10;
@@ -52,9 +52,12 @@ type Ending = oneshot::Receiver<Result<BuildOutcome, Error>>;
 
 /// `POST /build`. What fails before anything was told is answered with a status; from then on the stream tells everything.
 pub(crate) async fn build(call: Call) -> Result<Reply, Failure> {
+    if builder(&call.query)? == Builder::BuildKit {
+        return build_session::build(call).await;
+    }
     let request = request(&call.query)?;
     let remote = call.query.filled("remote").map(str::to_owned);
-    start(call, request, false, |_, _, context| {
+    start(call, request, Manner::Classic, |_, _, context| {
         Ok(Input::of(match remote {
             Some(address) => Source::Address(address),
             None => Source::Tar(Box::new(context)),
@@ -66,19 +69,22 @@ pub(crate) async fn build(call: Call) -> Result<Reply, Failure> {
 /// `POST /mica/build`: the same with what the query parameter `input` names, and told as vertices if asked for with
 /// `progress=status`.
 pub(crate) async fn build_here(call: Call) -> Result<Reply, Failure> {
+    if builder(&call.query)? == Builder::BuildKit {
+        return Err(Failure::invalid("version=2 has a door of its own: /build"));
+    }
     let mut request = request(&call.query)?;
     let mut wire: BuildInput = call.query.json("input")?;
     build_input::adopt(&mut wire, &mut request)?;
-    let as_status = match call.query.filled("progress") {
-        None => false,
-        Some("status") => true,
+    let manner = match call.query.filled("progress") {
+        None => Manner::Classic,
+        Some("status") => Manner::Status,
         Some(other) => {
             return Err(Failure::invalid(format!(
                 "invalid progress {other:?}: use status"
             )));
         }
     };
-    start(call, request, as_status, |descriptors, peer, context| {
+    start(call, request, manner, |descriptors, peer, context| {
         build_input::take(wire, descriptors, peer, context)
     })
     .await
@@ -88,13 +94,13 @@ pub(crate) async fn build_here(call: Call) -> Result<Reply, Failure> {
 async fn start(
     mut call: Call,
     mut request: BuildRequest,
-    as_status: bool,
+    manner: Manner,
     input: impl FnOnce(Descriptors, Peer, Body) -> Result<Input, Failure> + Send + 'static,
 ) -> Result<Reply, Failure> {
     request.credentials = credential::all(&call.headers).into();
     let cancel = Cancel::new();
     let registered = call.daemon.builds.begin(call.query.filled("buildid"), &cancel);
-    let mut stream = Telling::new(style(&call.query), as_status, registered.number());
+    let mut stream = Telling::new(style(&call.query), manner, registered.number());
     // a client that goes away drops this, wherever it is by then
     let guard = CancelOnDrop::new(cancel.clone());
     let (reporter, mut told) = events();

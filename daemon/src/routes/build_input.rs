@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use mica_api::{BuildInput, ContextInput, FOLDER_REFUSED};
-use mica_engine::{Agent, BuildRequest, Handed, Input, NetworkMode, Secret, Source};
+use mica_engine::{
+    Agent, BadCacheExport, BuildRequest, CacheExport, Handed, Input, NetworkMode, Secret, Source,
+};
 use rustix::fs::{FileType, Stat};
 
 use crate::descriptors::Descriptors;
@@ -28,6 +30,15 @@ const INSECURE: &str = "security.insecure";
 
 /// Fills in what the query of `/build` has no place for.
 pub(crate) fn adopt(wire: &mut BuildInput, request: &mut BuildRequest) -> Result<(), Failure> {
+    for attributes in &wire.cache_to {
+        let attribute = |name: &str| attributes.get(name).map(String::as_str);
+        let kind = attribute("type").unwrap_or_default();
+        let export = CacheExport::read(kind, attribute);
+        request.cache_to.push(export.map_err(|error| match error {
+            BadCacheExport::Unsupported(_) => Failure::unsupported(error.to_string()),
+            BadCacheExport::Attribute { .. } => Failure::invalid(error.to_string()),
+        })?);
+    }
     request.no_cache_filter = std::mem::take(&mut wire.no_cache_filter);
     request.explain = wire.explain;
     request.verify = wire.verify;
@@ -181,6 +192,17 @@ mod tests {
         adopt(&mut wire, &mut request).unwrap();
         assert!(request.insecure_allowed && request.network == NetworkMode::Host);
         assert_eq!(request.no_cache_filter, ["a"]);
+        wire.allow = Vec::new();
+        let pairs = |list: &[(&str, &str)]| {
+            let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            list.iter().map(pair).collect()
+        };
+        wire.cache_to = vec![pairs(&[("type", "registry"), ("ref", "r/a"), ("mode", "max")])];
+        adopt(&mut wire, &mut request).unwrap();
+        assert!(request.cache_to[0].all);
+        wire.cache_to = vec![pairs(&[("type", "gha")])];
+        assert!(adopt(&mut wire, &mut request).is_err());
+        wire.cache_to = Vec::new();
         wire.allow = vec!["everything".into()];
         assert!(adopt(&mut wire, &mut request).is_err());
     }

@@ -1,8 +1,9 @@
 //! The query of `POST /build` as a request to the engine.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
-use mica_engine::{BuildRequest, Keyring, NetworkMode, Ulimit};
+use mica_engine::{BuildRequest, Keyring, Limits, NetworkMode, Ulimit};
 use mica_oci::{Platform, PlatformError, Reference};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -10,18 +11,6 @@ use serde_json::{Map, Value};
 use crate::wire::query::Query;
 use crate::wire::reply::Failure;
 use crate::wire::stream::Style;
-
-/// What is accepted and has no effect.
-const IGNORED: [&str; 8] = [
-    "memory",
-    "memswap",
-    "cpushares",
-    "cpuperiod",
-    "cpuquota",
-    "cpusetcpus",
-    "cpusetmems",
-    "cgroupparent",
-];
 
 /// The most platforms one build is for.
 pub(crate) const MOST_PLATFORMS: usize = 32;
@@ -53,6 +42,8 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
         no_cache: query.flag("nocache", false),
         no_cache_filter: Vec::new(),
         cache_from: cache_from(query)?,
+        // and these in no query at all
+        cache_to: Vec::new(),
         insecure_allowed: false,
         explain: false,
         verify: false,
@@ -66,6 +57,7 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
             .map(extra_host)
             .collect::<Result<_, _>>()?,
         ulimits: ulimits(query)?,
+        limits: limits(query)?,
         shm_size,
         platforms,
         // clients of this API have left out what is to be ignored
@@ -90,37 +82,56 @@ pub(crate) fn platforms(list: &str) -> Result<Vec<Platform>, String> {
 
 /// How the build is told.
 pub(crate) fn style(query: &Query) -> Style {
-    let set = |name: &&str| {
-        let value = query.get(name).unwrap_or_default().trim();
-        !matches!(value, "" | "0" | "false" | "null" | "[]" | "{}")
-    };
-    let warning = |name: &str| format!("{name} has no effect here and was ignored");
     Style {
         quiet: query.flag("q", false),
         remove: query.flag("rm", true),
         force_remove: query.flag("forcerm", false),
-        warnings: IGNORED
-            .iter()
-            .filter(|name| set(name))
-            .map(|name| warning(name))
-            .collect(),
+    }
+}
+
+/// Which builder's manners a client expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Builder {
+    /// The classic one's.
+    Classic,
+    /// BuildKit's.
+    BuildKit,
+}
+
+/// Whose manners are asked for.
+pub(crate) fn builder(query: &Query) -> Result<Builder, Failure> {
+    match query.get("version").unwrap_or_default() {
+        "" | "1" => Ok(Builder::Classic),
+        "2" => Ok(Builder::BuildKit),
+        other => Err(Failure::invalid(format!(
+            "invalid version {other:?} of the build API: use 1 or 2"
+        ))),
+    }
+}
+
+/// Where a result goes that is not to be an image of the daemon's.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WireOutput {
+    /// What it is to be. bollard writes small letters, which Go takes too.
+    #[serde(rename = "Type", alias = "type", default)]
+    pub(crate) kind: String,
+    /// How.
+    #[serde(rename = "Attrs", alias = "attrs", default)]
+    pub(crate) attrs: Option<HashMap<String, String>>,
+}
+
+/// The one place a result is to go to, if one is named.
+pub(crate) fn output(query: &Query) -> Result<Option<WireOutput>, Failure> {
+    let mut outputs: Vec<WireOutput> = query.json("outputs")?;
+    match outputs.len() {
+        0 | 1 => Ok(outputs.pop()),
+        _ => Err(Failure::invalid("multiple outputs not supported: name one")),
     }
 }
 
 fn refuse_unsupported(query: &Query) -> Result<(), Failure> {
-    match query.get("version").unwrap_or_default() {
-        "" | "1" => {}
-        "2" => {
-            return Err(Failure::invalid(
-                "building with BuildKit (version=2) is not supported: use version=1",
-            ));
-        }
-        other => {
-            return Err(Failure::invalid(format!(
-                "invalid version {other:?} of the build API: use 1"
-            )));
-        }
-    }
+    // read whoever's manners are asked for, as dockerd does
+    output(query)?;
     if query
         .all("securityopt")
         .any(|option| !matches!(option, "" | "null" | "[]"))
@@ -259,6 +270,36 @@ fn ulimits(query: &Query) -> Result<Vec<Ulimit>, Failure> {
     wire.into_iter().map(limit).collect()
 }
 
+/// Limits as dockerd reads them: 0 and the empty text are none, and so is -1 where no limit can be asked for. Without a limit
+/// of memory and swap together it is twice that of memory.
+fn limits(query: &Query) -> Result<Limits, Failure> {
+    let number = |name: &str| Ok::<_, Failure>(query.number(name)?.filter(|value| *value != 0));
+    let above = |name: &str, value: Option<i64>| {
+        let wrong = |_| Failure::invalid(format!("invalid value for {name}: it cannot be less than 0"));
+        value.map(|value| u64::try_from(value).map_err(wrong)).transpose()
+    };
+    let plain = |name: &str| above(name, number(name)?);
+    let text = |name: &str| query.filled(name).map(str::to_owned);
+    let memory = plain("memory")?;
+    let memory_and_swap = match number("memswap")? {
+        Some(-1) => None,
+        None => memory.map(|memory| memory.saturating_mul(2)),
+        both => above("memswap", both)?,
+    };
+    let limits = Limits {
+        memory,
+        memory_and_swap,
+        cpu_shares: plain("cpushares")?,
+        cpu_period: plain("cpuperiod")?,
+        cpu_quota: above("cpuquota", number("cpuquota")?.filter(|quota| *quota != -1))?,
+        cpuset_cpus: text("cpusetcpus"),
+        cpuset_mems: text("cpusetmems"),
+        parent: text("cgroupparent"),
+    };
+    limits.check().map_err(Failure::invalid)?;
+    Ok(limits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,10 +318,8 @@ mod tests {
         assert_eq!(tags, ["a:latest", "b/c:1"]);
         assert!(request.build_args.is_empty() && request.target.is_none() && !request.no_cache);
         let style = style(&Query::parse(text).unwrap());
-        assert!(
-            style.warnings.is_empty() && style.remove && !style.quiet,
-            "{style:?}"
-        );
+        assert!(style.remove && !style.quiet, "{style:?}");
+        assert_eq!(request.limits, Limits::default());
     }
 
     #[test]
@@ -318,8 +357,6 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_said() {
         for (text, part) in [
-            ("version=2", "version=2"),
-            ("version=3", "invalid version"),
             ("securityopt=seccomp", "security options"),
             ("squash=1", "squash"),
             ("isolation=hyperv", "isolation"),
@@ -339,6 +376,17 @@ mod tests {
             ("ulimits=%5B%7B%7D%5D", "ulimits"),
             ("shmsize=-1", "SHM"),
             ("shmsize=x", "shmsize"),
+            ("memory=x", "memory"),
+            ("memory=1000", "Minimum memory limit"),
+            ("memory=-1", "memory"),
+            ("memswap=8000000", "always set the Memory limit"),
+            ("memory=8000000&memswap=7000000", "larger than memory limit"),
+            ("memory=8000000&memswap=-2", "memswap"),
+            ("cpushares=-2", "cpushares"),
+            ("cpuperiod=1", "cfs period"),
+            ("cpuquota=1", "cfs quota"),
+            ("cpusetcpus=a", "for cpuset cpus"),
+            ("cgroupparent=a%2F..", "cgroup parent"),
         ] {
             let failure = read(text).unwrap_err();
             assert!(failure.message().contains(part), "{text}: {}", failure.message());
@@ -346,10 +394,64 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_is_told() {
-        let style = style(&Query::parse("memory=1000&cpushares=2&q=1&rm=0&forcerm=1").unwrap());
-        assert_eq!(style.warnings.len(), 2);
-        assert!(style.warnings[0].starts_with("memory "));
+    fn a_builder_and_one_output_are_named() {
+        let query = |text: &str| Query::parse(text).unwrap();
+        assert_eq!(builder(&query("")).unwrap(), Builder::Classic);
+        assert_eq!(builder(&query("version=2")).unwrap(), Builder::BuildKit);
+        assert!(builder(&query("version=3")).is_err());
+        assert!(output(&query("outputs=%5B%5D")).unwrap().is_none());
+        for text in [
+            r#"[{"Type":"tar","Attrs":{"a":"b"}}]"#,
+            r#"[{"type":"tar","attrs":{"a":"b"}}]"#,
+        ] {
+            let output = output(&query(&format!("outputs={text}"))).unwrap().unwrap();
+            assert_eq!(
+                (output.kind.as_str(), &output.attrs.unwrap()["a"][..]),
+                ("tar", "b")
+            );
+        }
+        let nothing = output(&query(r#"outputs=[{"Type":"local","Attrs":null}]"#))
+            .unwrap()
+            .unwrap();
+        assert!(nothing.attrs.is_none());
+        for wrong in [
+            r#"[{"Type":"tar"},{"Type":"local"}]"#,
+            "{}",
+            r#"[{"Type":1}]"#,
+            "[",
+        ] {
+            assert!(output(&query(&format!("outputs={wrong}"))).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn limits_arrive() {
+        let limits = |text: &str| read(text).unwrap().limits;
+        let both = |text: &str| (limits(text).memory, limits(text).memory_and_swap);
+        assert_eq!(both("memory=8000000"), (Some(8_000_000), Some(16_000_000)));
+        assert_eq!(both("memory=8000000&memswap=-1"), (Some(8_000_000), None));
+        assert_eq!(
+            both("memory=8000000&memswap=9000000"),
+            (Some(8_000_000), Some(9_000_000))
+        );
+        let all =
+            "cpushares=5&cpuperiod=50000&cpuquota=20000&cpusetcpus=0-1&cpusetmems=0&cgroupparent=%2Fa%2Fb";
+        let expected = Limits {
+            cpu_shares: Some(5),
+            cpu_period: Some(50_000),
+            cpu_quota: Some(20_000),
+            cpuset_cpus: Some("0-1".into()),
+            cpuset_mems: Some("0".into()),
+            parent: Some("/a/b".into()),
+            ..Limits::default()
+        };
+        assert_eq!(limits(all), expected);
+        assert_eq!(limits("cpuquota=-1"), Limits::default());
+    }
+
+    #[test]
+    fn how_it_is_told() {
+        let style = style(&Query::parse("q=1&rm=0&forcerm=1").unwrap());
         assert!(style.quiet && !style.remove && style.force_remove);
     }
 

@@ -28,10 +28,12 @@ pub(crate) fn ping(call: &Call) -> Reply {
     if head {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    // 1 is the classic builder: clients that go by this must not try BuildKit's protocol
+    // docker 20.10 and before go by this if nobody told them otherwise; 2, as dockerd says since 23, is BuildKit over a session,
+    // in which tests/clients has 20.10 build in every way it can. With it come secrets, agents, outputs and contexts of which only
+    // what changed is sent. Other clients choose for themselves, and 1 is served to whoever asks for it.
     headers.insert(
         HeaderName::from_static("builder-version"),
-        HeaderValue::from_static("1"),
+        HeaderValue::from_static("2"),
     );
     headers.insert(
         HeaderName::from_static("swarm"),

@@ -1,6 +1,6 @@
 //! Events of a build as the lines of docker's classic builder (engine API contract, section 5).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use mica_api::Message;
@@ -8,10 +8,8 @@ use mica_oci::{Digest, ImageId, Reference};
 use mica_task::{Event, StepId, Stream};
 use serde::Serialize;
 
+use crate::wire::held::Held;
 use crate::wire::transfer;
-
-/// The most bytes of a quiet build's output that are kept for the case that it fails; the last ones stay.
-const QUIET_LIMIT: usize = 1 << 20;
 
 /// One line of a stream: the object and CR LF.
 pub(crate) fn line<T: Serialize>(message: &T) -> Bytes {
@@ -31,14 +29,11 @@ pub(crate) struct Style {
     pub(crate) remove: bool,
     /// Says so even when the step failed.
     pub(crate) force_remove: bool,
-    /// Said before the first step.
-    pub(crate) warnings: Vec<String>,
 }
 
 /// Turns the events of a build into lines.
 pub(crate) struct ClassicStream {
     style: Style,
-    begun: bool,
     containers: HashMap<StepId, String>,
     names: BTreeMap<StepId, Named>,
     /// Of which step the last line was, where stages are built at the same time.
@@ -61,20 +56,11 @@ struct Named {
     announced: bool,
 }
 
-/// The output of a quiet build, the oldest lines dropped when there is too much.
-#[derive(Default)]
-struct Held {
-    lines: VecDeque<Bytes>,
-    bytes: usize,
-    dropped: bool,
-}
-
 impl ClassicStream {
     /// A stream in which nothing was said yet. `seed` makes the synthetic container IDs of different builds differ.
     pub(crate) fn new(style: Style, seed: u64) -> Self {
         Self {
             style,
-            begun: false,
             containers: HashMap::new(),
             names: BTreeMap::new(),
             speaking: None,
@@ -98,11 +84,6 @@ impl ClassicStream {
             }
             let messages = transfer::messages(event);
             return self.emit(texts.into_iter().map(Message::stream).chain(messages));
-        }
-        if !self.begun {
-            self.begun = true;
-            let warnings = std::mem::take(&mut self.style.warnings);
-            texts.extend(warnings.into_iter().map(|text| format!("[Warning] {text}\n")));
         }
         self.say(event, &mut texts);
         self.emit(texts.into_iter().map(Message::stream))
@@ -248,14 +229,7 @@ impl ClassicStream {
 
     /// The last lines of a build that failed.
     pub(crate) fn fail(&mut self, message: &str, code: Option<i32>) -> Bytes {
-        let mut bytes = Vec::new();
-        if self.held.dropped {
-            let note = format!("[the output before the last {QUIET_LIMIT} bytes was not kept]\n");
-            bytes.extend_from_slice(&line(&Message::stream(note)));
-        }
-        for held in std::mem::take(&mut self.held).lines {
-            bytes.extend_from_slice(&held);
-        }
+        let mut bytes = std::mem::take(&mut self.held).into_lines();
         bytes.extend_from_slice(&line(&Message::failure(message, code.map(i64::from))));
         bytes.into()
     }
@@ -303,17 +277,6 @@ impl ClassicStream {
             }
         }
         texts
-    }
-}
-
-impl Held {
-    fn push(&mut self, bytes: Bytes) {
-        self.bytes += bytes.len();
-        self.lines.push_back(bytes);
-        while self.bytes > QUIET_LIMIT && self.lines.len() > 1 {
-            self.bytes -= self.lines.pop_front().map_or(0, |line| line.len());
-            self.dropped = true;
-        }
     }
 }
 
@@ -517,7 +480,6 @@ mod tests {
     fn a_quiet_build_says_its_image_or_everything() {
         let quiet = Style {
             quiet: true,
-            warnings: vec!["memory is ignored".into()],
             ..Style::default()
         };
         let image = ImageId(Digest::of(b""));
@@ -535,8 +497,7 @@ mod tests {
             reason: String::new(),
         });
         let out = text(&stream.fail("no", None));
-        assert_eq!(out.len(), 3, "{out:?}");
-        assert!(out[0].contains("[Warning] memory is ignored"));
+        assert_eq!(out.len(), 2, "{out:?}");
     }
 
     #[test]
@@ -550,7 +511,11 @@ mod tests {
             stream.event(log(1, Stream::Stdout, &[b'x'; 64 << 10]));
         }
         let out = stream.fail("no", None);
-        assert!(out.len() < QUIET_LIMIT + (128 << 10), "{}", out.len());
+        assert!(
+            out.len() < crate::wire::held::LIMIT + (128 << 10),
+            "{}",
+            out.len()
+        );
         assert!(text(&out)[0].contains("was not kept"));
     }
 

@@ -11,6 +11,15 @@ use serde::Serialize;
 use crate::wire::status::Vertices;
 use crate::wire::stream::{ClassicStream, Style, kept, line};
 
+/// How a build that is no session's is told; [`trace`](crate::wire::trace) tells of those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// In docker's classic lines.
+    Classic,
+    /// As vertices.
+    Status,
+}
+
 /// Turns the events of a build into lines.
 pub(crate) enum Telling {
     /// Docker's classic builder's.
@@ -20,12 +29,11 @@ pub(crate) enum Telling {
 }
 
 impl Telling {
-    /// In classic lines, or as vertices if `as_status`; quiet builds have only classic lines.
-    pub(crate) fn new(style: Style, as_status: bool, seed: u64) -> Self {
-        if as_status && !style.quiet {
-            Self::Status(Box::new(StatusStream::new(style, seed)))
-        } else {
-            Self::Classic(Box::new(ClassicStream::new(style, seed)))
+    /// Nothing was said yet. Quiet builds have only classic lines.
+    pub(crate) fn new(style: Style, manner: Manner, seed: u64) -> Self {
+        match manner {
+            Manner::Status if !style.quiet => Self::Status(Box::new(StatusStream::new(seed))),
+            Manner::Status | Manner::Classic => Self::Classic(Box::new(ClassicStream::new(style, seed))),
         }
     }
 
@@ -73,14 +81,12 @@ impl Telling {
 /// A stream of [`Status`] lines.
 pub(crate) struct StatusStream {
     vertices: Vertices,
-    warnings: Vec<String>,
 }
 
 impl StatusStream {
-    fn new(style: Style, seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self {
             vertices: Vertices::new(seed),
-            warnings: style.warnings,
         }
     }
 
@@ -93,11 +99,7 @@ impl StatusStream {
         if !text.is_empty() {
             return line(&Message::stream(text));
         }
-        let mut status = self.vertices.event(event, Timestamp::now());
-        for text in std::mem::take(&mut self.warnings) {
-            status.append(self.vertices.warning(text));
-        }
-        told(&status)
+        told(&self.vertices.event(event, Timestamp::now()))
     }
 
     fn finish(&mut self, outcome: &BuildOutcome) -> Bytes {

@@ -58,6 +58,18 @@ pub enum Chore {
         /// Its name as it is asked for.
         name: String,
     },
+    /// What a cache elsewhere knows is read.
+    CacheImport {
+        /// Its name as it is asked for.
+        name: String,
+    },
+    /// Layers that a cache elsewhere knows are fetched.
+    CacheLayers {
+        /// The cache's name as it is asked for.
+        name: String,
+    },
+    /// What was done is written to a cache elsewhere.
+    CacheExport,
     /// The image that was built is kept.
     Export,
     /// The files of the image are sent to the client.

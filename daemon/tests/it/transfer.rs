@@ -194,7 +194,7 @@ fn a_large_body_is_not_held_in_memory() {
     let before = micad.memory("VmHWM");
     let mut connection = micad.connect();
     // one that is read to the end, and two that nobody wants
-    for (path, status) in [("/images/load", 200), ("/build?version=2", 400), ("/nope", 404)] {
+    for (path, status) in [("/images/load", 200), ("/build?version=3", 400), ("/nope", 404)] {
         connection.send_head("POST", path, "Transfer-Encoding: chunked\r\n");
         send_zeros(&mut connection, "big", GIB).unwrap();
         assert_eq!(connection.answer(false).status, status);

@@ -1,6 +1,7 @@
 //! The vocabulary of images: digests, references, platforms, media types, manifests, configs; no I/O.
 
 mod build_id;
+pub mod cache;
 mod choice;
 pub mod config;
 pub mod digest;
@@ -14,6 +15,7 @@ pub mod received;
 pub mod reference;
 
 pub use build_id::{BuildId, BuildIdError};
+pub use cache::{CacheConfig, CacheError, CachedStep};
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use digest::{CacheKey, ChainId, ContentDigest, DiffId, Digest, Hasher, Hashing, ImageId};
 pub use document::Raw;

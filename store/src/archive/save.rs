@@ -73,16 +73,16 @@ pub fn save_index(
 }
 
 /// An image with all that is written of it.
-struct Selected<'a> {
-    image: &'a Image,
+pub(super) struct Selected<'a> {
+    pub(super) image: &'a Image,
     tags: Vec<&'a Reference>,
-    layers: Vec<Layer>,
+    pub(super) layers: Vec<Layer>,
     /// Names the uncompressed tars, whatever manifest the store has.
-    manifest: Raw<Manifest>,
+    pub(super) manifest: Raw<Manifest>,
     made: Mtime,
 }
 
-fn select<'a>(
+pub(super) fn select<'a>(
     store: &Store,
     lease: &Lease,
     images: &'a [(Image, Vec<Reference>)],

@@ -141,6 +141,14 @@ impl Docker<'_> {
             assert!(!child.wait().unwrap().success());
             self.world.await_sleep(false);
         });
+        cells.cannot(
+            "the classic builder has none; with buildx it does (tests/buildx)",
+            &[
+                "build over a session",
+                "build with a secret and an agent",
+                "build to a folder and to a tar",
+            ],
+        );
         cells.check("build that fails", || {
             let failing = self.world.arg("failing");
             let ran = self.run(&["build", &failing]);
@@ -170,7 +178,7 @@ impl Docker<'_> {
         has(&ran.stderr, "before");
     }
 
-    fn without_ignored(&self, context: &str) {
+    pub(super) fn without_ignored(&self, context: &str) {
         self.ok(&["build", "-t", "ignoring:1", context]);
         let archive = self.world.scratch("ignoring.tar");
         self.ok(&["save", "-o", &archive, "ignoring:1"]);

@@ -33,6 +33,9 @@ def main():
     for name, why in (
         ("save several", "it asks for one image at a time"),
         ("prune everything", "it prunes one kind at a time"),
+        ("build over a session", "it knows the classic builder only"),
+        ("build with a secret and an agent", "it knows the classic builder only"),
+        ("build to a folder and to a tar", "it knows the classic builder only"),
     ):
         print(json.dumps({"verb": name, "cannot": why}))
     CLIENT.close()

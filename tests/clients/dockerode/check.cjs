@@ -203,6 +203,16 @@ const verbs = {
     await sleep(false);
   },
 
+  async 'build over a session'() {
+    const lines = await build('context', { t: 'session:1', version: '2' });
+    const { Id } = await inspect('session:1');
+    assert.strictEqual(lines.find((line) => line.id === 'moby.image.id').aux.ID, Id);
+    const trace = lines.filter((line) => line.id === 'moby.buildkit.trace');
+    has(Buffer.concat(trace.map((line) => Buffer.from(line.aux, 'base64'))).toString('latin1'), 'RUN echo');
+    const words = 'did not complete successfully: exit code: 7';
+    await failure(build('failing', { version: '2' }), undefined, words);
+  },
+
   async 'build that fails'() {
     const words = "The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7";
     const error = await failure(build('failing'), undefined, words);
@@ -478,5 +488,7 @@ const tell = (verb, outcome) => console.log(JSON.stringify({ verb, ...outcome })
     tell(verb, outcome);
   }
   tell('prune everything', { cannot: 'it prunes one kind at a time' });
+  for (const verb of ['build with a secret and an agent', 'build to a folder and to a tar'])
+    tell(verb, { cannot: 'its session answers for passwords only' });
   process.exit(0);
 })();

@@ -9,6 +9,8 @@ pub(crate) struct Allowed {
     pub(crate) reason: String,
     /// Where in the list it stands.
     pub(crate) line: usize,
+    /// Whether it is there by chance, so that nothing is wrong where it is not.
+    pub(crate) sometimes: bool,
     ask: String,
     path: String,
     theirs: String,
@@ -25,7 +27,11 @@ impl Allowed {
     }
 }
 
-/// Reads the list: lines that begin with `#` are the reason of the lines after them, which are `ASK PATH: THEIRS => OURS`.
+/// Before a difference that is there by chance.
+const CHANCE: &str = "? ";
+
+/// Reads the list: lines that begin with `#` are the reason of the lines after them, which are `ASK PATH: THEIRS => OURS`,
+/// with `? ` before those that are there by chance.
 ///
 /// # Errors
 /// The first line that is none.
@@ -44,12 +50,15 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Allowed>, String> {
         if line.trim().is_empty() {
             continue;
         }
+        let sometimes = line.starts_with(CHANCE);
+        let line = line.strip_prefix(CHANCE).unwrap_or(line);
         let allowed = entry(line).filter(|_| !reason.is_empty());
         let (ask, path, theirs, ours) =
             allowed.ok_or_else(|| format!("line {number} is no difference with a reason: {line}"))?;
         list.push(Allowed {
             reason: reason.clone(),
             line: number,
+            sometimes,
             ask: ask.to_owned(),
             path: path.to_owned(),
             theirs: theirs.to_owned(),
@@ -68,8 +77,12 @@ fn entry(line: &str) -> Option<(&str, &str, &str, &str)> {
 
 #[test]
 fn the_list_is_read() {
-    let list = parse("# old\n# and gone\nq a.b: 500 => 400\n\nr* c: * => absent\n").unwrap();
+    let list = parse("# old\n# and gone\nq a.b: 500 => 400\n\n? r* c: * => absent\n").unwrap();
     assert_eq!(list.len(), 2);
+    assert_eq!(
+        list.iter().map(|one| one.sometimes).collect::<Vec<_>>(),
+        [false, true]
+    );
     assert_eq!(list[1].reason, "old and gone");
     let found = |ask: &str, path: &str, theirs: &str, ours: &str| Difference {
         ask: ask.to_owned(),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::process::Command;
 
 use bollard::body_full;
-use bollard::models::BuildInfoAux;
-use bollard::query_parameters::BuildImageOptionsBuilder;
+use bollard::models::{BuildInfo, BuildInfoAux};
+use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion, ImageBuildOutput};
 use futures_util::StreamExt;
 use mica_tests::run;
 
@@ -17,6 +17,19 @@ fn options() -> BuildImageOptionsBuilder {
     BuildImageOptionsBuilder::default()
 }
 
+/// Over a session of this name, as BuildKit is asked.
+fn session(name: &str) -> BuildImageOptionsBuilder {
+    options().version(BuilderVersion::BuilderBuildKit).session(name)
+}
+
+/// The image that was built.
+fn built(lines: &[BuildInfo]) -> Option<String> {
+    lines.iter().rev().find_map(|line| match line.aux.as_ref()? {
+        BuildInfoAux::Default(image) => image.id.clone(),
+        BuildInfoAux::BuildKit(_) => None,
+    })
+}
+
 impl Bollard<'_> {
     pub(crate) fn builds(&self, cells: &mut Cells) {
         cells.check("build", || {
@@ -26,11 +39,7 @@ impl Bollard<'_> {
                 has(&told, words);
             }
             let image = self.wait(self.docker.inspect_image("built:1")).unwrap();
-            let id = lines.iter().rev().find_map(|line| match line.aux.as_ref()? {
-                BuildInfoAux::Default(image) => image.id.clone(),
-                BuildInfoAux::BuildKit(_) => None,
-            });
-            assert_eq!(image.id, id);
+            assert_eq!(image.id, built(&lines));
             let config = image.config.unwrap();
             assert!(
                 config
@@ -125,6 +134,48 @@ impl Bollard<'_> {
             // what was dropped is closed when the runtime goes on
             self.wait(tokio::task::yield_now());
             self.world.await_sleep(false);
+        });
+        cells.check("build over a session", || {
+            let lines = self.build("context", session("1").t("session:1")).unwrap();
+            assert_eq!(built(&lines).unwrap(), self.id("session:1"));
+            let told = lines.iter().filter_map(|line| match line.aux.as_ref()? {
+                BuildInfoAux::BuildKit(status) => Some(status.vertexes.clone()),
+                BuildInfoAux::Default(_) => None,
+            });
+            let ended = |name: &str| {
+                let mut all = told.clone().flatten();
+                all.any(|vertex| vertex.name.contains(name) && vertex.completed.is_some())
+            };
+            assert!(ended("COPY . /src") && ended("exporting to image"));
+            assert!(self.build("private", session("2").pull("true")).is_err());
+            let accounts = HashMap::from([(self.world.places.locked.address(), self.account())]);
+            let tar = body_full(self.tar("private").into());
+            let options = session("3").t("session:2").pull("true").build();
+            self.all(self.docker.build_image(options, Some(accounts), Some(tar)))
+                .unwrap();
+            self.id("session:2");
+            let failing = self.build("failing", session("4"));
+            broken(failing, "did not complete successfully: exit code: 7");
+        });
+        cells.cannot(
+            "its older way has none; its newer one does (tests/buildx)",
+            &["build with a secret and an agent"],
+        );
+        cells.check("build to a folder and to a tar", || {
+            let tar = self.world.scratch("result.tar");
+            self.build("small", session("5").outputs(ImageBuildOutput::Tar(tar.clone())))
+                .unwrap();
+            has(
+                &run(Command::new("tar").args(["-tf", &tar])).ok().stdout,
+                "file\n",
+            );
+            let folder = self.world.scratch("result");
+            let local = ImageBuildOutput::Local(folder.clone());
+            self.build("small", session("6").outputs(local)).unwrap();
+            assert_eq!(
+                fs_err::read_to_string(format!("{folder}/file")).unwrap(),
+                "text\n"
+            );
         });
         cells.check("build that fails", || {
             let words = "The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7";

@@ -12,6 +12,7 @@ use mica_task::{Cancel, Chore, Event, Reporter, StepId};
 
 use crate::address::{commit_prefix, file_name, shown};
 use crate::error::{BadAddress, StepError};
+use crate::input::Blobs;
 use crate::ports::{BaseImage, Commit, Errand, Fetch, GitAddress, PortError, RemoteFile};
 use crate::selection::{Selected, Tree};
 
@@ -112,6 +113,18 @@ impl Remotes<'_> {
     ) -> Result<BaseImage, StepError> {
         self.errand("oci-layout", |errand| {
             self.fetch.layout(folder, image, platform, errand)
+        })
+    }
+
+    /// An image whose blobs lie elsewhere.
+    pub(crate) fn image(
+        &self,
+        blobs: &dyn Blobs,
+        image: &Digest,
+        platform: &Platform,
+    ) -> Result<BaseImage, StepError> {
+        self.errand("oci-layout", |errand| {
+            self.fetch.image(blobs, image, platform, errand)
         })
     }
 

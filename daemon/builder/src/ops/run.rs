@@ -238,11 +238,7 @@ fn execute(
     let [upper, overlay] = ["upper", "work"].map(|name| work.path().join(name));
     fs_err::create_dir(&upper)?;
     fs_err::create_dir(&overlay)?;
-    let trees = state
-        .layers
-        .iter()
-        .map(|layer| layers.store.tree(layers.lease, layer));
-    let lowers = trees.collect::<Result<Vec<_>, _>>()?;
+    let lowers = layers.trees(&state.layers)?;
     let mut lent = mounts.lend(site, place, work.path())?;
     let mut env = invocation.env();
     lent.complete(&mut env);
@@ -269,6 +265,7 @@ fn execute(
         network: invocation.network,
         extra_hosts: site.scope.options.extra_hosts.clone(),
         ulimits: site.scope.options.ulimits.clone(),
+        limits: site.scope.options.limits.clone(),
         shm_size: site.scope.options.shm_size,
         mounts: std::mem::take(&mut lent.mounts),
     };
@@ -279,19 +276,19 @@ fn execute(
             bytes: bytes.to_vec(),
         });
     };
-    let code = site.executor.run(&process, &mut output, layers.cancel);
+    let ended = site.executor.run(&process, &mut output, layers.cancel);
     // caches are free for others while the layer is made
     drop(lent);
     layers.cancel.check()?;
-    let code = code.map_err(StepError::Execute)?;
-    if code != 0 {
+    let ended = ended.map_err(StepError::Execute)?;
+    if ended.code != 0 {
         let shell = state.shell().swap_remove(0);
         site.workshop
             .failed
             .keep(site.build, process, shell, work, layers.lease);
         return Err(StepError::Exit {
             command: invocation.argv.join(" "),
-            code,
+            ended,
         });
     }
     let order = site.order(state, place, about);

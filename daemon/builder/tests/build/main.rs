@@ -13,6 +13,7 @@ mod failing;
 mod files;
 mod folder;
 mod handing;
+mod imports;
 mod inline;
 mod model;
 mod mounting;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
+use mica_builder::Blobs;
 use mica_builder::ports::{BaseImage, Commit, Errand, Fetch, GitAddress, PortError, RemoteFile};
 use mica_layer::{Policy, pack};
 use mica_oci::{DiffId, Digest, Platform};
@@ -133,5 +134,16 @@ impl Fetch for Remotes {
     ) -> Result<BaseImage, PortError> {
         self.note(format!("layout {image:?} {platform}"));
         Ok(self.layout.lock().unwrap().clone().ok_or("no layout")?)
+    }
+
+    fn image(
+        &self,
+        _: &dyn Blobs,
+        image: &Digest,
+        platform: &Platform,
+        _: &Errand<'_>,
+    ) -> Result<BaseImage, PortError> {
+        self.note(format!("image {image} {platform}"));
+        Ok(self.layout.lock().unwrap().clone().ok_or("no image")?)
     }
 }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mica_builder::ports::{BaseImage, Executor, Images, MountSource, PortError, Process, Runs};
+use mica_builder::ports::{
+    BaseImage, Caches, Ended, Executor, Images, KnownStep, MadeStep, MountSource, PortError, Process, Runs,
+};
 use mica_builder::{Agent, Builder, Built, Error, Handed, Input, Options, Secret, Source};
 use mica_layer::{Kind, Policy, Stack, Step, pack};
 use mica_oci::{BuildId, DiffId, Digest, History, ImageConfig, ImageId, Platform, Raw};
@@ -40,11 +42,59 @@ pub(crate) struct World {
     /// How many processes came to a meeting.
     pub(crate) meeting: AtomicUsize,
     pub(crate) workshop: mica_builder::Workshop,
+    /// Caches elsewhere.
+    pub(crate) elsewhere: Elsewhere,
     /// The name of the last build.
     pub(crate) build_id: Mutex<BuildId>,
     watcher: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Keeps base images.
     lease: Lease,
+}
+
+/// Caches that lie elsewhere.
+#[derive(Default)]
+pub(crate) struct Elsewhere {
+    /// What each knows.
+    pub(crate) known: Mutex<BTreeMap<String, Vec<KnownStep>>>,
+    /// Where their layers are.
+    pub(crate) layers: Mutex<Option<Store>>,
+    /// The layers that were fetched, and those that cannot be.
+    pub(crate) brought: Mutex<Vec<DiffId>>,
+    pub(crate) missing: Mutex<Vec<DiffId>>,
+    /// What the last build did.
+    pub(crate) made: Mutex<Vec<MadeStep>>,
+}
+
+/// What a world's builds know of caches.
+struct Here<'a>(&'a World);
+
+impl Caches for Here<'_> {
+    fn known(&self, name: &str, _: &Lease, _: &Cancel) -> Result<Option<Vec<KnownStep>>, PortError> {
+        Ok(self.0.elsewhere.known.lock().unwrap().get(name).cloned())
+    }
+
+    fn bring(&self, _: &str, layers: &[DiffId], lease: &Lease, _: &Cancel) -> Result<(), PortError> {
+        let elsewhere = &self.0.elsewhere;
+        let from = elsewhere.layers.lock().unwrap().clone().unwrap();
+        for layer in layers {
+            if elsewhere.missing.lock().unwrap().contains(layer) {
+                return Err(format!("no {layer}").into());
+            }
+            let tar = from.tar(&from.lease(), layer)?;
+            let mut ingest = self.0.store.ingest(lease)?;
+            std::io::copy(&mut tar.open()?, &mut ingest)?;
+            let blob = ingest.commit(Some(*layer.digest()))?;
+            self.0
+                .store
+                .add_layer_blob(lease, &blob, mica_oci::Compression::None, layer)?;
+            elsewhere.brought.lock().unwrap().push(*layer);
+        }
+        Ok(())
+    }
+
+    fn keep(&self, made: Vec<MadeStep>, _: &Lease) {
+        *self.0.elsewhere.made.lock().unwrap() = made;
+    }
 }
 
 /// A failed build as its user sees it.
@@ -95,6 +145,7 @@ impl World {
             agents: Vec::new(),
             meeting: AtomicUsize::new(0),
             workshop: mica_builder::Workshop::default(),
+            elsewhere: Elsewhere::default(),
             build_id: Mutex::new(BuildId::fresh()),
             watcher: Arc::new(|_| {}),
         }
@@ -179,6 +230,7 @@ impl World {
             reporter: &reporter,
             cancel: &self.cancel,
             build,
+            caches: &Here(self),
             workshop: &self.workshop,
         };
         builder.build(options, &[], input)
@@ -322,7 +374,7 @@ impl Images for World {
 
 /// What a fake process does is written in its last argument, a line each: `write PATH TEXT` (relative to the root),
 /// `keep PATH TEXT` (in a mount), `read PATH` (in a mount; says what is there),
-/// `count PATH` (write how often that was done before), `say TEXT`, `exit CODE`, `die` (cannot be run at all), `cancel`,
+/// `count PATH` (write how often that was done before), `say TEXT`, `exit CODE`, `starve` (killed for want of memory), `die` (cannot be run at all), `cancel`,
 /// `meet COUNT` (wait until as many have begun to wait), `hang` (until it is stopped). Nothing runs for s390x, and for
 /// riscv64 only where `/emulator` is in the image.
 impl Executor for World {
@@ -347,7 +399,11 @@ impl Executor for World {
         process: &Process,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
-    ) -> Result<i32, PortError> {
+    ) -> Result<Ended, PortError> {
+        let ended = |code| Ended {
+            code,
+            out_of_memory: false,
+        };
         for folder in process.lowers.iter().chain([&process.upper, &process.work]) {
             assert!(folder.is_dir(), "{}", folder.display());
         }
@@ -364,7 +420,13 @@ impl Executor for World {
                     output(Stream::Stdout, format!("{path}: {text}\n").as_bytes());
                 }
                 ["say", ..] => output(Stream::Stdout, &line.as_bytes()[4..]),
-                ["exit", code] => return Ok(code.parse().unwrap()),
+                ["exit", code] => return Ok(ended(code.parse().unwrap())),
+                ["starve"] => {
+                    return Ok(Ended {
+                        code: 137,
+                        out_of_memory: true,
+                    });
+                }
                 ["die"] => return Err("no such device".into()),
                 ["meet", count] => {
                     let met = self.meeting.fetch_add(1, Ordering::SeqCst);
@@ -385,16 +447,16 @@ impl Executor for World {
                         assert!(Instant::now() < end, "nobody stopped it");
                         std::thread::sleep(Duration::from_millis(2));
                     }
-                    return Ok(137);
+                    return Ok(ended(137));
                 }
                 ["cancel"] => {
                     cancel.cancel();
-                    return Ok(137);
+                    return Ok(ended(137));
                 }
                 _ => {}
             }
         }
-        Ok(0)
+        Ok(ended(0))
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use prost::Message;
+use prost::{Enumeration, Message};
 
-use crate::message::solver::{BuildkitVersion, Definition, Range, SourceInfo, Timestamp, WorkerRecord};
+use crate::message::solver::{
+    BuildkitVersion, Definition, Range, SourceInfo, Status, Timestamp, WorkerRecord,
+};
 
 /// Asks for a build, and waits for its end.
 #[derive(Clone, PartialEq, Message)]
@@ -338,8 +340,108 @@ pub struct HealthResponse {
 
 /// Asks for builds of before and those that go on.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
-pub struct BuildHistoryRequest {}
+pub struct BuildHistoryRequest {
+    /// Only those that go on, and what changes.
+    #[prost(bool, tag = "1")]
+    pub active_only: bool,
+    /// Only this one, if it is not empty.
+    #[prost(string, tag = "2")]
+    pub reference: String,
+    /// Not what changes from now on.
+    #[prost(bool, tag = "3")]
+    pub early_exit: bool,
+    /// Only those that one of these admits.
+    #[prost(string, repeated, tag = "4")]
+    pub filter: Vec<String>,
+    /// At most so many of those that have ended, if it is not 0; the youngest.
+    #[prost(int32, tag = "5")]
+    pub limit: i32,
+}
 
-/// A build of before.
+/// What became of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum BuildHistoryEventKind {
+    /// It goes on.
+    Started = 0,
+    /// It has ended.
+    Complete = 1,
+    /// It is known no more.
+    Deleted = 2,
+}
+
+/// A build, and what became of it.
+#[derive(Clone, PartialEq, Message)]
+pub struct BuildHistoryEvent {
+    /// What became of it.
+    #[prost(enumeration = "BuildHistoryEventKind", tag = "1")]
+    pub kind: i32,
+    /// The build.
+    #[prost(message, optional, tag = "2")]
+    pub record: Option<BuildHistoryRecord>,
+}
+
+/// A build. Logs, results and traces in a content store are not among what is told here.
+#[derive(Clone, PartialEq, Message)]
+pub struct BuildHistoryRecord {
+    /// What its client called it.
+    #[prost(string, tag = "1")]
+    pub reference: String,
+    /// Who read the plan.
+    #[prost(string, tag = "2")]
+    pub frontend: String,
+    /// What it was told.
+    #[prost(map = "string, string", tag = "3")]
+    pub frontend_attrs: HashMap<String, String>,
+    /// Where its result went.
+    #[prost(message, repeated, tag = "4")]
+    pub exporters: Vec<Exporter>,
+    /// Why it failed.
+    #[prost(message, optional, tag = "5")]
+    pub error: Option<Status>,
+    /// When it began.
+    #[prost(message, optional, tag = "6")]
+    pub created_at: Option<Timestamp>,
+    /// When it ended.
+    #[prost(message, optional, tag = "7")]
+    pub completed_at: Option<Timestamp>,
+    /// What came of it.
+    #[prost(map = "string, string", tag = "9")]
+    pub exporter_response: HashMap<String, String>,
+    /// Whether it is to be kept longer than others.
+    #[prost(bool, tag = "14")]
+    pub pinned: bool,
+    /// Steps that needed not be done.
+    #[prost(int32, tag = "15")]
+    pub cached_steps: i32,
+    /// All steps.
+    #[prost(int32, tag = "16")]
+    pub total_steps: i32,
+    /// Steps that have ended.
+    #[prost(int32, tag = "17")]
+    pub completed_steps: i32,
+    /// Things the user should know.
+    #[prost(int32, tag = "19")]
+    pub warnings: i32,
+}
+
+/// Changes what is kept of a build.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
-pub struct BuildHistoryEvent {}
+pub struct UpdateBuildHistoryRequest {
+    /// What its client called it.
+    #[prost(string, tag = "1")]
+    pub reference: String,
+    /// Whether it is to be kept longer than others.
+    #[prost(bool, tag = "2")]
+    pub pinned: bool,
+    /// Whether it is to be known no more.
+    #[prost(bool, tag = "3")]
+    pub delete: bool,
+    /// Whether all that will ever be known of it is to be there.
+    #[prost(bool, tag = "4")]
+    pub finalize: bool,
+}
+
+/// That it was done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Message)]
+pub struct UpdateBuildHistoryResponse {}

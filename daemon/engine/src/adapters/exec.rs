@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use mica_builder::ports::{Executor, Network, PortError, Process, Runs, Security, Ulimit};
+use mica_builder::ports::{Ended, Executor, Limits, Network, PortError, Process, Runs, Security, Ulimit};
 use mica_oci::Platform;
 use mica_sandbox::{
     Hidden, MountSpec, Resource, Rlimit, Spec, render_hosts, render_resolv_conf, resolv_conf_path,
@@ -17,6 +17,9 @@ use crate::machine;
 
 /// Size of /dev/shm unless the build says otherwise (docker's default).
 const SHM_SIZE: u64 = 64 << 20;
+/// How many processes and threads a RUN may have at once, where control groups can be written: many times what builds
+/// have, and little enough that a fork bomb leaves the host numbers.
+const PROCESSES: u64 = 16_384;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Runs processes with this program's own sandbox helper.
@@ -42,7 +45,7 @@ impl Executor for SandboxExecutor<'_> {
         process: &Process,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
-    ) -> Result<i32, PortError> {
+    ) -> Result<Ended, PortError> {
         // beside the overlay's own folders, in the step's scratch space
         let folder = process.work.parent().unwrap_or(&process.work);
         let mounted = mounts::prepare(&process.mounts, folder)?;
@@ -53,7 +56,10 @@ impl Executor for SandboxExecutor<'_> {
         };
         let outcome = mica_sandbox::run(&spec, self.helper, &mut forward, &|| cancel.is_cancelled())?;
         drop(mounted.agents);
-        Ok(outcome.exit.code())
+        Ok(Ended {
+            code: outcome.exit.code(),
+            out_of_memory: outcome.out_of_memory,
+        })
     }
 }
 
@@ -107,6 +113,8 @@ fn spec(process: &Process, folder: &Path, mounts: Vec<MountSpec>) -> Result<Spec
         hosts: Some(hosts),
         mounts,
         rlimits: process.ulimits.iter().map(rlimit).collect::<Result<_, _>>()?,
+        limits: limits(&process.limits),
+        processes: Some(PROCESSES),
         shm_size: process.shm_size.unwrap_or(SHM_SIZE),
         security: match process.security {
             Security::Sandbox => mica_sandbox::Security::Sandbox,
@@ -143,6 +151,19 @@ fn addresses(hosts: &[(String, String)]) -> Result<Vec<(IpAddr, &str)>, PortErro
         .iter()
         .map(|host| parse(host).map(|address| (address, host.0.as_str())))
         .collect()
+}
+
+fn limits(limits: &Limits) -> mica_sandbox::Limits {
+    mica_sandbox::Limits {
+        memory: limits.memory,
+        memory_and_swap: limits.memory_and_swap,
+        cpu_shares: limits.cpu_shares,
+        cpu_period: limits.cpu_period,
+        cpu_quota: limits.cpu_quota,
+        cpuset_cpus: limits.cpuset_cpus.clone(),
+        cpuset_mems: limits.cpuset_mems.clone(),
+        parent: limits.parent.clone(),
+    }
 }
 
 fn rlimit(limit: &Ulimit) -> Result<Rlimit, PortError> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fs_err::{File, OpenOptions};
+use mica_builder::Blobs;
 use mica_builder::ports::{
     BaseImage, Commit, Errand, Fetch, GitAddress, PortError, RemoteFile, shown_address,
 };
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::adapters::kept::{Kept, key};
-use crate::adapters::{git, layout};
+use crate::adapters::{elsewhere, git, layout};
 use crate::bridge::Runtime;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -99,6 +100,23 @@ impl Fetch for Fetcher<'_> {
         errand: &Errand<'_>,
     ) -> Result<BaseImage, PortError> {
         Ok(layout::import(folder, image, platform, self.kept(errand))?)
+    }
+
+    fn image(
+        &self,
+        blobs: &dyn Blobs,
+        image: &Digest,
+        platform: &Platform,
+        errand: &Errand<'_>,
+    ) -> Result<BaseImage, PortError> {
+        let tell = errand.tell;
+        Ok(elsewhere::import(
+            blobs,
+            image,
+            platform,
+            self.kept(errand),
+            tell,
+        )?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use mica_oci::{Descriptor, ImageId, Platform, PlatformImage, Reference};
-use mica_store::archive::{self, LoadEvent, Loaded};
+use mica_store::archive::{self, BlobSink, LoadEvent, Loaded};
 use mica_store::{Image, Lease};
 
 use crate::engine::Engine;
@@ -96,6 +96,21 @@ impl Engine {
     /// Writes the archive: docker's and OCI's layout in one tar.
     pub fn save(&self, saving: &Saving, out: &mut dyn Write) -> Result<(), Error> {
         archive::save(self.store(), &saving.lease, &saving.images, out)?;
+        for (image, _) in &saving.images {
+            self.feed().image(Action::Save, image, image.id.to_string());
+        }
+        Ok(())
+    }
+
+    /// What the archive of one image calls it: the manifest that is in it.
+    pub fn describe(&self, saving: &Saving) -> Result<Descriptor, Error> {
+        let image = saving.images.first().ok_or(Error::Worker)?;
+        archive::describe(self.store(), &saving.lease, image)?.ok_or(Error::Worker)
+    }
+
+    /// Hands over all that the archive would hold, blob by blob.
+    pub fn save_blobs(&self, saving: &Saving, to: &mut dyn BlobSink) -> Result<(), Error> {
+        archive::blobs(self.store(), &saving.lease, &saving.images, to)?;
         for (image, _) in &saving.images {
             self.feed().image(Action::Save, image, image.id.to_string());
         }

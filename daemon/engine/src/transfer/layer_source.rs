@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mica_oci::{Compression, DiffId};
+use mica_oci::{Compression, DiffId, Digest};
 use mica_registry::{Content, Later, Source};
 use mica_store::{Blob, Growth, Lease, Store};
 use tokio::sync::{mpsc, watch};
@@ -30,6 +30,39 @@ impl Source for StoredSource {
 
     fn complete(&self) -> Later<'_, io::Result<Content>> {
         Box::pin(async { Ok(content(&self.0)) })
+    }
+}
+
+/// Bytes that are here.
+pub(crate) struct BytesSource {
+    bytes: Bytes,
+    content: Content,
+}
+
+impl BytesSource {
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        let content = Content {
+            digest: Digest::of(&bytes),
+            size: bytes.len() as u64,
+        };
+        Self { bytes, content }
+    }
+}
+
+impl Source for BytesSource {
+    fn content(&self) -> Option<Content> {
+        Some(self.content)
+    }
+
+    fn open(&self) -> mpsc::Receiver<io::Result<Bytes>> {
+        let (sender, receiver) = mpsc::channel(1);
+        // there is room for one
+        let _ = sender.try_send(Ok(self.bytes.clone()));
+        receiver
+    }
+
+    fn complete(&self) -> Later<'_, io::Result<Content>> {
+        Box::pin(async { Ok(self.content) })
     }
 }
 

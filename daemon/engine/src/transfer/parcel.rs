@@ -85,7 +85,7 @@ fn as_it_is(
 }
 
 /// How one layer of a manifest that is made anew is sent.
-fn parcel(
+pub(super) fn parcel(
     store: &Store,
     lease: &Lease,
     diff_id: &DiffId,

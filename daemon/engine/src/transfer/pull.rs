@@ -396,10 +396,15 @@ fn check_size(what: &str, blob: &Blob, expected: u64) -> Result<(), Error> {
 
 /// How a layer's blob is compressed: as its media type says, or where that is not known, as it looks.
 fn compression(layer: &Descriptor, blob: &Blob) -> Result<Compression, Error> {
-    use std::io::Read;
-    if let Some(compression) = layer.media_type.layer_compression() {
-        return Ok(compression);
+    match layer.media_type.layer_compression() {
+        Some(compression) => Ok(compression),
+        None => seen_compression(blob),
     }
+}
+
+/// How a blob looks compressed.
+pub(super) fn seen_compression(blob: &Blob) -> Result<Compression, Error> {
+    use std::io::Read;
     let mut beginning = [0; 6];
     let read = |source| Error::Io {
         action: "look at a layer",

@@ -189,7 +189,7 @@ impl Push<'_> {
     }
 
     /// Sends the layers, each once, and gives their descriptors, lowest first.
-    async fn send_layers(&self, parcels: &[(DiffId, Parcel)]) -> Result<Vec<Descriptor>, Error> {
+    pub(super) async fn send_layers(&self, parcels: &[(DiffId, Parcel)]) -> Result<Vec<Descriptor>, Error> {
         // one after the other, each on all processors
         let compressing = Arc::new(Semaphore::new(1));
         let mut distinct: HashMap<DiffId, &Parcel> = HashMap::new();
@@ -451,7 +451,7 @@ fn common(one: &str, other: &str) -> usize {
 }
 
 /// Whether a manifest was refused because a blob of it is not there.
-fn lacks_a_blob(error: &mica_registry::Error) -> bool {
+pub(super) fn lacks_a_blob(error: &mica_registry::Error) -> bool {
     error.refusal().is_some_and(|refusal| {
         ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"]
             .iter()

@@ -17,11 +17,12 @@ use rustix::process::{
 use rustix::stdio::{dup2_stdin, stderr, stdout};
 use rustix::system::sethostname;
 
+use crate::group::Folders;
 use crate::init::user::Identity;
 use crate::init::{base, binds, exec, filter, overlay, rights, user, walk};
 use crate::spec::{Network, Security, Spec};
 use crate::sys;
-use crate::wire::{AtStep, Failure, Progress, send};
+use crate::wire::{AtStep, Failure, Progress, describe, send};
 
 /// Why the program is not running.
 enum Refusal {
@@ -36,8 +37,8 @@ impl From<Failure> for Refusal {
 }
 
 /// Makes the sandbox around this process and becomes the program of the spec. Does not return.
-pub(crate) fn become_process(spec: &Spec, helper: &UnixStream) -> ! {
-    let result = catch_unwind(AssertUnwindSafe(|| steps(spec, helper)));
+pub(crate) fn become_process(spec: &Spec, group: &Folders, helper: &UnixStream) -> ! {
+    let result = catch_unwind(AssertUnwindSafe(|| steps(spec, group, helper)));
     let (progress, code) = match result {
         Ok(Err(Refusal::SetUp(failure))) => (Progress::Failed(failure), 125),
         Ok(Err(Refusal::NotExecuted(refusal))) => {
@@ -52,9 +53,10 @@ pub(crate) fn become_process(spec: &Spec, helper: &UnixStream) -> ! {
     sys::exit_now(code)
 }
 
-fn steps(spec: &Spec, helper: &UnixStream) -> Result<Infallible, Refusal> {
+fn steps(spec: &Spec, group: &Folders, helper: &UnixStream) -> Result<Infallible, Refusal> {
     die_with(helper)?;
     setsid().at(|| "setsid".to_owned())?;
+    enter_group(group)?;
 
     // Nothing mounted from here on is seen by the host, and nothing the host mounts is seen here.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
@@ -100,10 +102,22 @@ fn steps(spec: &Spec, helper: &UnixStream) -> Result<Infallible, Refusal> {
     execute(spec, &identity).map_err(Refusal::NotExecuted)
 }
 
-/// Refuses system calls from here on, to this process and all it starts.
-///
-/// What is refused is a list; docker's default profile, the contract, allows by list instead, and is
-/// to take its place.
+/// Joins the control group, and makes that what this process sees as the top of all groups.
+fn enter_group(group: &Folders) -> Result<(), Failure> {
+    group.enter().map_err(|(folder, error)| Failure {
+        step: format!("control group {}", folder.display()),
+        errno: error.raw_os_error(),
+        text: describe(&error),
+    })?;
+    match sys::leave_group_namespace() {
+        // A kernel without such namespaces shows the host's groups, read-only.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        other => other.at(|| "namespace of control groups".to_owned()),
+    }
+}
+
+/// Refuses system calls that docker's default profile does not list from here on, to this process and
+/// all it starts.
 fn filter_calls() -> Result<(), Failure> {
     const STEP: &str = "seccomp filter";
     if filter::NATIVE.is_empty() {

@@ -15,11 +15,12 @@ use rustix::process::{DumpableBehavior, Signal, pidfd_send_signal, set_dumpable_
 use rustix::stdio::{dup2_stdin, stdin};
 use rustix::thread::set_name;
 
+use crate::group::Folders;
 use crate::init::{process, stubs};
 use crate::outcome::Outcome;
 use crate::spec::{Network, Spec};
 use crate::sys::{self, Child, Side};
-use crate::wire::{AtStep, Failure, Inbox, Progress, Report, Stub, encode, receive, send};
+use crate::wire::{AtStep, Failure, Inbox, Order, Progress, Report, Stub, encode, receive, send};
 
 /// What `ps` shows: the name of a file in memory is a number. At most 15 bytes (`PR_SET_NAME`).
 const NAME: &CStr = c"mica-sandbox";
@@ -32,13 +33,15 @@ const NAME: &CStr = c"mica-sandbox";
 #[must_use]
 pub fn init_main() -> ExitCode {
     let told = take_control().and_then(|control| {
-        let Some(spec) = receive::<Spec>(&control)? else {
+        let Some(Order { spec, group }) = receive::<Order>(&control)? else {
             return Ok(());
         };
-        let report = match supervise(&spec, &control) {
+        // Whatever happens to the daemon, the group goes with what ran in it.
+        let report = match supervise(&spec, &group, &control) {
             Ok(outcome) => Report::Ended(outcome),
             Err(failure) => Report::Failed(failure),
         };
+        group.remove();
         send(&control, &report)
     });
     if told.is_ok() {
@@ -64,37 +67,24 @@ fn take_control() -> io::Result<UnixStream> {
     Ok(control.into())
 }
 
-fn supervise(spec: &Spec, control: &UnixStream) -> Result<Outcome, Failure> {
+fn supervise(spec: &Spec, group: &Folders, control: &UnixStream) -> Result<Outcome, Failure> {
     let (ours, theirs) = UnixStream::pair().at(|| "socketpair".to_owned())?;
-    match clone_process(namespaces(spec)).at(|| "clone3".to_owned())? {
+    match sys::clone_process(namespaces(spec)).at(|| "clone3".to_owned())? {
         Side::Child => {
             drop(ours);
-            process::become_process(spec, &theirs)
+            process::become_process(spec, group, &theirs)
         }
         Side::Parent(child) => {
             drop(theirs);
             announce(control, child.pidfd.as_fd()).at(|| "control socket".to_owned())?;
-            watch(spec, child, control, ours)
+            watch(spec, group, child, control, ours)
         }
-    }
-}
-
-/// Without a namespace for control groups if the kernel has none.
-fn clone_process(namespaces: libc::c_int) -> io::Result<Side> {
-    match sys::clone_process(namespaces) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            sys::clone_process(namespaces & !libc::CLONE_NEWCGROUP)
-        }
-        other => other,
     }
 }
 
 fn namespaces(spec: &Spec) -> libc::c_int {
-    let always = libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
+    // That for control groups is made by the process itself, once it is in its group.
+    let always = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     match spec.network {
         Network::Host => always,
         Network::None => always | libc::CLONE_NEWNET,
@@ -122,7 +112,13 @@ fn announce(control: &UnixStream, pidfd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Waits for the process' end, and brings it about when the daemon closes the control socket.
-fn watch(spec: &Spec, child: Child, control: &UnixStream, progress: UnixStream) -> Result<Outcome, Failure> {
+fn watch(
+    spec: &Spec,
+    group: &Folders,
+    child: Child,
+    control: &UnixStream,
+    progress: UnixStream,
+) -> Result<Outcome, Failure> {
     let mut heard = Heard {
         socket: Some(progress),
         inbox: Inbox::default(),
@@ -148,6 +144,7 @@ fn watch(spec: &Spec, child: Child, control: &UnixStream, progress: UnixStream) 
     }
     let (exit, usage) = child.wait().at(|| "wait4".to_owned())?;
     heard.listen_to_end()?;
+    let out_of_memory = group.ran_out_of_memory();
     stubs::remove(&spec.upper, &heard.stubs)?;
     match heard.last {
         Some(Progress::Failed(failure)) => Err(failure),
@@ -155,11 +152,13 @@ fn watch(spec: &Spec, child: Child, control: &UnixStream, progress: UnixStream) 
             exit,
             usage,
             note: Some(note),
+            out_of_memory,
         }),
         Some(Progress::Stubs(_)) | None => Ok(Outcome {
             exit,
             usage,
             note: None,
+            out_of_memory,
         }),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) const TESTS: &[Test] = &[
 pub(crate) const DAEMON_ARGUMENT: &str = "sandbox-test-daemon";
 
 /// The longest a tree may be seen after its end was asked for.
-const SOON: Duration = Duration::from_secs(2);
+pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 /// Starts processes of an own session that nobody waits for, all with `mark` in their arguments.
 fn family(mark: &str) -> String {
@@ -49,7 +49,7 @@ fn family(mark: &str) -> String {
 }
 
 /// The processes of this host that have the mark in their arguments.
-fn marked(mark: &str) -> Vec<i32> {
+pub(crate) fn marked(mark: &str) -> Vec<i32> {
     let processes = fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
@@ -63,7 +63,7 @@ fn marked(mark: &str) -> Vec<i32> {
 }
 
 /// Waits until a condition holds; how long it took.
-fn wait_for(what: &str, limit: Duration, condition: impl Fn() -> bool) -> Duration {
+pub(crate) fn wait_for(what: &str, limit: Duration, condition: impl Fn() -> bool) -> Duration {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
@@ -112,11 +112,12 @@ fn cancel_before_the_start() {
 
 /// What the program does when it is the daemon of a test: argument 2 is the mark.
 pub(crate) fn be_daemon(mark: &str) {
-    let room = Room::script(&family(mark));
+    let mut room = Room::script(&family(mark));
+    room.spec.processes = Some(1000);
     room.run();
 }
 
-fn daemon(mark: &str) -> std::process::Child {
+pub(crate) fn daemon(mark: &str) -> std::process::Child {
     let daemon = Command::new("/proc/self/exe")
         .args([DAEMON_ARGUMENT, mark])
         .stdout(Stdio::null())
@@ -211,7 +212,7 @@ fn output_given_away() {
 }
 
 /// The parent of pid 1: the only process whose child is in another pid namespace.
-fn helper_of(family: &[i32]) -> i32 {
+pub(crate) fn helper_of(family: &[i32]) -> i32 {
     let parent = |pid: i32| -> i32 {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         status

@@ -3,9 +3,11 @@
 //! The tests bring their own runner because this program has to be its own helper.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
 
+mod escapes;
 mod identity;
 mod lending;
 mod lifetime;
+mod limits;
 mod mounts;
 mod process;
 mod room;
@@ -37,7 +39,9 @@ fn main() -> ExitCode {
         mounts::TESTS,
         lending::TESTS,
         lifetime::TESTS,
+        limits::TESTS,
         terminal::TESTS,
+        escapes::TESTS,
     ];
     let tests: Vec<Test> = all.concat();
     let filters: Vec<&String> = arguments

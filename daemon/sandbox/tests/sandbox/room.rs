@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use mica_sandbox::{Error, Network, Outcome, Security, Spec, Stream, run};
+use mica_sandbox::{Error, Limits, Network, Outcome, Security, Spec, Stream, run};
 use tempfile::TempDir;
 
 /// The statically linked program the image is made of.
@@ -56,6 +56,8 @@ impl Room {
             hosts: None,
             mounts: Vec::new(),
             rlimits: Vec::new(),
+            limits: Limits::default(),
+            processes: None,
             shm_size: 64 << 20,
             security: Security::Sandbox,
             terminal: false,

@@ -83,19 +83,17 @@ impl<'a> Part<'a> {
             Origin::Context(_) | Origin::Files(_) => {
                 let layer = self.layer(site, place)?;
                 Ok(Trees {
-                    lowers: vec![site.layers.store.tree(site.layers.lease, &layer)?],
+                    lowers: site.layers.trees(&[layer])?,
                     path: PLACE.into(),
                 })
             }
             Origin::Layers { layers, .. } => {
                 let (_, selected) = self.opened(site)?;
-                let trees = layers
-                    .iter()
-                    .map(|layer| site.layers.store.tree(site.layers.lease, layer));
                 // a single tree would be shown as it is, with marks for what it hides of others
-                let lowers = std::iter::once(Ok(empty.to_owned())).chain(trees);
+                let mut lowers = vec![empty.to_owned()];
+                lowers.extend(site.layers.trees(layers)?);
                 Ok(Trees {
-                    lowers: lowers.collect::<Result<_, _>>()?,
+                    lowers,
                     path: Path::new("/").join(selected.path.as_path()),
                 })
             }
