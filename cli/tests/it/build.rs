@@ -175,14 +175,56 @@ fn failures_end_with_their_code() {
 }
 
 #[test]
+fn several_platforms_are_one_build_and_pushed_together() {
+    let images =
+        r#"[{"Platform":"linux/amd64","ID":"sha256:aa"},{"Platform":"linux/arm64","ID":"sha256:bb"}]"#;
+    let built = || {
+        let aux = format!("{{\"aux\":{{\"ID\":\"sha256:aa\",\"Images\":{images}}}}}\r\n");
+        reply(200, aux)
+    };
+    let folder = context();
+    let path = folder.path().to_str().unwrap();
+    let args = [
+        "--platform",
+        "linux/amd64",
+        "--platform",
+        "linux/arm64",
+        "-t",
+        "r.io/a:1",
+        path,
+    ];
+    let fake = Fake::new([built()]);
+    let run = fake.run(&[&["build", "--progress=classic"], &args[..]].concat());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(
+        run.stderr
+            .contains("that for linux/amd64; those for linux/arm64 are in the store without a name")
+    );
+    assert!(
+        fake.lines()[0].contains("&platform=linux/amd64,linux/arm64"),
+        "{:?}",
+        fake.lines()
+    );
+
+    let pushed = reply(200, "{\"status\":\"1: digest: sha256:cc size: 5\"}\r\n");
+    let fake = Fake::new([built(), pushed]);
+    let run = fake.run(&[&["build", "-q", "--push"], &args[..]].concat());
+    assert_eq!(
+        (run.code, run.stdout.as_str()),
+        (Some(0), "sha256:cc\n"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(
+        fake.lines()[1],
+        format!("POST /v1.51/images/r.io/a/push?tag=1&images={images}")
+    );
+}
+
+#[test]
 fn what_is_not_done_yet_is_refused_by_name() {
     let (fake, folder) = (Fake::new([reply(200, success())]), context());
     let path = folder.path().to_str().unwrap();
-    let run = fake.run(&["build", "--platform", "linux/amd64,linux/arm64", path]);
-    assert_eq!(
-        (run.code, run.stdout.as_str(), run.stderr.as_str()),
-        (Some(125), "", "more than one --platform is not supported yet\n")
-    );
     let run = fake.run(&["build", "--progress=tty", path]);
     assert_eq!(
         (run.code, run.stdout.as_str(), run.stderr.as_str()),

@@ -87,7 +87,7 @@ impl<'a> Places<'a> {
         let all = count(self.plan.instructions(self.dockerfile, stage));
         // a Dockerfile has fewer lines than this can count
         let short = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let platform = self.plan.is_one_of_several.then(|| StagePlatform {
+        let platform = (self.plan.plans > 1).then(|| StagePlatform {
             own: self.plan.platform_of(stage).clone(),
             target: self.plan.platform.clone(),
         });

@@ -67,8 +67,8 @@ pub(crate) struct Plan<'a> {
     pub asked: Option<&'a Platform>,
     /// How many steps the whole build has, those for other platforms too.
     pub all_steps: u32,
-    /// Whether the build is for other platforms too.
-    pub is_one_of_several: bool,
+    /// How many plans the build has: one for each platform.
+    pub plans: usize,
     names: Vec<Option<String>>,
     contexts: &'a Names,
 }
@@ -83,13 +83,13 @@ impl<'a> Plan<'a> {
         let targets = options.targets().into_iter();
         let plans = targets.map(|asked| Self::new(dockerfile, options, asked, contexts));
         let mut plans = plans.collect::<Result<Vec<_>, _>>()?;
-        let is_one_of_several = plans.len() > 1;
+        let count = plans.len();
         let all_steps = plans
             .iter()
             .fold(0, |sum: u32, plan| sum.saturating_add(plan.steps));
         let mut first = 0_u32;
         for plan in &mut plans {
-            plan.is_one_of_several = is_one_of_several;
+            plan.plans = count;
             plan.all_steps = all_steps;
             plan.first = first;
             for number in plan.first_steps.values_mut() {
@@ -126,7 +126,7 @@ impl<'a> Plan<'a> {
             platform,
             asked,
             all_steps: 0,
-            is_one_of_several: false,
+            plans: 1,
             names,
             contexts,
         };

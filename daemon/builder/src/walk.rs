@@ -26,7 +26,7 @@ use crate::selection::Tree;
 use crate::site::{Outcome, Place, Site};
 use crate::state::State;
 
-/// The most stages that are on their way at the same time, each on a thread of its own.
+/// The most stages that are on their way at the same time, each on a thread of its own; those of all platforms together.
 const STAGES_AT_ONCE: usize = 64;
 
 /// A build on its way through its stages.
@@ -86,7 +86,7 @@ impl<'a> Walk<'a> {
             }
         };
         thread::scope(|scope| {
-            for _ in 1..order.len().min(STAGES_AT_ONCE) {
+            for _ in 1..order.len().min(STAGES_AT_ONCE / self.site.plan.plans) {
                 // with fewer threads it takes longer, that is all
                 if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                     break;

@@ -171,7 +171,7 @@ impl Asked {
                 request.no_cache_filter = stages;
             }
             "platform" => {
-                request.platforms = platforms(&value).map_err(|error| invalid(format!("{error}")))?;
+                request.platforms = platforms(&value).map_err(invalid)?;
             }
             "multi-platform" => self.is_multi_platform |= matches!(value.as_str(), "true" | "1"),
             "add-hosts" => {

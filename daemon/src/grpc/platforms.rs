@@ -7,10 +7,12 @@ use mica_oci::{ImageId, Platform, PlatformImage};
 use serde::{Deserialize, Serialize};
 use tonic::Status;
 
+use crate::routes::build_query::MOST_PLATFORMS;
+
 /// The key of the metadata.
 const KEY: &str = "refs.platforms";
 /// The most platforms of one result.
-const MOST: usize = 100;
+const MOST: usize = MOST_PLATFORMS;
 
 #[derive(Serialize, Deserialize)]
 struct Platforms {

@@ -12,6 +12,9 @@ use crate::wire::query::Query;
 use crate::wire::reply::Failure;
 use crate::wire::stream::Style;
 
+/// The most platforms one build is for.
+pub(crate) const MOST_PLATFORMS: usize = 32;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct WireUlimit {
@@ -29,8 +32,7 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
     let shm_size = shm_size
         .map(|size| u64::try_from(size).map_err(|_| Failure::invalid("SHM size can not be less than 0")))
         .transpose()?;
-    let platforms = platforms(query.filled("platform").unwrap_or_default())
-        .map_err(|error| Failure::invalid(format!("{error}")))?;
+    let platforms = platforms(query.filled("platform").unwrap_or_default()).map_err(Failure::invalid)?;
     Ok(BuildRequest {
         dockerfile: query.filled("dockerfile").unwrap_or("Dockerfile").to_owned(),
         tags: tags(query)?,
@@ -64,12 +66,15 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
 }
 
 /// The platforms of a list with commas, each once.
-pub(crate) fn platforms(list: &str) -> Result<Vec<Platform>, PlatformError> {
+pub(crate) fn platforms(list: &str) -> Result<Vec<Platform>, String> {
     let mut platforms = Vec::new();
     for text in list.split(',').filter(|text| !text.trim().is_empty()) {
-        let platform = text.parse()?;
+        let platform = text.parse().map_err(|error: PlatformError| error.to_string())?;
         if !platforms.contains(&platform) {
             platforms.push(platform);
+        }
+        if platforms.len() > MOST_PLATFORMS {
+            return Err(format!("a build is for at most {MOST_PLATFORMS} platforms"));
         }
     }
     Ok(platforms)
@@ -339,6 +344,13 @@ mod tests {
         assert_eq!((request.ulimits[0].soft, request.ulimits[0].hard), (1, -1));
         assert_eq!(request.shm_size, Some(1024));
         assert_eq!(request.platforms[0].to_string(), "linux/arm64");
+        let several = platforms("linux/arm64,, linux/amd64,arm64").unwrap();
+        let several: Vec<String> = several.iter().map(ToString::to_string).collect();
+        assert_eq!(several, ["linux/arm64", "linux/amd64"]);
+        let many: Vec<String> = (0..=MOST_PLATFORMS)
+            .map(|n| format!("linux/amd64/v{n}x"))
+            .collect();
+        assert!(platforms(&many.join(",")).is_err() && platforms("linux/amd64,x/y").is_err());
         assert_eq!(request.target.as_deref(), Some("x"));
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::routes::Call;
+use crate::routes::build_query::MOST_PLATFORMS;
 use crate::wire::credential;
 use crate::wire::platform;
 use crate::wire::query::Query;
@@ -25,7 +26,7 @@ const WAITING: usize = 64;
 /// The longest body of `/auth`, in bytes.
 const AUTH_LIMIT: usize = 64 << 10;
 /// The most images of an index that is pushed.
-const MOST_IMAGES: usize = 100;
+const MOST_IMAGES: usize = MOST_PLATFORMS;
 /// The type of a manifest that does not say what it is.
 const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
