@@ -29,15 +29,20 @@ fn main() -> ExitCode {
         println!("spawn: ignored, needs root");
         return ExitCode::SUCCESS;
     }
-    for (name, network) in [("host network", Network::Host), ("no network", Network::None)] {
-        report(name, (0..rounds).map(|_| measure(network)).collect());
+    for (name, network, processes) in [
+        ("host network", Network::Host, None),
+        ("host network, in a control group", Network::Host, Some(16_384)),
+        ("no network", Network::None, None),
+    ] {
+        report(name, (0..rounds).map(|_| measure(network, processes)).collect());
     }
     ExitCode::SUCCESS
 }
 
-fn measure(network: Network) -> Duration {
+fn measure(network: Network, processes: Option<u64>) -> Duration {
     let mut room = Room::new();
     room.spec.network = network;
+    room.spec.processes = processes;
     room.spec.hosts = Some(room.file("hosts", "127.0.0.1\tlocalhost\n"));
     room.spec.resolv_conf = Some(room.file("resolv.conf", "nameserver 10.0.0.1\n"));
     let start = Instant::now();
