@@ -1,5 +1,6 @@
 //! The vocabulary of images: digests, references, platforms, media types, manifests, configs; no I/O.
 
+pub mod attestation;
 mod build_id;
 mod choice;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod platform;
 pub mod received;
 pub mod reference;
 
+pub use attestation::{Attestation, AttestationManifest, Subject};
 pub use build_id::{BuildId, BuildIdError};
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use digest::{CacheKey, ChainId, ContentDigest, DiffId, Digest, Hasher, Hashing, ImageId};
