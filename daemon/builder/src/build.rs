@@ -5,11 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mica_dockerfile::lint::{Checks, excerpt};
 use mica_dockerfile::{Dockerfile, Instruction, Span};
-use mica_oci::{BuildId, ImageConfig, ImageId, Raw, Reference};
+use mica_oci::{Attestation, BuildId, ImageConfig, ImageId, Raw, Reference};
 use mica_store::Store;
 use mica_task::{Cancel, Chore, Event, Finding, Reporter};
 
 use crate::assemble::assemble;
+use crate::attesting::Attesting;
 use crate::chore::chore;
 use crate::definition::{Definition, Opening};
 use crate::error::{Error, StepError};
@@ -17,6 +18,7 @@ use crate::findings::{Known, violation};
 use crate::inline;
 use crate::input::{Input, Lender};
 use crate::layers::Layers;
+use crate::materials::{Materials, Origins};
 use crate::named::{Named, Opener};
 use crate::ops::config::Scope;
 use crate::ops::remote::Remotes;
@@ -24,6 +26,7 @@ use crate::ops::run::is_proxy;
 use crate::options::Options;
 use crate::plan::{Plan, is_automatic};
 use crate::ports::{Executor, Fetch, Images};
+use crate::provenance::{Finished, provenance};
 use crate::refuse::refuse_unsupported;
 use crate::selection::Tree;
 use crate::site::Site;
@@ -62,17 +65,23 @@ pub struct Built {
     pub image: ImageId,
     /// Build arguments that no instruction asked for.
     pub unused_args: Vec<String>,
+    /// What is to be said of it, the lists of what is in it first.
+    pub attestations: Vec<Attestation>,
 }
 
 impl Builder<'_> {
     /// Builds the image that `options` ask for from what a client hands over, and gives it `tags`.
     pub fn build(&self, options: &Options, tags: &[Reference], input: Input) -> Result<Built, Error> {
+        let began = Timestamp::now();
         let lease = self.store.lease();
+        let materials = Materials::default();
+        let origins = Origins::of(&input);
         let remotes = Remotes {
             fetch: self.fetch,
             store: self.store,
             lease: &lease,
             cancel: self.cancel,
+            materials: &materials,
             reporter: self.reporter,
             step: None,
         };
@@ -130,13 +139,31 @@ impl Builder<'_> {
             tree: &tree,
             named: (&named, &opener),
             lender: &*input.lender,
+            materials: &materials,
             epoch,
         };
-        let built = prepared.carry_out(options, &layers)?;
+        let carried = prepared.carry_out(options, &layers)?;
         if options.verify {
-            prepared.verify(&built, options, layers)?;
+            prepared.verify(&carried, options, layers)?;
         }
-        let (_, config) = built;
+        let Carried { config, lists, .. } = carried;
+        let mut attestations = lists;
+        if let Some(asked) = &options.attesting.provenance {
+            attestations.push(provenance(
+                asked,
+                &Finished {
+                    build: self.build,
+                    began,
+                    ended: Timestamp::now(),
+                    options,
+                    origins: &origins,
+                    taken: &materials.taken(),
+                    file: (&name, &bytes),
+                    dockerfile: &dockerfile,
+                    plan: &plan,
+                },
+            )?);
+        }
         let image = chore(self.reporter, &Chore::Export, || {
             let committed = self.store.commit_image(&lease, &config, None, tags)?;
             let image = committed.image.id;
@@ -151,6 +178,7 @@ impl Builder<'_> {
         Ok(Built {
             image,
             unused_args: unused_args(options, &dockerfile),
+            attestations,
         })
     }
 }
@@ -166,16 +194,21 @@ struct Prepared<'a> {
     /// Named contexts, and who opens them.
     named: (&'a Named, &'a Opener<'a>),
     lender: &'a dyn Lender,
+    materials: &'a Materials,
     epoch: Option<Timestamp>,
 }
 
+/// What came of all steps.
+struct Carried {
+    state: Arc<State>,
+    config: Raw<ImageConfig>,
+    /// What is in the image, where it was asked.
+    lists: Vec<Attestation>,
+}
+
 impl Prepared<'_> {
-    /// Does all steps; gives what came of them and the image's config.
-    fn carry_out(
-        &self,
-        options: &Options,
-        layers: &Layers<'_>,
-    ) -> Result<(Arc<State>, Raw<ImageConfig>), Error> {
+    /// Does all steps.
+    fn carry_out(&self, options: &Options, layers: &Layers<'_>) -> Result<Carried, Error> {
         let builder = self.builder;
         let scope = Scope {
             globals: &self.plan.globals,
@@ -191,6 +224,7 @@ impl Prepared<'_> {
             reporter: builder.reporter,
             workshop: builder.workshop,
             build: builder.build,
+            materials: self.materials,
             lender: self.lender,
         };
         let walk = Walk::new(self.dockerfile, self.tree, self.named, builder.images, site);
@@ -201,32 +235,33 @@ impl Prepared<'_> {
         if inline.is_some_and(|value| matches!(value, "1" | "true")) {
             state.origins.write(&mut config);
         }
-        Ok((state, Raw::of(config)?))
+        let config = Raw::of(config)?;
+        let lists = match &options.attesting.sbom {
+            Some(asked) => walk.list(asked, &state)?,
+            None => Vec::new(),
+        };
+        Ok(Carried { state, config, lists })
     }
 
     /// Does all steps again, and fails if they come to something else.
-    fn verify(
-        &self,
-        (state, config): &(Arc<State>, Raw<ImageConfig>),
-        options: &Options,
-        layers: Layers<'_>,
-    ) -> Result<(), Error> {
+    fn verify(&self, first: &Carried, options: &Options, layers: Layers<'_>) -> Result<(), Error> {
         self.builder.reporter.report(Event::Note {
             step: None,
             text: "everything is built a second time and compared".to_owned(),
         });
         let again = Options {
             no_cache: true,
+            attesting: Attesting::default(),
             ..options.clone()
         };
         let layers = Layers {
             begun: Timestamp::now(),
             ..layers
         };
-        let (second, second_config) = self.carry_out(&again, &layers)?;
+        let second = self.carry_out(&again, &layers)?;
         verify::compare(
-            [state, &second],
-            [config.digest(), second_config.digest()],
+            [&first.state, &second.state],
+            [first.config.digest(), second.config.digest()],
             &layers,
         )
     }

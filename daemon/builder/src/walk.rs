@@ -1,5 +1,7 @@
 //! Carries out the stages of a plan, instruction by instruction.
 
+mod scan;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +15,7 @@ use mica_task::{Chore, Event, StagePlace, StepId};
 use crate::assemble::assemble;
 use crate::chore::{Failure, chore};
 use crate::error::{Error, StepError};
+use crate::materials::Found;
 use crate::named::{Named, Opened, Opener};
 use crate::once::Once;
 use crate::ops::transfer::{Origin, Transfer};
@@ -251,7 +254,10 @@ impl<'a> Walk<'a> {
                 let found = self.images.resolve(name, platform, layers.lease, layers.cancel);
                 // what was broken off fails with errors of its own
                 layers.cancel.check()?;
-                found.map_err(StepError::Image)
+                let found = found.map_err(StepError::Image)?;
+                let own = platform.unwrap_or(&self.site.plan.platform);
+                self.site.materials.image(name, own, &found, Found::Named);
+                Ok::<_, StepError>(found)
             })
         })?;
         Ok(BaseImage::clone(&image))

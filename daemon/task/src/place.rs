@@ -45,6 +45,11 @@ pub enum Chore {
         /// Its name as it is asked for.
         name: String,
     },
+    /// What is in the image is listed.
+    Sbom {
+        /// The image that does it.
+        generator: String,
+    },
     /// The image that was built is kept.
     Export,
     /// The files of the image are sent to the client.

@@ -249,8 +249,16 @@ mod tests {
         for (name, platform, url) in [
             ("alpine", None, "pkg:docker/alpine@latest".to_owned()),
             ("user/test:v2", None, "pkg:docker/user/test@v2".to_owned()),
-            ("ghcr.io/foo/bar:v2", Some(&arm), "pkg:docker/ghcr.io/foo/bar@v2?platform=linux%2Farm%2Fv7".to_owned()),
-            (&format!("alpine@{digest}"), None, format!("pkg:docker/alpine?digest={digest}")),
+            (
+                "ghcr.io/foo/bar:v2",
+                Some(&arm),
+                "pkg:docker/ghcr.io/foo/bar@v2?platform=linux%2Farm%2Fv7".to_owned(),
+            ),
+            (
+                &format!("alpine@{digest}"),
+                None,
+                format!("pkg:docker/alpine?digest={digest}"),
+            ),
             (
                 &format!("a/b:1@{digest}"),
                 Some(&arm),
@@ -266,7 +274,11 @@ mod tests {
         let theirs = br#"{"_type":"x","predicateType":"https://spdx.dev/Document","subject":[{"name":"lie","digest":{}}],"predicate":{"b":1,"a":[2]}}"#;
         let said = Attestation::of_statement("sbom.spdx.json", theirs).unwrap();
         assert_eq!(said.predicate(), r#"{"b":1,"a":[2]}"#);
-        let subject = Subject::image(&[reference("a:1")], &"linux/amd64".parse().unwrap(), &Digest::of(b"m"));
+        let subject = Subject::image(
+            &[reference("a:1")],
+            &"linux/amd64".parse().unwrap(),
+            &Digest::of(b"m"),
+        );
         let statement: Value = serde_json::from_slice(&said.statement(&subject).unwrap()).unwrap();
         assert_eq!(
             statement,
@@ -277,7 +289,13 @@ mod tests {
                 "predicate": {"b": 1, "a": [2]},
             })
         );
-        for bad in ["", "{}", "[]", r#"{"predicateType":1,"predicate":{}}"#, r#"{"predicateType":"x","predicate":{}}{}"#] {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            r#"{"predicateType":1,"predicate":{}}"#,
+            r#"{"predicateType":"x","predicate":{}}{}"#,
+        ] {
             assert!(Attestation::of_statement("f", bad.as_bytes()).is_err(), "{bad}");
         }
     }
@@ -286,21 +304,31 @@ mod tests {
     fn the_manifest_leads_to_its_image_and_to_all_statements() {
         let image = Digest::of(b"manifest");
         let subjects = Subject::image(&[], &"linux/amd64".parse().unwrap(), &image);
-        let said = Attestation::new("https://slsa.dev/provenance/v0.2", "provenance.json", &json!({})).unwrap();
+        let said =
+            Attestation::new("https://slsa.dev/provenance/v0.2", "provenance.json", &json!({})).unwrap();
         let made = AttestationManifest::new(&image, &subjects, &[said]).unwrap();
         let [(statement, bytes), (config, config_bytes)] = &made.blobs[..] else {
             panic!("{:?}", made.blobs);
         };
         assert_eq!(made.manifest.config, *config);
         assert_eq!(made.manifest.layers, std::slice::from_ref(statement));
-        assert_eq!((statement.digest, statement.size), (Digest::of(bytes), bytes.len() as u64));
+        assert_eq!(
+            (statement.digest, statement.size),
+            (Digest::of(bytes), bytes.len() as u64)
+        );
         assert_eq!(statement.media_type.as_str(), IN_TOTO);
-        assert_eq!(statement.annotations[PREDICATE_TYPE], "https://slsa.dev/provenance/v0.2");
+        assert_eq!(
+            statement.annotations[PREDICATE_TYPE],
+            "https://slsa.dev/provenance/v0.2"
+        );
         let config: Value = serde_json::from_slice(config_bytes).unwrap();
         assert_eq!(config["rootfs"]["diff_ids"][0], statement.digest.to_string());
         let entry = serde_json::to_value(&made.entry).unwrap();
         assert_eq!(entry["digest"], made.manifest.digest().to_string());
-        assert_eq!(entry["platform"], json!({"architecture": "unknown", "os": "unknown"}));
+        assert_eq!(
+            entry["platform"],
+            json!({"architecture": "unknown", "os": "unknown"})
+        );
         assert_eq!(
             entry["annotations"],
             json!({"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image.to_string()})

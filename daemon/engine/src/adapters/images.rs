@@ -1,7 +1,7 @@
 //! Base images out of the store, or from their registry.
 
 use mica_builder::ports::{BaseImage, Images, PortError};
-use mica_oci::{Platform, Reference};
+use mica_oci::{Digest, Platform, Reference};
 use mica_registry::Keyring;
 use mica_store::{Image, Lease};
 use mica_task::{Cancel, Event, Reporter};
@@ -36,10 +36,19 @@ impl Images for BaseImages<'_> {
         let config = image.config.value().clone();
         Ok(BaseImage {
             id: image.id,
+            manifest: origin(name, &image),
             layers: config.rootfs.diff_ids.clone(),
             config,
         })
     }
+}
+
+/// The digest that the registry which `name` means has the image under.
+fn origin(name: &str, image: &Image) -> Option<Digest> {
+    let reference: Reference = name.parse().ok()?;
+    let by_digest = image.references.iter().rev().filter(|known| known.tag.is_none());
+    let mut same = by_digest.filter(|known| known.repository == reference.repository);
+    reference.digest.or_else(|| same.find_map(|known| known.digest))
 }
 
 impl Engine {

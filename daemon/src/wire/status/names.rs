@@ -10,6 +10,7 @@ pub(super) fn chore(chore: &Chore) -> String {
         Chore::Ignore => "[internal] load .dockerignore".to_owned(),
         Chore::Context => "[internal] load build context".to_owned(),
         Chore::Image { name } => format!("[internal] load metadata for {}", canonical(name)),
+        Chore::Sbom { generator } => format!("generating sbom using {}", canonical(generator)),
         Chore::Export => "exporting to image".to_owned(),
         Chore::Deliver { tar: true } => "exporting to client tarball".to_owned(),
         Chore::Deliver { tar: false } => "exporting to client directory".to_owned(),
