@@ -82,12 +82,19 @@ pub(super) async fn run(
     let is_quiet = kind == Kind::Quiet;
     let is_asked_for = options.iidfile.is_some() || options.metadata_file.is_some();
     let id = match id {
-        None if is_quiet || is_asked_for => return Err(missing()),
+        None if is_quiet || is_asked_for || (destination.push && !options.attestations().is_empty()) => {
+            return Err(missing());
+        }
         id => id.unwrap_or_default(),
     };
+    let is_attested = !options.attestations().is_empty();
+    if is_attested && !destination.push {
+        ui::warn("attestations travel only with --push: the image is kept alone");
+    }
     let mut built = Built {
         id,
         names,
+        is_attested,
         digest: None,
     };
     if destination.push {

@@ -21,6 +21,8 @@ pub(super) struct Built {
     pub(super) id: String,
     /// All its names, with registry and tag.
     pub(super) names: Vec<Reference>,
+    /// Whether something is said of it.
+    pub(super) is_attested: bool,
     /// The digest of its manifest in a registry, if it was pushed.
     pub(super) digest: Option<String>,
 }
@@ -55,6 +57,7 @@ impl Built {
             let how = How {
                 platform: None,
                 compression: destination.compression.as_deref(),
+                attested: self.is_attested.then_some(self.id.as_str()),
                 is_quiet,
             };
             // standard output is for the image's ID
@@ -121,6 +124,7 @@ mod tests {
     fn what_was_built_is_told_with_buildxs_keys() {
         let mut built = Built {
             id: "sha256:1".to_owned(),
+            is_attested: false,
             names: vec![],
             digest: None,
         };

@@ -42,6 +42,7 @@ impl Handed {
         handed.input.allow = list(&options.allow);
         handed.input.explain = options.explain;
         handed.input.verify = options.verify;
+        handed.input.attest = options.attestations();
         Ok(handed)
     }
 
@@ -81,6 +82,7 @@ impl Handed {
             ("--allow", !input.allow.is_empty()),
             ("--explain", input.explain),
             ("--verify", input.verify),
+            ("--attest", !input.attest.is_empty()),
         ];
         named
             .into_iter()

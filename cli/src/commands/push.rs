@@ -45,6 +45,8 @@ pub(super) struct How<'a> {
     pub(super) platform: Option<String>,
     /// How its layers are compressed.
     pub(super) compression: Option<&'a str>,
+    /// The image that was just built and goes with what was said of it.
+    pub(super) attested: Option<&'a str>,
     /// Whether nothing is shown.
     pub(super) is_quiet: bool,
 }
@@ -56,6 +58,7 @@ pub(super) async fn run(options: Options, client: &Client, credentials: Credenti
     let how = How {
         platform: platform::or_default(options.platform),
         compression: options.compression.as_deref(),
+        attested: None,
         is_quiet: options.quiet,
     };
     let told = |line: &str| ui::result(format!("{line}\n"));
@@ -84,6 +87,9 @@ pub(super) async fn push(
     }
     if let Some(compression) = how.compression {
         query.push("compression", compression);
+    }
+    if let Some(image) = how.attested {
+        query.push("attestations", image);
     }
     let name = reference.repository.to_string();
     let path = format!("/images/{}/push{}", in_path(&name), query.as_str());

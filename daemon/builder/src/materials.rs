@@ -8,7 +8,7 @@ use mica_oci::attestation::purl;
 use mica_oci::{Digest, Platform, Reference};
 use serde_json::{Value, json};
 
-use crate::address::{Address, shown};
+use crate::address::{Address, without_password};
 use crate::input::{Input, Source};
 use crate::ports::{BaseImage, Commit, GitAddress};
 
@@ -67,7 +67,7 @@ impl Materials {
 
     /// A file was taken in.
     pub(crate) fn file(&self, url: &str, digest: Digest) {
-        self.lock().files.insert(shown(url), digest);
+        self.lock().files.insert(without_password(url), digest);
     }
 
     /// A secret was asked for.
@@ -120,11 +120,11 @@ impl Taken {
                 (uri, commit)
             }
             Ok(Address::File(url)) => {
-                let url = shown(&url);
+                let url = without_password(&url);
                 let digest = self.files.get(&url).map(|digest| json!({"sha256": digest.hex()}));
                 (url, digest)
             }
-            Err(_) => (shown(address), None),
+            Err(_) => (without_password(address), None),
         }
     }
 }
@@ -138,7 +138,7 @@ fn of_commit(commit: &Commit) -> Value {
 }
 
 fn git_uri(git: &GitAddress) -> String {
-    let remote = shown(&git.remote);
+    let remote = without_password(&git.remote);
     match &git.reference {
         Some(reference) => format!("{remote}#{reference}"),
         None => remote,
@@ -176,7 +176,7 @@ impl Origins {
                 Source::Layout { image, .. } => {
                     format!("oci-layout://{}", image.as_deref().unwrap_or_default())
                 }
-                Source::Address(address) => shown(address),
+                Source::Address(address) => without_password(address),
                 Source::Empty | Source::Tar(_) | Source::Folder(_) | Source::Synced(_) => {
                     origins.locals.push(name.clone());
                     format!("local:{name}")

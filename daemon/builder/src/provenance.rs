@@ -8,6 +8,7 @@ use mica_dockerfile::{Dockerfile, Span};
 use mica_oci::{Attestation, BuildId, DocumentError, Platform};
 use serde_json::{Map, Value, json};
 
+use crate::address::without_password;
 use crate::attesting::{Mode, Provenance, Version};
 use crate::materials::{Origins, Taken};
 use crate::options::Options;
@@ -103,7 +104,11 @@ impl Parts {
         let (name, text) = build.file;
         let mut more = Map::new();
         if !build.options.attesting.vcs.is_empty() {
-            more.insert("vcs".to_owned(), json!(build.options.attesting.vcs));
+            let vcs = build.options.attesting.vcs.iter();
+            let vcs: Map<String, Value> = vcs
+                .map(|(key, value)| (key.clone(), without_password(value).into()))
+                .collect();
+            more.insert("vcs".to_owned(), Value::Object(vcs));
         }
         let steps = steps(build.dockerfile, build.plan);
         if is_max {

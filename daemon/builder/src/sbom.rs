@@ -9,6 +9,7 @@ use mica_oci::{Attestation, DiffId};
 use mica_task::Stream;
 
 use crate::attesting::Sbom;
+use crate::chore::chain;
 use crate::error::StepError;
 use crate::ops::run::HOSTNAME;
 use crate::ports::{BaseImage, Mount, MountSource, Process, Security};
@@ -225,7 +226,7 @@ fn read(folder: &Path) -> Result<Vec<Attestation>, StepError> {
         let bad = |reason: String| {
             StepError::Invalid(format!("{name} is no list of what is in the image: {reason}"))
         };
-        let list = Attestation::of_statement(&name, &bytes).map_err(|error| bad(error.to_string()))?;
+        let list = Attestation::of_statement(&name, &bytes).map_err(|error| bad(chain(&error)))?;
         if list.predicate_type != SPDX {
             return Err(bad(format!(
                 "its type is {:?} and not {SPDX}",

@@ -1,8 +1,12 @@
 //! The verb build.
 
-pub use mica_builder::{Agent, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source};
+use std::sync::Arc;
+
+pub use mica_builder::{
+    Agent, Attesting, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source,
+};
 use mica_builder::{Builder, Options};
-use mica_oci::{BuildId, ImageId, Platform, Reference};
+use mica_oci::{Attestation, BuildId, ImageId, Platform, Reference};
 use mica_registry::Keyring;
 use mica_task::{Cancel, Event, Reporter};
 
@@ -71,6 +75,8 @@ pub struct BuildRequest {
     pub platform: Option<Platform>,
     /// Whether the ignore file is applied here: clients of the classic API apply it themselves.
     pub filter_context: bool,
+    /// What is to be said of the image beside it.
+    pub attesting: Attesting,
 }
 
 /// What came of a build.
@@ -80,6 +86,8 @@ pub struct BuildOutcome {
     pub image: ImageId,
     /// Build arguments that no instruction asked for.
     pub unused_args: Vec<String>,
+    /// What is to be said of it where it goes.
+    pub attestations: Arc<[Attestation]>,
 }
 
 impl Engine {
@@ -136,6 +144,7 @@ impl Engine {
             shm_size: request.shm_size,
             platform: request.platform,
             filter_context: request.filter_context,
+            attesting: request.attesting,
         };
         let runtime = Runtime::current();
         let builder = Builder {
@@ -161,9 +170,12 @@ impl Engine {
         };
         let built = builder.build(&options, &request.tags, input)?;
         self.tell_built(&built.image, &request.tags)?;
+        let attestations: Arc<[Attestation]> = built.attestations.into();
+        self.keep_attestations(built.image, &attestations);
         Ok(BuildOutcome {
             image: built.image,
             unused_args: built.unused_args,
+            attestations,
         })
     }
 

@@ -2,6 +2,8 @@
 //! push and login await registries.
 
 mod adapters;
+mod attested;
+mod beside;
 mod bridge;
 mod build;
 mod cache_list;
@@ -30,8 +32,8 @@ pub use bridge::{
     events,
 };
 pub use build::{
-    Agent, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender,
-    NetworkMode, Secret, Source, Ulimit,
+    Agent, Attesting, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input,
+    Lender, NetworkMode, Secret, Source, Ulimit,
 };
 pub use cache_list::{CacheItem, CacheKind};
 pub use engine::{Config, Engine};

@@ -49,8 +49,9 @@ const FRONTEND_CAPS: [&str; 18] = [
     "gateway.warnings",
 ];
 
-/// What may stand in a plan: what clients put into those of named contexts.
-const LLB_CAPS: [&str; 12] = [
+/// What may stand in a plan: what clients put into those of named contexts; and that images go out with attestations.
+const LLB_CAPS: [&str; 13] = [
+    "exporter.image.attestations",
     "source.image",
     "source.local",
     "source.local.unique",
@@ -255,7 +256,10 @@ pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) ->
     let building = tokio::spawn(async move {
         blocking(move || {
             let built = engine.build(request, input, reporter, cancel);
-            let held = built.and_then(|outcome| engine.hold(&outcome.image));
+            let held = built.and_then(|outcome| {
+                let held = engine.hold(&outcome.image)?;
+                Ok((held, outcome.attestations))
+            });
             drop(busy);
             held
         })
@@ -279,8 +283,9 @@ pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) ->
     let built = building
         .await
         .map_err(|_| Status::internal("the build broke down"))?;
-    let held = built.map_err(|error| refused(&error, job.dockerfile().as_ref()))?;
+    let (held, said) = built.map_err(|error| refused(&error, job.dockerfile().as_ref()))?;
     let image = held.id();
+    job.attest(image, said);
     job.hold(held);
     Ok(image)
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mica_buildkit::message::control::{Exporter, SolveRequest};
 use mica_buildkit::{ArchiveSend, DirSend, FileKind, Stat, SyncError, Teller, Wanted};
 use mica_engine::{Engine, FileType, ImagePath, ImageRoot, PushRequest, RootFile, blocking, chunks, sink};
-use mica_oci::{ImageId, Reference};
+use mica_oci::{Attestation, Attested, ImageId, Reference};
 use mica_task::{Cancel, Chore, Event};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -39,9 +39,30 @@ pub(super) enum Target {
         number: u32,
         /// The names.
         names: Vec<Reference>,
+        /// Whether what is said of the image goes with it.
+        attested: bool,
     },
     /// To the client's output of this number, file by file.
     Files(u32),
+}
+
+/// What is told where an image goes without what is said of it.
+const LEFT_OUT: &str =
+    "attestations travel only with --push or an output of type oci, local or tar: here the image goes alone";
+
+impl Target {
+    /// Whether what is said of an image stays behind.
+    fn leaves_out(&self) -> bool {
+        matches!(
+            self,
+            Self::Store { push: false, .. } | Self::Archive { attested: false, .. }
+        )
+    }
+}
+
+/// What is said of an image.
+fn said_of(job: &Job, image: &ImageId) -> Arc<[Attestation]> {
+    job.attested().remove(image).unwrap_or_default()
 }
 
 /// All places a result goes to.
@@ -79,6 +100,8 @@ fn target(exporter: &Exporter, number: u32) -> Result<Target, Status> {
             _ => Ok(Target::Archive {
                 number,
                 names: names(exporter)?,
+                // docker's own form has no place for more than an image
+                attested: kind == "oci",
             }),
         },
         "local" => Ok(Target::Files(number)),
@@ -110,6 +133,13 @@ pub(super) async fn export(
         return Ok(HashMap::new());
     };
     let mut answer = HashMap::new();
+    if !job.attested().is_empty() && targets.iter().any(Target::leaves_out) {
+        job.tell(Event::Note {
+            step: None,
+            text: LEFT_OUT.to_owned(),
+        })
+        .await;
+    }
     for target in targets {
         match target {
             Target::Store { names, push } => {
@@ -121,14 +151,21 @@ pub(super) async fn export(
                 answer.extend(stored?);
             }
             Target::Tar(number) => {
+                let said = said_of(job, &image);
                 let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
-                    engine.root_of(&image)?.write_tar(out, cancel)
+                    let root = engine.root_of(&image)?.with_statements(&said, cancel)?;
+                    root.write_tar(out, cancel)
                 };
                 tell(job, true, send_archive(daemon, job, number, write)).await?;
             }
-            Target::Archive { number, names } => {
+            Target::Archive {
+                number,
+                names,
+                attested,
+            } => {
+                let said = if attested { job.attested() } else { Attested::new() };
                 let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
-                    let saving = engine.prepare_image(&image, names)?;
+                    let saving = engine.prepare_image(&image, names, said)?;
                     engine.save(&saving, &mut cancel.guard(out))
                 };
                 tell(job, true, send_archive(daemon, job, number, write)).await?;
@@ -181,6 +218,7 @@ async fn pushed(daemon: &Arc<Daemon>, job: &Job, name: &Reference) -> Result<Str
         platform: None,
         credential,
         compression: None,
+        attested: job.attested(),
     };
     let told = |current| Event::Moved {
         chore: Chore::Export,
@@ -283,10 +321,10 @@ async fn send_archive(
 async fn send_files(daemon: &Arc<Daemon>, job: &Job, image: ImageId, number: u32) -> Result<u64, Status> {
     let mut send = DirSend::begin(session(job)?, number).await.map_err(broken)?;
     let (engine, cancel) = (daemon.engine.clone(), job.cancel.clone());
-    let teller = send.teller();
+    let (teller, said) = (send.teller(), said_of(job, &image));
     let (wants, wanted) = mpsc::channel(WANTED);
     let sending = tokio::spawn(blocking(move || {
-        let root = engine.root_of(&image)?;
+        let root = engine.root_of(&image)?.with_statements(&said, &cancel)?;
         send_root(&root, &teller, wanted, &cancel)
     }));
     let asked = async {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mica_engine::{BuildRequest, Keyring, NetworkMode, Ulimit};
+use mica_engine::{Attesting, BuildRequest, Keyring, NetworkMode, Ulimit};
 use mica_oci::Reference;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -70,6 +70,7 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
         platform,
         // clients of this API have left out what is to be ignored
         filter_context: false,
+        attesting: Attesting::default(),
     })
 }
 

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use mica_api::{AuthConfig, AuthReply, DistributionInspect, DistributionPlatform, Message};
 use mica_engine::{CancelOnDrop, Error, PullRequest, PushRequest, Sink, TransferEvents, sink};
-use mica_oci::{Compression, Platform, Reference, Tag};
+use mica_oci::{Attested, Compression, Digest, ImageId, Platform, Reference, Tag};
 use mica_task::{Cancel, TransferEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -103,6 +103,7 @@ pub(crate) async fn push(call: Call, name: String) -> Result<Reply, Failure> {
         platform: platform::since(46, call.version, &call.query)?,
         credential: credential::of(&call.headers),
         compression: compression(&call.query)?,
+        attested: attested(&call)?,
         repository: reference.repository,
     };
     let first = Message::status(format!("The push refers to repository [{}]", request.repository));
@@ -126,6 +127,19 @@ fn compression(query: &Query) -> Result<Option<Compression>, Failure> {
             "unknown compression {other:?}: say gzip or zstd"
         ))),
     }
+}
+
+/// Ours beside docker's parameters: the image that goes with what was said of it when it was built.
+fn attested(call: &Call) -> Result<Attested, Failure> {
+    let Some(text) = call.query.filled("attestations") else {
+        return Ok(Attested::new());
+    };
+    let digest: Digest = text
+        .parse()
+        .map_err(|error| Failure::invalid(format!("invalid attestations {text:?}: {error}")))?;
+    let image = ImageId(digest);
+    let said = call.daemon.engine.attestations(&image)?;
+    Ok(Attested::from([(image, said)]))
 }
 
 type Work = JoinHandle<Result<(), Error>>;

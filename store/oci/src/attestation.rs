@@ -7,11 +7,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::digest::Digest;
+use crate::config::ImageConfig;
+use crate::digest::{Digest, ImageId};
 use crate::document::Raw;
 use crate::error::DocumentError;
-use crate::manifest::{Descriptor, Manifest};
-use crate::media::{OCI_CONFIG, OCI_MANIFEST};
+use crate::manifest::{Descriptor, Index, Manifest};
+use crate::media::{MediaType, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -39,6 +40,9 @@ pub struct Attestation {
     pub file: String,
     predicate: Arc<str>,
 }
+
+/// What is said of images.
+pub type Attested = BTreeMap<ImageId, Arc<[Attestation]>>;
 
 /// Something that a statement is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -185,6 +189,36 @@ impl AttestationManifest {
             blobs,
             entry,
         })
+    }
+}
+
+impl AttestationManifest {
+    /// Says `attestations` of an image with this manifest and config under its names, in an index of both.
+    ///
+    /// # Errors
+    /// If something cannot be written as JSON.
+    pub fn with_image(
+        mut image: Descriptor,
+        config: &ImageConfig,
+        names: &[Reference],
+        attestations: &[Attestation],
+    ) -> Result<(Self, Raw<Index>), DocumentError> {
+        let platform = Platform {
+            architecture: config.architecture.clone(),
+            os: config.os.clone(),
+            os_version: config.os_version.clone(),
+            variant: config.variant.clone(),
+        };
+        let subjects = Subject::image(names, &platform, &image.digest);
+        let said = Self::new(&image.digest, &subjects, attestations)?;
+        image.platform = Some(platform);
+        let index = Raw::of(Index {
+            schema_version: 2,
+            media_type: Some(MediaType::new(OCI_INDEX)),
+            manifests: vec![image, said.entry.clone()],
+            annotations: BTreeMap::new(),
+        })?;
+        Ok((said, index))
     }
 }
 

@@ -13,7 +13,7 @@ pub mod platform;
 pub mod received;
 pub mod reference;
 
-pub use attestation::{Attestation, AttestationManifest, Subject};
+pub use attestation::{Attestation, AttestationManifest, Attested, Subject};
 pub use build_id::{BuildId, BuildIdError};
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use digest::{CacheKey, ChainId, ContentDigest, DiffId, Digest, Hasher, Hashing, ImageId};

@@ -6,7 +6,10 @@ use std::io::{BufWriter, Write};
 use jiff::Timestamp;
 use mica_layer::{ImagePath, Kind, Meta, Mtime, TarWriter};
 use mica_oci::media::OCI_INDEX;
-use mica_oci::{Descriptor, DiffId, Digest, Index, Manifest, MediaType, Raw, Reference};
+use mica_oci::{
+    Attestation, AttestationManifest, Attested, Descriptor, DiffId, Digest, DocumentError, Index, Manifest,
+    MediaType, Raw, Reference,
+};
 use serde::Serialize;
 
 use super::{BLOBS, INDEX, Item, LAYOUT, LAYOUT_TEXT, MANIFEST, REPOSITORIES};
@@ -21,14 +24,15 @@ use crate::store::Store;
 const BUFFER: usize = 256 << 10;
 
 /// Writes a tar with these images, each with the tags to name it by. What is missing is told before the first byte is
-/// written. Layers that only lie as trees are packed and kept; nothing is held in memory.
+/// written. Layers that only lie as trees are packed and kept; no layer is held in memory. An image of which something is
+/// said is in an index with that.
 pub fn save(
     store: &Store,
     lease: &Lease,
-    images: &[(Image, Vec<Reference>)],
+    (images, attested): (&[(Image, Vec<Reference>)], &Attested),
     out: &mut dyn Write,
 ) -> Result<(), Error> {
-    let selection = select(store, lease, images)?;
+    let selection = select(store, lease, images, attested)?;
     let latest = images
         .iter()
         .filter_map(|(image, _)| image.created)
@@ -47,6 +51,13 @@ pub fn save(
         }
         archive.document(image.image.config.bytes(), image.image.id.digest(), image.made)?;
         archive.document(image.manifest.bytes(), &image.manifest.digest(), image.made)?;
+        if let Some((said, index)) = &image.said {
+            for (blob, bytes) in &said.blobs {
+                archive.document(bytes, &blob.digest, image.made)?;
+            }
+            archive.document(said.manifest.bytes(), &said.manifest.digest(), image.made)?;
+            archive.document(index.bytes(), &index.digest(), image.made)?;
+        }
     }
     archive.file(INDEX, &json(&index(&selection))?, latest)?;
     archive.file(MANIFEST, &json(&items(&selection))?, latest)?;
@@ -64,12 +75,15 @@ struct Selected<'a> {
     /// Names the uncompressed tars, whatever manifest the store has.
     manifest: Raw<Manifest>,
     made: Mtime,
+    /// What is said of it, and the index of both.
+    said: Option<(AttestationManifest, Raw<Index>)>,
 }
 
 fn select<'a>(
     store: &Store,
     lease: &Lease,
     images: &'a [(Image, Vec<Reference>)],
+    attested: &Attested,
 ) -> Result<Vec<Selected<'a>>, Error> {
     let one = |(image, tags): &'a (Image, Vec<Reference>)| {
         let held = store.hold_image(lease, &image.id)?;
@@ -80,7 +94,12 @@ fn select<'a>(
         }
         let layers = store.pin_layers(lease, &image.config.rootfs.diff_ids)?;
         let manifest = crate::commit::plain_manifest(&image.config, &layers)?;
+        let said = match attested.get(&image.id) {
+            Some(said) if !said.is_empty() => Some(index_with(image, tags, &manifest, said)?),
+            _ => None,
+        };
         Ok(Selected {
+            said,
             image,
             tags: tags
                 .iter()
@@ -92,6 +111,19 @@ fn select<'a>(
         })
     };
     images.iter().map(one).collect()
+}
+
+/// What is said of an image, and the index of both.
+fn index_with(
+    image: &Image,
+    tags: &[Reference],
+    manifest: &Raw<Manifest>,
+    said: &[Attestation],
+) -> Result<(AttestationManifest, Raw<Index>), Error> {
+    let unwritten = |error: DocumentError| Error::io("write the archive")(std::io::Error::other(error));
+    let config = image.config.value();
+    let of_image = crate::commit::describe(manifest);
+    AttestationManifest::with_image(of_image, config, tags, said).map_err(unwritten)
 }
 
 struct Archive<'a> {
@@ -177,7 +209,10 @@ fn items(images: &[Selected<'_>]) -> Vec<Item> {
 
 fn index(images: &[Selected<'_>]) -> Index {
     let descriptors = |image: &Selected<'_>| {
-        let own = crate::commit::describe(&image.manifest);
+        let own = match &image.said {
+            Some((_, index)) => Descriptor::new(OCI_INDEX, index.digest(), index.bytes().len() as u64),
+            None => crate::commit::describe(&image.manifest),
+        };
         let named = |tag: &&Reference| {
             let mut descriptor: Descriptor = own.clone();
             descriptor.annotations.insert(IMAGE_NAME.into(), tag.to_string());

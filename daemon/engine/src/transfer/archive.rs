@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use mica_oci::{ImageId, Platform, Reference};
+use mica_oci::{Attested, ImageId, Platform, Reference};
 use mica_store::archive::{self, LoadEvent, Loaded};
 use mica_store::{Image, Lease};
 
@@ -14,6 +14,7 @@ use crate::resolve::{names_id, whole_id};
 /// Images that were asked for by name, kept from deletion until they are saved.
 pub struct Saving {
     images: Vec<(Image, Vec<Reference>)>,
+    attested: Attested,
     lease: Lease,
 }
 
@@ -44,23 +45,39 @@ impl Engine {
                 );
             }
         }
-        Ok(Saving { images, lease })
+        Ok(Saving {
+            images,
+            attested: Attested::new(),
+            lease,
+        })
     }
 
     /// Holds one image to be saved under names that it need not have here.
-    pub fn prepare_image(&self, id: &ImageId, names: Vec<Reference>) -> Result<Saving, Error> {
+    /// `attested` goes with it.
+    pub fn prepare_image(
+        &self,
+        id: &ImageId,
+        names: Vec<Reference>,
+        attested: Attested,
+    ) -> Result<Saving, Error> {
         let lease = self.store().lease();
         let image = self.store().hold_image(&lease, id)?;
         let image = image.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
         Ok(Saving {
             images: vec![(image, names)],
+            attested,
             lease,
         })
     }
 
     /// Writes the archive: docker's and OCI's layout in one tar.
     pub fn save(&self, saving: &Saving, out: &mut dyn Write) -> Result<(), Error> {
-        archive::save(self.store(), &saving.lease, &saving.images, out)?;
+        archive::save(
+            self.store(),
+            &saving.lease,
+            (&saving.images, &saving.attested),
+            out,
+        )?;
         for (image, _) in &saving.images {
             self.feed().image(Action::Save, image, image.id.to_string());
         }

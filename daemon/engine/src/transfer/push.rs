@@ -1,16 +1,18 @@
 //! The verb push: an image to its registry, only what the registry lacks, the manifest last.
 
+mod put;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use mica_oci::media::OCI_CONFIG;
+use mica_oci::media::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use mica_oci::{
-    Compression, Descriptor, DiffId, Digest, Manifest, Platform, Raw, Reference, Repository, Tag,
+    Attested, Compression, Descriptor, DiffId, Digest, Index, Manifest, Platform, Raw, Reference, Repository,
+    Tag,
 };
-use mica_registry::{Arrival, Content, Credential, Intent, Remote, Source, Which};
+use mica_registry::{Arrival, Content, Credential, Intent, Remote, Source};
 use mica_store::{Blob, Image, Lease};
 use mica_task::{LayerState, TransferEvent};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,8 +29,6 @@ use crate::transfer::words::push_error;
 /// How long a layer is compressed before it begins to go out: a small one is done by then, and what it is can be asked for
 /// before anything is sent.
 const HEAD_START: Duration = Duration::from_millis(300);
-/// How often a manifest is put while the registry says that it lacks a blob of it.
-const MANIFEST_TRIES: u32 = 5;
 /// A layer over this length is more than ghcr takes (GitHub's documentation, "Working with the Container registry").
 const GHCR_LAYER: u64 = 10_000_000_000;
 
@@ -45,6 +45,8 @@ pub struct PushRequest {
     pub credential: Credential,
     /// How layers that were made here are compressed; gzip, or whatever they were pushed in before, if `None`.
     pub compression: Option<Compression>,
+    /// What is said of images: one of which something is goes in an index with that.
+    pub attested: Attested,
 }
 
 /// One tag that was pushed.
@@ -120,6 +122,23 @@ impl Engine {
     }
 }
 
+/// An image whose layers and config are in the registry.
+struct Sent {
+    order: Order,
+    manifest: Raw<Manifest>,
+    parcels: Vec<(DiffId, Parcel)>,
+}
+
+impl Sent {
+    /// What the manifest is sent as.
+    fn media_type(&self) -> &str {
+        self.manifest
+            .media_type
+            .as_ref()
+            .map_or(OCI_MANIFEST, |own| own.as_str())
+    }
+}
+
 struct Push<'a> {
     engine: &'a Engine,
     remote: &'a Arc<Remote>,
@@ -144,8 +163,20 @@ impl Push<'_> {
             None => self.manifest(&order.image, layers)?,
         };
         self.send_config(&order.image).await?;
-        let pushed = self.put(&order, &manifest, &plan.parcels).await?;
-        self.remember(order, manifest).await?;
+        let sent = Sent {
+            order,
+            manifest,
+            parcels: plan.parcels,
+        };
+        let index = match self.request.attested.get(&sent.order.image.id) {
+            Some(said) if !said.is_empty() => Some(self.say(&sent, said).await?),
+            _ => None,
+        };
+        let pushed = match &index {
+            Some(index) => self.put(&sent, OCI_INDEX, index.bytes()).await?,
+            None => self.put(&sent, sent.media_type(), sent.manifest.bytes()).await?,
+        };
+        self.remember(sent, index).await?;
         Ok(pushed)
     }
 
@@ -319,73 +350,9 @@ impl Push<'_> {
         })
     }
 
-    /// Puts the manifest under all tags.
-    async fn put(
-        &self,
-        order: &Order,
-        manifest: &Raw<Manifest>,
-        parcels: &[(DiffId, Parcel)],
-    ) -> Result<Vec<Pushed>, Error> {
-        let media_type = manifest
-            .media_type
-            .as_ref()
-            .map_or(mica_oci::media::OCI_MANIFEST, |own| own.as_str());
-        let mut pushed = Vec::new();
-        for tag in &order.tags {
-            let which = Which::Tag(tag.clone());
-            let mut tries = 0;
-            let digest = loop {
-                let bytes = Bytes::copy_from_slice(manifest.bytes());
-                match self.remote.put_manifest(&which, media_type, bytes).await {
-                    Ok(digest) => break digest,
-                    Err(error) if lacks_a_blob(&error) && tries < MANIFEST_TRIES => {
-                        tries += 1;
-                        self.mend(order, manifest, parcels, &error).await?;
-                    }
-                    Err(error) => return Err(self.failed(error)),
-                }
-            };
-            let size = manifest.bytes().len() as u64;
-            self.sink
-                .tell(TransferEvent::Pushed {
-                    tag: tag.to_string(),
-                    digest,
-                    size,
-                })
-                .await;
-            pushed.push(Pushed {
-                tag: tag.clone(),
-                digest,
-                size,
-            });
-        }
-        Ok(pushed)
-    }
-
-    /// The registry says that it lacks a blob it had a moment ago: what is missing is sent again.
-    async fn mend(
-        &self,
-        order: &Order,
-        manifest: &Raw<Manifest>,
-        parcels: &[(DiffId, Parcel)],
-        error: &mica_registry::Error,
-    ) -> Result<(), Error> {
-        let text =
-            format!("the registry lacks a blob of the manifest: looking for it and trying again ({error})");
-        self.sink.tell(TransferEvent::Note(text)).await;
-        tokio::time::sleep(HEAD_START).await;
-        for ((diff_id, parcel), descriptor) in parcels.iter().zip(&manifest.layers) {
-            if !matches!(parcel, Parcel::Left(_)) {
-                let blob = self.blob(descriptor.digest).await?;
-                self.send(diff_id, &StoredSource(blob), Some(descriptor.size))
-                    .await?;
-            }
-        }
-        self.send_config(&order.image).await
-    }
-
     /// The next push sends the same manifest, compresses nothing, and knows where the blobs are.
-    async fn remember(&self, order: Order, manifest: Raw<Manifest>) -> Result<(), Error> {
+    async fn remember(&self, sent: Sent, index: Option<Raw<Index>>) -> Result<(), Error> {
+        let Sent { order, manifest, .. } = sent;
         let (engine, lease, config) = (
             self.engine.clone(),
             self.lease.clone(),
@@ -396,11 +363,11 @@ impl Push<'_> {
         let name = Reference {
             repository: repository.clone(),
             tag: None,
-            digest: Some(manifest.digest()),
+            digest: Some(index.as_ref().map_or(manifest.digest(), Raw::digest)),
         };
         blocking(move || {
             let store = engine.store();
-            store.commit_pulled(&lease, &config, &manifest, &[], &[name])?;
+            store.commit_pulled(&lease, &config, &manifest, index.as_slice(), &[name])?;
             for tag in order.tags {
                 let pushed = Reference::tagged(repository.clone(), tag);
                 engine.feed().transfer(Action::Push, &pushed, &order.image);
@@ -440,16 +407,6 @@ fn common(one: &str, other: &str) -> usize {
         .zip(other.split('/'))
         .take_while(|(one, other)| one == other)
         .count()
-}
-
-/// Whether a manifest was refused because a blob of it is not there.
-fn lacks_a_blob(error: &mica_registry::Error) -> bool {
-    error.refusal().is_some_and(|refusal| {
-        ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"]
-            .iter()
-            .any(|code| refusal.has_code(code))
-            || refusal.message.to_ascii_lowercase().contains("blob unknown")
-    })
 }
 
 #[cfg(test)]
