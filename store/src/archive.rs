@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use load::{LoadEvent, Loaded, load};
-pub use save::save;
+pub use save::{save, save_attested};
 
 /// Docker's list of images.
 const MANIFEST: &str = "manifest.json";

@@ -24,9 +24,18 @@ use crate::store::Store;
 const BUFFER: usize = 256 << 10;
 
 /// Writes a tar with these images, each with the tags to name it by. What is missing is told before the first byte is
-/// written. Layers that only lie as trees are packed and kept; no layer is held in memory. An image of which something is
-/// said is in an index with that.
+/// written. Layers that only lie as trees are packed and kept; no layer is held in memory.
 pub fn save(
+    store: &Store,
+    lease: &Lease,
+    images: &[(Image, Vec<Reference>)],
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    save_attested(store, lease, (images, &Attested::new()), out)
+}
+
+/// As [`save`]; an image of which something is said is in an index with that.
+pub fn save_attested(
     store: &Store,
     lease: &Lease,
     (images, attested): (&[(Image, Vec<Reference>)], &Attested),

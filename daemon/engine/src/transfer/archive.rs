@@ -72,7 +72,7 @@ impl Engine {
 
     /// Writes the archive: docker's and OCI's layout in one tar.
     pub fn save(&self, saving: &Saving, out: &mut dyn Write) -> Result<(), Error> {
-        archive::save(
+        archive::save_attested(
             self.store(),
             &saving.lease,
             (&saving.images, &saving.attested),
