@@ -1,5 +1,7 @@
 //! `--attest`, `--provenance` and `--sbom`: what is to be said of a built image.
 
+use std::collections::BTreeMap;
+
 use crate::fields;
 use crate::truth::go_bool;
 
@@ -18,16 +20,27 @@ pub(super) fn attestations(attest: &[String], provenance: Option<&str>, sbom: Op
         .cloned()
         .chain(shorts.into_iter().flatten())
         .collect();
-    match all.iter().any(|one| is_wanted(one)) {
+    // the last word on a kind counts
+    let kinds: BTreeMap<String, bool> = all.iter().map(|one| (kind(one), is_wanted(one))).collect();
+    match kinds.values().any(|wanted| *wanted) {
         true => all,
         false => Vec::new(),
     }
 }
 
+fn kind(text: &str) -> String {
+    let fields = fields::split(text);
+    let kind = fields.iter().rev().find_map(|field| field.strip_prefix("type="));
+    kind.unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Whether it is neither switched off nor what clients add by themselves.
 fn is_wanted(text: &str) -> bool {
     let is_off = |field: &String| {
-        let value = field.strip_prefix("disabled=");
-        value.is_some_and(|value| go_bool(value) == Ok(true))
+        let pair = field.split_once('=');
+        pair.is_some_and(|(key, value)| {
+            matches!(key, "disabled" | "inline-only") && go_bool(value) == Ok(true)
+        })
     };
     !fields::split(text).iter().any(is_off)
 }
@@ -57,6 +70,8 @@ mod tests {
     #[test]
     fn what_is_switched_off_asks_for_nothing() {
         assert!(asked(&["type=sbom,disabled=true"], Some("false"), Some("0")).is_empty());
+        assert!(asked(&["type=provenance,mode=min,inline-only=true"], None, None).is_empty());
+        assert!(asked(&["type=sbom"], None, Some("false")).is_empty());
         assert_eq!(asked(&["type=sbom"], Some("false"), None).len(), 2);
     }
 }
