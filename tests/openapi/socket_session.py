@@ -10,24 +10,31 @@ BASE = 'http://micad'
 
 
 class Connection(HTTPConnection):
-    def __init__(self, path, **options):
+    def __init__(self, pool, **options):
         super().__init__('micad', **options)
-        self.path = path
+        self.pool = pool
 
     def connect(self):
+        self.pool.connected += 1
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
+        self.sock.connect(self.pool.path)
 
 
 class Pool(HTTPConnectionPool):
     def __init__(self, path):
         super().__init__('micad', maxsize=1, block=True)
         self.path = path
+        self.connected = 0
 
     def _new_conn(self):
-        self.num_connections += 1
-        return Connection(self.path, timeout=self.timeout.connect_timeout)
+        return Connection(self, timeout=self.timeout.connect_timeout)
+
+    def leave(self):
+        """Closes the connection; the next request makes another one."""
+        connection = self._get_conn(timeout=1)
+        connection.close()
+        self._put_conn(connection)
 
 
 class Adapter(HTTPAdapter):
@@ -51,6 +58,14 @@ class Session(requests.Session):
         self.adapter = Adapter(path)
         self.mount('http://', self.adapter)
 
+    def send(self, request, **options):
+        response = super().send(request, **options)
+        # from here on the connection speaks something else
+        if response.status_code == 101:
+            response.raw.release_conn()
+            self.adapter.pool.leave()
+        return response
+
     @property
     def connections(self):
-        return self.adapter.pool.num_connections
+        return self.adapter.pool.connected

@@ -63,6 +63,11 @@ impl Docker<'_> {
             self.refused(
                 &["push", &self.world.own("pushed:none")],
                 1,
+                "tag does not exist",
+            );
+            self.refused(
+                &["push", &self.world.own("nothing:1")],
+                1,
                 "does not exist locally",
             );
         });
