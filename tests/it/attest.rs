@@ -14,8 +14,8 @@ const LIST: &str = r#"printf '{"_type":"https://in-toto.io/Statement/v0.1","pred
 
 /// Makes an image that is run as a generator of lists.
 fn generator(daemon: &Daemon, name: &str, script: &str) {
-    let text = format!("FROM base\nCOPY --chmod=755 scan /scan\nENTRYPOINT [\"/scan\"]\n");
-    let context = Context::with_shell(&text).file("scan", &format!("#!/bin/sh\nset -e\n{script}\n"));
+    let text = "FROM base\nCOPY --chmod=755 scan /scan\nENTRYPOINT [\"/scan\"]\n";
+    let context = Context::with_shell(text).file("scan", &format!("#!/bin/sh\nset -e\n{script}\n"));
     daemon.mica(["build", "-q", "-t", name, context.arg()]).ok();
 }
 

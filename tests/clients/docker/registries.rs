@@ -60,11 +60,7 @@ impl Docker<'_> {
             has(&self.ok(&["push", &name]), "1: digest: sha256:");
             let digests = self.ok(&["inspect", "-f", "{{.RepoDigests}}", &name]);
             has(&digests, name.trim_end_matches(":1"));
-            self.refused(
-                &["push", &self.world.own("pushed:none")],
-                1,
-                "tag does not exist",
-            );
+            self.refused(&["push", &self.world.own("pushed:none")], 1, "tag does not exist");
             self.refused(
                 &["push", &self.world.own("nothing:1")],
                 1,
