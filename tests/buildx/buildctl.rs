@@ -221,6 +221,20 @@ fn what_is_said_of_an_image_goes_with_it() {
 
     let alone = build("--output=type=docker,name=x:1,dest=docker.tar").ok();
     says(&alone.stderr, &["attestations travel only with --push"]);
+
+    let context = mica_tests::Context::new("FROM scratch\nCOPY made /\n").file("made", "text");
+    let both = "--opt=platform=linux/amd64,linux/arm64";
+    let build = |output: &str| self::build(&client, context.arg(), &[asked[0], both, output]);
+    build("--output=type=oci,name=x:1,dest=both.tar").ok();
+    assert_eq!(
+        kinds("oci-archive:both.tar"),
+        ["linux", "linux", "unknown", "unknown"]
+    );
+    build("--output=type=local,dest=both").ok();
+    for folder in ["linux_amd64", "linux_arm64"] {
+        let said = client.json(&format!("both/{folder}/provenance.json"));
+        assert_eq!(said["subject"][0]["name"], "made", "{folder}");
+    }
 }
 
 #[test]

@@ -268,3 +268,46 @@ fn a_generator_that_lies_fails_the_build() {
     // what failed has no name
     assert_ne!(daemon.mica(["inspect", "never"]).code, 0);
 }
+
+#[test]
+fn each_of_several_platforms_has_its_own() {
+    let registry = DockerRegistry::plain();
+    let daemon = Daemon::start();
+    let context = Context::new("FROM scratch\nCOPY file /\n").file("file", "text");
+    let name = registry.name("both:1");
+    let platforms = "--platform=linux/amd64,linux/arm64";
+    let push = ["build", "--push", "--provenance=true", platforms, "-t", &name];
+    daemon.mica(push.into_iter().chain([context.arg()])).ok();
+    let index = raw(&format!("docker://{name}"));
+    let [first, second, of_first, of_second] = &index["manifests"].as_array().unwrap()[..] else {
+        panic!("{index}");
+    };
+    assert_eq!(first["platform"]["architecture"], "amd64");
+    assert_eq!(second["platform"]["architecture"], "arm64");
+    for (image, said) in [(first, of_first), (second, of_second)] {
+        assert_eq!(said["platform"]["os"], "unknown");
+        let about = &said["annotations"]["vnd.docker.reference.digest"];
+        assert_eq!(*about, image["digest"]);
+        let of = format!(
+            "docker://{}@{}",
+            registry.name("both"),
+            said["digest"].as_str().unwrap()
+        );
+        let statements = raw(&of);
+        assert_eq!(
+            statements["layers"][0]["mediaType"],
+            "application/vnd.in-toto+json"
+        );
+    }
+    // nobody asked: an index of the images alone
+    let plain = registry.name("plain:1");
+    daemon
+        .mica(["build", "--push", platforms, "-t", &plain, context.arg()])
+        .ok();
+    let index = raw(&format!("docker://{plain}"));
+    assert_eq!(
+        index["manifests"],
+        json!([first, second]),
+        "the images are the same"
+    );
+}

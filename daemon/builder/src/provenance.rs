@@ -361,7 +361,7 @@ mod tests {
         edit(&mut options, &mut origins);
         let dockerfile = Dockerfile::parse(TEXT.as_bytes()).unwrap();
         let names = Names::default();
-        let plan = Plan::new(&dockerfile, &options, &names).unwrap();
+        let plans = Plan::all(&dockerfile, &options, &names).unwrap();
         let materials = Materials::default();
         materials.secret("key", false);
         materials.file("https://h/context.tar", Digest::of(b"tar"));
@@ -376,7 +376,7 @@ mod tests {
                 taken: &materials.taken(),
                 file: ("Dockerfile", TEXT.as_bytes()),
                 dockerfile: &dockerfile,
-                plan: &plan,
+                plan: &plans[0],
             },
         );
         serde_json::from_str(said.unwrap().predicate()).unwrap()
