@@ -2,6 +2,7 @@
 
 mod build;
 mod build_after;
+mod build_attest;
 mod build_cache;
 mod build_call;
 mod build_check;

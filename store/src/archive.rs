@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use blobs::{BlobSink, blobs, describe};
 pub use load::{LoadEvent, Loaded, load};
-pub use save::{save, save_index};
+pub use save::{save, save_attested, save_index};
 
 /// Docker's list of images.
 const MANIFEST: &str = "manifest.json";

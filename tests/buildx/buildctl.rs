@@ -176,6 +176,68 @@ fn caches_lie_in_registries() {
 }
 
 #[test]
+fn what_is_said_of_an_image_goes_with_it() {
+    let Some(client) = Client::start() else { return };
+    let registry = DockerRegistry::plain();
+    let (context, name) = (greeting(), registry.name("app:1"));
+    let asked = ["--opt=attest:provenance=mode=max", "--opt=vcs:revision=abc"];
+    let build = |output: &str| build(&client, context.arg(), &[&asked[..], &[output]].concat());
+    let kinds = |folder: &str| -> Vec<String> {
+        let mut skopeo = client.cleaned("skopeo", ["inspect", "--raw", "--tls-verify=false", folder]);
+        let index: serde_json::Value = serde_json::from_str(&run(&mut skopeo).ok().stdout).unwrap();
+        let manifests = index["manifests"].as_array().unwrap().iter();
+        manifests
+            .map(|one| one["platform"]["os"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let pushed = format!("--output=type=image,name={name},push=true");
+    build(&pushed).ok();
+    assert_eq!(kinds(&format!("docker://{name}")), ["linux", "unknown"]);
+    assert_eq!(
+        client.inspect(&name, "{{.Id}}"),
+        client.build_quietly([context.arg()])
+    );
+
+    build("--output=type=oci,name=x:1,dest=oci.tar").ok();
+    assert_eq!(kinds("oci-archive:oci.tar"), ["linux", "unknown"]);
+    run(&mut client.docker(["load", "-i", "oci.tar"])).ok();
+
+    build("--output=type=local,dest=out").ok();
+    let said = client.json("out/provenance.json");
+    assert_eq!(said["predicateType"], "https://slsa.dev/provenance/v0.2");
+    let metadata = &said["predicate"]["metadata"]["https://mobyproject.org/buildkit@v1#metadata"];
+    assert_eq!(metadata["vcs"]["revision"], "abc");
+    let subjects = said["subject"].as_array().unwrap();
+    let made = subjects.iter().find(|subject| subject["name"] == "made").unwrap();
+    let summed = run(&mut client.cleaned("sha256sum", ["out/made"])).ok();
+    assert_eq!(summed.text().split(' ').next(), made["digest"]["sha256"].as_str());
+    build("--output=type=tar,dest=out.tar").ok();
+    let listed = run(&mut client.cleaned("tar", ["-tf", "out.tar"])).ok();
+    assert!(
+        listed.stdout.lines().any(|name| name == "provenance.json"),
+        "{}",
+        listed.stdout
+    );
+
+    let alone = build("--output=type=docker,name=x:1,dest=docker.tar").ok();
+    says(&alone.stderr, &["attestations travel only with --push"]);
+
+    let context = mica_tests::Context::new("FROM scratch\nCOPY made /\n").file("made", "text");
+    let both = "--opt=platform=linux/amd64,linux/arm64";
+    let build = |output: &str| self::build(&client, context.arg(), &[asked[0], both, output]);
+    build("--output=type=oci,name=x:1,dest=both.tar").ok();
+    assert_eq!(
+        kinds("oci-archive:both.tar"),
+        ["linux", "linux", "unknown", "unknown"]
+    );
+    build("--output=type=local,dest=both").ok();
+    for folder in ["linux_amd64", "linux_arm64"] {
+        let said = client.json(&format!("both/{folder}/provenance.json"));
+        assert_eq!(said["subject"][0]["name"], "made", "{folder}");
+    }
+}
+
+#[test]
 fn secrets_and_failures() {
     let Some(client) = Client::start() else { return };
     let context = mica_tests::Context::with_shell(

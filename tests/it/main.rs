@@ -6,6 +6,7 @@
     reason = "a test stops at what it did not expect, and says what it measured"
 )]
 
+mod attest;
 mod build;
 mod cache;
 mod context;

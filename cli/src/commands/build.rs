@@ -81,14 +81,19 @@ pub(super) async fn run(
     };
     let is_quiet = kind == Kind::Quiet;
     let is_asked_for = options.iidfile.is_some() || options.metadata_file.is_some();
+    let is_attested = !options.attestations().is_empty();
     let (id, images) = match told {
-        None if is_quiet || is_asked_for => return Err(missing()),
+        None if is_quiet || is_asked_for || (destination.push && is_attested) => return Err(missing()),
         told => told.unwrap_or_default(),
     };
+    if is_attested && !destination.push {
+        ui::warn("attestations travel only with --push: the image is kept alone");
+    }
     let mut built = Built {
         id,
         images,
         names,
+        is_attested,
         digest: None,
     };
     if !destination.push {

@@ -24,6 +24,8 @@ pub(super) struct Built {
     pub(super) images: Vec<BuiltImage>,
     /// All its names, with registry and tag.
     pub(super) names: Vec<Reference>,
+    /// Whether something is said of it.
+    pub(super) is_attested: bool,
     /// The digest of its manifest in a registry, if it was pushed.
     pub(super) digest: Option<String>,
 }
@@ -84,6 +86,7 @@ impl Built {
                 platform: None,
                 images: &self.images,
                 compression: destination.compression.as_deref(),
+                attested: self.is_attested.then_some(self.id.as_str()),
                 is_quiet,
             };
             // standard output is for the image's ID
@@ -154,6 +157,7 @@ mod tests {
         let mut built = Built {
             id: "sha256:1".to_owned(),
             images: vec![],
+            is_attested: false,
             names: vec![],
             digest: None,
         };

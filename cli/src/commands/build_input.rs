@@ -43,6 +43,7 @@ impl Handed {
         handed.input.allow = list(&options.allow);
         handed.input.explain = options.explain;
         handed.input.verify = options.verify;
+        handed.input.attest = options.attestations();
         Ok(handed)
     }
 
@@ -83,6 +84,7 @@ impl Handed {
             ("--allow", !input.allow.is_empty()),
             ("--explain", input.explain),
             ("--verify", input.verify),
+            ("--attest", !input.attest.is_empty()),
         ];
         named
             .into_iter()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::commands::build_attest::attestations;
 use crate::commands::build_call::Call;
 use crate::commands::build_idle::Idle;
 use crate::commands::build_limits::Limits;
@@ -12,7 +13,6 @@ use crate::commands::build_output::Destination;
 use crate::commands::{build_cache, only_builder};
 use crate::error::Error;
 use crate::progress::Kind;
-use crate::truth::go_bool;
 use crate::{size, terminal};
 
 #[derive(Debug, Args)]
@@ -62,6 +62,15 @@ pub(super) struct Options {
     /// Build everything twice and fail if the images differ
     #[arg(long)]
     pub(super) verify: bool,
+    /// Say something of the image where it is pushed to ("type=provenance,mode=max", "type=sbom,generator=IMAGE")
+    #[arg(long, value_name = "TYPE")]
+    attest: Vec<String>,
+    /// Say how the image was made: shorthand for "--attest=type=provenance"
+    #[arg(long, value_name = "ATTRIBUTES", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    provenance: Option<String>,
+    /// Say what is in the image: shorthand for "--attest=type=sbom"
+    #[arg(long, value_name = "ATTRIBUTES", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sbom: Option<String>,
     /// Write the image ID to the file
     #[arg(long, value_name = "FILE")]
     pub(super) iidfile: Option<PathBuf>,
@@ -129,12 +138,6 @@ pub(super) struct Options {
 struct Later {
     #[arg(long, hide = true, value_name = "KEY=VALUE")]
     annotation: Vec<String>,
-    #[arg(long, hide = true, value_name = "TYPE")]
-    attest: Vec<String>,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    provenance: Option<String>,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    sbom: Option<String>,
 }
 
 impl Options {
@@ -144,12 +147,7 @@ impl Options {
             only_builder::check(name)?;
         }
         let later = &self.later;
-        let named = [
-            ("--annotation", !later.annotation.is_empty()),
-            ("--attest", later.attest.iter().any(|value| wants(Some(value)))),
-            ("--provenance", wants(later.provenance.as_deref())),
-            ("--sbom", wants(later.sbom.as_deref())),
-        ];
+        let named = [("--annotation", !later.annotation.is_empty())];
         if let Some((name, _)) = named.iter().find(|(_, is_set)| *is_set) {
             return Err(Error::Unsupported {
                 what: (*name).to_owned(),
@@ -186,6 +184,11 @@ impl Options {
             .collect()
     }
 
+    /// What is to be said of the image, `type=KIND,…` each.
+    pub(super) fn attestations(&self) -> Vec<String> {
+        attestations(&self.attest, self.provenance.as_deref(), self.sbom.as_deref())
+    }
+
     /// How the build is shown.
     pub(super) fn kind(&self) -> Result<Kind, Error> {
         if self.quiet {
@@ -194,11 +197,6 @@ impl Options {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         Kind::choose(self.progress.as_deref(), variable, terminal::can_draw())
     }
-}
-
-/// Whether an attestation flag asks for one.
-fn wants(value: Option<&str>) -> bool {
-    value.is_some_and(|value| go_bool(value) != Ok(false) && !value.contains("disabled=true"))
 }
 
 /// A size of a flag, in bytes.
@@ -345,20 +343,6 @@ mod tests {
         );
         for text in ["nofile", "x=1", "nofile=a", "nofile=2:1", "nofile=1:2:3"] {
             assert!(ulimits(&list(&[text])).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn attestations_may_be_declined() {
-        for (value, wanted) in [
-            (None, false),
-            (Some("false"), false),
-            (Some("0"), false),
-            (Some("disabled=true"), false),
-            (Some("true"), true),
-            (Some("mode=max"), true),
-        ] {
-            assert_eq!(wants(value), wanted, "{value:?}");
         }
     }
 }

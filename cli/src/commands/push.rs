@@ -47,6 +47,8 @@ pub(super) struct How<'a> {
     pub(super) images: &'a [BuiltImage],
     /// How its layers are compressed.
     pub(super) compression: Option<&'a str>,
+    /// The image that was just built and goes with what was said of it.
+    pub(super) attested: Option<&'a str>,
     /// Whether nothing is shown.
     pub(super) is_quiet: bool,
 }
@@ -59,6 +61,7 @@ pub(super) async fn run(options: Options, client: &Client, credentials: Credenti
         platform: platform::or_default(options.platform),
         images: &[],
         compression: options.compression.as_deref(),
+        attested: None,
         is_quiet: options.quiet,
     };
     let told = |line: &str| ui::result(format!("{line}\n"));
@@ -90,6 +93,9 @@ pub(super) async fn push(
     }
     if !how.images.is_empty() {
         query.push("images", serde_json::json!(how.images).to_string());
+    }
+    if let Some(image) = how.attested {
+        query.push("attestations", image);
     }
     let name = reference.repository.to_string();
     let path = format!("/images/{}/push{}", in_path(&name), query.as_str());

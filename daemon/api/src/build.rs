@@ -72,6 +72,8 @@ pub struct BuildInput {
     pub explain: bool,
     /// `--verify`
     pub verify: bool,
+    /// `--attest`, `--provenance` and `--sbom`: `type=KIND,…` each.
+    pub attest: Vec<String>,
 }
 
 /// Where files to copy from come from.

@@ -129,6 +129,11 @@ impl Address {
 /// An address as it may be shown: without what may be a password, and not endlessly long.
 pub fn shown(address: &str) -> String {
     const MOST: usize = 200;
+    without_password(address).chars().take(MOST).collect()
+}
+
+/// An address without what may be a password.
+pub(crate) fn without_password(address: &str) -> String {
     let public = match address.split_once("://") {
         Some((scheme, rest)) => {
             let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -139,7 +144,7 @@ pub fn shown(address: &str) -> String {
         }
         None => address.to_owned(),
     };
-    public.chars().filter(|c| !c.is_control()).take(MOST).collect()
+    public.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// A repository if the path ends in `.git`, else a file.

@@ -7,11 +7,14 @@ use std::thread;
 use jiff::Timestamp;
 use mica_dockerfile::lint::{Checks, Warning, excerpt};
 use mica_dockerfile::{Dockerfile, Instruction, Span};
-use mica_oci::{BuildId, ImageConfig, ImageId, Platform, PlatformImage, Raw, Reference};
+use mica_oci::{
+    Attestation, Attested, BuildId, ImageConfig, ImageId, Platform, PlatformImage, Raw, Reference,
+};
 use mica_store::{Lease, Store};
 use mica_task::{Cancel, Chore, Event, Finding, Reporter};
 
 use crate::assemble::assemble;
+use crate::attesting::Attesting;
 use crate::bases::Bases;
 use crate::chore::{Failure, chore};
 use crate::definition::{Definition, Opening};
@@ -21,6 +24,7 @@ use crate::imports::Imports;
 use crate::inline;
 use crate::input::{Input, Lender};
 use crate::layers::Layers;
+use crate::materials::{Materials, Origins};
 use crate::named::{Named, Opener};
 use crate::ops::config::Scope;
 use crate::ops::remote::Remotes;
@@ -29,6 +33,7 @@ use crate::options::Options;
 use crate::places::Places;
 use crate::plan::{Plan, is_automatic};
 use crate::ports::{Caches, Executor, Fetch, Images, MadeStep};
+use crate::provenance::{self, provenance};
 use crate::refuse::refuse_unsupported;
 use crate::selection::Tree;
 use crate::site::Site;
@@ -71,17 +76,23 @@ pub struct Built {
     pub images: Vec<PlatformImage>,
     /// Build arguments that no instruction asked for.
     pub unused_args: Vec<String>,
+    /// What is to be said of each image, the lists of what is in it first.
+    pub attestations: Attested,
 }
 
 impl Builder<'_> {
     /// Builds the images that `options` ask for from what a client hands over, and gives one of them `tags`.
     pub fn build(&self, options: &Options, tags: &[Reference], input: Input) -> Result<Built, Error> {
+        let began = Timestamp::now();
         let lease = self.store.lease();
+        let materials = Materials::default();
+        let origins = Origins::of(&input);
         let remotes = Remotes {
             fetch: self.fetch,
             store: self.store,
             lease: &lease,
             cancel: self.cancel,
+            materials: &materials,
             reporter: self.reporter,
             step: None,
         };
@@ -143,6 +154,7 @@ impl Builder<'_> {
             tree: &tree,
             named: (&named, &opener),
             lender: &*input.lender,
+            materials: &materials,
             epoch,
         };
         self.reporter.report(Event::Planned {
@@ -151,10 +163,11 @@ impl Builder<'_> {
                 .flat_map(|plan| Places::new(&dockerfile, plan).planned())
                 .collect(),
         });
-        let (finished, mut made) = prepared.carry_out_with_caches(options, &layers)?;
+        let (mut finished, mut made) = prepared.carry_out_with_caches(options, &layers)?;
         if options.verify {
             prepared.verify(&finished, options, layers)?;
         }
+        prepared.tell_how(&mut finished, options, (began, &origins))?;
         let (image, images) = chore(self.reporter, &Chore::Export, || {
             self.keep(&lease, &plans, &finished, tags)
         })?;
@@ -169,6 +182,7 @@ impl Builder<'_> {
             image,
             images,
             unused_args: unused_args(options, &dockerfile),
+            attestations: attested(finished),
         })
     }
 
@@ -180,22 +194,19 @@ impl Builder<'_> {
         finished: &[Finished],
         tags: &[Reference],
     ) -> Result<(ImageId, Vec<PlatformImage>), Error> {
-        let made = plans
-            .iter()
-            .zip(finished)
-            .map(|(plan, (_, config))| PlatformImage {
-                platform: plan.platform.clone(),
-                image: ImageId(config.digest()),
-            });
+        let made = plans.iter().zip(finished).map(|(plan, one)| PlatformImage {
+            platform: plan.platform.clone(),
+            image: one.id(),
+        });
         let images: Vec<PlatformImage> = made.collect();
         let main = PlatformImage::main(&images).ok_or(Error::Cancelled)?.image;
-        let is_main = |config: &Raw<ImageConfig>| ImageId(config.digest()) == main;
-        for (_, config) in finished.iter().filter(|(_, config)| !is_main(config)) {
-            let image = self.store.commit_image(lease, config, None, &[])?.image.id;
+        for other in finished.iter().filter(|one| one.id() != main) {
+            let committed = self.store.commit_image(lease, &other.config, None, &[])?;
+            let image = committed.image.id;
             self.reporter.report(Event::Built { image });
         }
-        if let Some((_, config)) = finished.iter().find(|(_, config)| is_main(config)) {
-            self.store.commit_image(lease, config, None, tags)?;
+        if let Some(one) = finished.iter().find(|one| one.id() == main) {
+            self.store.commit_image(lease, &one.config, None, tags)?;
         }
         self.reporter.report(Event::Built { image: main });
         for reference in tags {
@@ -207,8 +218,30 @@ impl Builder<'_> {
     }
 }
 
-/// What came of the target stage for one platform, and the image's config.
-type Finished = (Arc<State>, Raw<ImageConfig>);
+/// What came of all steps for one platform.
+struct Finished {
+    /// What the target stage came to.
+    state: Arc<State>,
+    config: Raw<ImageConfig>,
+    /// What is to be said of the image.
+    said: Vec<Attestation>,
+}
+
+impl Finished {
+    /// The image.
+    fn id(&self) -> ImageId {
+        ImageId(self.config.digest())
+    }
+}
+
+/// What is to be said, by image. Platforms that came to one image say it once, as the first did.
+fn attested(finished: Vec<Finished>) -> Attested {
+    let mut attested = Attested::new();
+    for one in finished.into_iter().filter(|one| !one.said.is_empty()) {
+        attested.entry(one.id()).or_insert_with(|| one.said.into());
+    }
+    attested
+}
 
 /// The same, and the steps that led there.
 type Outcome = (Finished, Vec<MadeStep>);
@@ -232,6 +265,7 @@ struct Prepared<'a> {
     /// Named contexts, and who opens them.
     named: (&'a Named, &'a Opener<'a>),
     lender: &'a dyn Lender,
+    materials: &'a Materials,
     epoch: Option<Timestamp>,
 }
 
@@ -250,8 +284,8 @@ impl Prepared<'_> {
             };
             let result = self.carry_out(options, &layers).and_then(|outcomes| {
                 let (finished, made): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
-                for (state, _) in &finished {
-                    layers.bring(&state.layers)?;
+                for one in &finished {
+                    layers.bring(&one.state.layers)?;
                 }
                 Ok((finished, made.into_iter().flatten().collect()))
             });
@@ -319,6 +353,7 @@ impl Prepared<'_> {
             reporter: builder.reporter,
             workshop: builder.workshop,
             build: builder.build,
+            materials: self.materials,
             lender: self.lender,
         };
         let walk = Walk::new(
@@ -340,7 +375,40 @@ impl Prepared<'_> {
             state.origins.write(&mut config);
         }
         let made = walk.made(&state);
-        Ok(((state, Raw::of(config)?), made))
+        let config = Raw::of(config)?;
+        let said = match &options.attesting.sbom {
+            Some(asked) => walk.list(asked, &state)?,
+            None => Vec::new(),
+        };
+        Ok((Finished { state, config, said }, made))
+    }
+
+    /// Says how each image was made, if that is asked: when the build `began`, and where the client's part of it was from.
+    fn tell_how(
+        &self,
+        finished: &mut [Finished],
+        options: &Options,
+        (began, origins): (Timestamp, &Origins),
+    ) -> Result<(), Error> {
+        let Some(asked) = &options.attesting.provenance else {
+            return Ok(());
+        };
+        let (ended, taken) = (Timestamp::now(), self.materials.taken());
+        for (plan, one) in self.plans.iter().zip(finished) {
+            let build = provenance::Finished {
+                build: self.builder.build,
+                began,
+                ended,
+                options,
+                origins,
+                taken: &taken,
+                file: self.file,
+                dockerfile: self.dockerfile,
+                plan,
+            };
+            one.said.push(provenance(asked, &build)?);
+        }
+        Ok(())
     }
 
     /// Does all steps again, and fails if they come to something else.
@@ -351,6 +419,7 @@ impl Prepared<'_> {
         });
         let again = Options {
             no_cache: true,
+            attesting: Attesting::default(),
             ..options.clone()
         };
         let layers = Layers {
@@ -358,10 +427,10 @@ impl Prepared<'_> {
             ..layers
         };
         let (second, _) = self.carry_out_with_caches(&again, &layers)?;
-        for ((state, config), (second, second_config)) in finished.iter().zip(&second) {
+        for (first, second) in finished.iter().zip(&second) {
             verify::compare(
-                [state, second],
-                [config.digest(), second_config.digest()],
+                [&first.state, &second.state],
+                [first.config.digest(), second.config.digest()],
                 &layers,
             )?;
         }

@@ -28,6 +28,7 @@ pub fn apply_changes(config: ImageConfig, changes: &[String]) -> Result<ImageCon
         escape: ESCAPE,
     };
     let mut state = State::unchanged(BaseImage {
+        manifest: None,
         id: ImageId(mica_oci::Digest::of(b"")),
         layers: config.rootfs.diff_ids.clone(),
         config,

@@ -115,6 +115,15 @@ pub enum Error {
         #[source]
         problem: StepError,
     },
+    /// What is in the image could not be listed.
+    #[error("cannot list what is in the image with {generator}")]
+    Sbom {
+        /// The image that should have done it.
+        generator: String,
+        /// What is wrong.
+        #[source]
+        problem: StepError,
+    },
     /// The store failed.
     #[error("cannot use the store")]
     Store(#[from] mica_store::Error),

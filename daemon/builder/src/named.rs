@@ -11,6 +11,7 @@ use crate::address::{Address, shown};
 use crate::context::Context;
 use crate::error::{Error, StepError};
 use crate::input::Source;
+use crate::materials::Found;
 use crate::once::Once;
 use crate::ops::remote::Remotes;
 use crate::options::Options;
@@ -248,22 +249,28 @@ impl<'a> Opener<'a> {
         match source {
             Source::Image(image) => {
                 let Remotes { lease, cancel, .. } = self.remotes;
-                let image = self
+                let found = self
                     .images
                     .resolve(&image, Some(platform), lease, cancel)
                     .map_err(StepError::Image)
                     .map_err(plain)?;
-                Ok(Opened::Image(Box::new(image)))
+                let materials = self.remotes.materials;
+                materials.image(&image, platform, &found, Found::Named);
+                Ok(Opened::Image(Box::new(found)))
             }
             Source::Layout { folder, image } => {
                 let image = self
                     .remotes
                     .layout(&folder, image.as_deref(), platform)
                     .map_err(plain)?;
+                let materials = self.remotes.materials;
+                materials.image(name, platform, &image, Found::Layout);
                 Ok(Opened::Image(Box::new(image)))
             }
             Source::Blobs { blobs, image } => {
                 let image = self.remotes.image(&*blobs, &image, platform).map_err(plain)?;
+                let materials = self.remotes.materials;
+                materials.image(name, platform, &image, Found::Layout);
                 Ok(Opened::Image(Box::new(image)))
             }
             source => {

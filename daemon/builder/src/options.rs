@@ -2,6 +2,7 @@
 
 use mica_oci::Platform;
 
+use crate::attesting::Attesting;
 use crate::ports::{Limits, Network, Ulimit};
 
 /// What a build is asked for.
@@ -43,6 +44,8 @@ pub struct Options {
     pub platforms: Vec<Platform>,
     /// Whether the ignore file is applied here. Clients of the classic API apply it themselves.
     pub filter_context: bool,
+    /// What is to be said of the image beside it.
+    pub attesting: Attesting,
 }
 
 impl Options {

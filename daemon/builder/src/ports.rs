@@ -21,6 +21,8 @@ pub type PortError = Box<dyn std::error::Error + Send + Sync>;
 pub struct BaseImage {
     /// Its identity.
     pub id: ImageId,
+    /// The digest it has in the registry that it is from: of its manifest or its index. `None` for what was made here.
+    pub manifest: Option<Digest>,
     /// Its config.
     pub config: ImageConfig,
     /// Its layers, lowest first.

@@ -11,6 +11,7 @@ use crate::input::Lender;
 use crate::inputs::Inputs;
 use crate::key::StepKey;
 use crate::layers::{Form, Layers, Order};
+use crate::materials::Materials;
 use crate::ops::config::Scope;
 use crate::ops::remote::Remotes;
 use crate::plan::Plan;
@@ -36,6 +37,8 @@ pub(crate) struct Site<'a> {
     pub workshop: &'a Workshop,
     /// The build's name.
     pub build: BuildId,
+    /// What the build takes in.
+    pub materials: &'a Materials,
     /// Who lends secrets and agents to RUN.
     pub lender: &'a dyn Lender,
 }
@@ -218,6 +221,7 @@ impl Site<'_> {
             store: self.layers.store,
             lease: self.layers.lease,
             cancel: self.layers.cancel,
+            materials: self.materials,
             reporter: self.reporter,
             step: Some(place.step),
         }

@@ -170,6 +170,7 @@ mod tests {
         };
         let layers = (0..layers).map(|n| DiffId(Digest::of(&[n as u8]))).collect();
         State::of(BaseImage {
+            manifest: None,
             id: ImageId(Digest::of(b"")),
             config,
             layers,

@@ -1,5 +1,7 @@
 //! Carries out the stages of a plan, instruction by instruction.
 
+mod scan;
+
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -14,6 +16,7 @@ use crate::assemble::assemble;
 use crate::bases::Bases;
 use crate::chore::Failure;
 use crate::error::{Error, StepError};
+use crate::materials::Found;
 use crate::named::{Named, Opened, Opener};
 use crate::once::Once;
 use crate::ops::transfer::{Origin, Transfer};
@@ -235,8 +238,12 @@ impl<'a> Walk<'a> {
 
     fn image(&self, name: &str, platform: Option<&Platform>) -> Result<BaseImage, StepError> {
         let platform = platform.or(self.site.plan.asked);
-        self.bases
-            .get(name, platform, self.site.layers, self.site.reporter)
+        let image = self
+            .bases
+            .get(name, platform, self.site.layers, self.site.reporter)?;
+        let own = platform.unwrap_or(&self.site.plan.platform);
+        self.site.materials.image(name, own, &image, Found::Named);
+        Ok(image)
     }
 
     fn instruction(&self, located: &Located, state: &mut State, place: Place) -> Result<(), StepError> {

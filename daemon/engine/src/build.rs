@@ -1,10 +1,10 @@
 //! The verb build.
 
 pub use mica_builder::{
-    Agent, Blobs, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source,
+    Agent, Attesting, Blobs, ClientFile, ClientFolder, FileSender, Handed, Input, Lender, Secret, Source,
 };
 use mica_builder::{Builder, Options};
-use mica_oci::{BuildId, ImageId, Platform, PlatformImage, Reference};
+use mica_oci::{Attested, BuildId, ImageId, Platform, PlatformImage, Reference};
 use mica_registry::Keyring;
 use mica_task::{Cancel, Event, Reporter};
 
@@ -79,6 +79,8 @@ pub struct BuildRequest {
     pub platforms: Vec<Platform>,
     /// Whether the ignore file is applied here: clients of the classic API apply it themselves.
     pub filter_context: bool,
+    /// What is to be said of the image beside it.
+    pub attesting: Attesting,
 }
 
 /// What came of a build.
@@ -90,6 +92,8 @@ pub struct BuildOutcome {
     pub images: Vec<PlatformImage>,
     /// Build arguments that no instruction asked for.
     pub unused_args: Vec<String>,
+    /// What is to be said of each image where it goes.
+    pub attestations: Attested,
 }
 
 impl Engine {
@@ -147,6 +151,7 @@ impl Engine {
             shm_size: request.shm_size,
             platforms: request.platforms,
             filter_context: request.filter_context,
+            attesting: request.attesting,
         };
         let runtime = Runtime::current();
         let caches = RemoteCaches::new(self, &request.credentials, reporter, &runtime);
@@ -179,10 +184,14 @@ impl Engine {
         }
         self.tell_built(&built.image, &request.tags)?;
         caches.write(&request.cache_to, cancel)?;
+        for (image, said) in &built.attestations {
+            self.keep_attestations(*image, said);
+        }
         Ok(BuildOutcome {
             image: built.image,
             images: built.images,
             unused_args: built.unused_args,
+            attestations: built.attestations,
         })
     }
 

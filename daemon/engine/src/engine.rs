@@ -8,6 +8,7 @@ use mica_builder::Workshop;
 use mica_registry::{Client, Settings};
 use mica_store::Store;
 
+use crate::attested::Kept;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::transfer::Downloads;
@@ -37,6 +38,7 @@ struct Inner {
     registries: Client,
     downloads: Downloads,
     feed: Feed,
+    attested: Kept,
 }
 
 /// While it lives, no other prune begins.
@@ -54,6 +56,7 @@ impl Engine {
             registries,
             downloads: Downloads::default(),
             feed: Feed::new(),
+            attested: Kept::default(),
             config,
             pruning: AtomicBool::new(false),
             workshop: Workshop::default(),
@@ -84,6 +87,10 @@ impl Engine {
 
     pub(crate) fn registries(&self) -> &Client {
         &self.0.registries
+    }
+
+    pub(crate) fn kept_attestations(&self) -> &Kept {
+        &self.0.attested
     }
 
     pub(crate) fn downloads(&self) -> &Downloads {

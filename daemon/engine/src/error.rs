@@ -259,6 +259,23 @@ pub enum Error {
         /// What was given.
         server: String,
     },
+    /// Nothing that was said of an image is known.
+    #[error(
+        "no attestations of {image} are known: build it again with --provenance or --sbom, and push it then"
+    )]
+    NoAttestations {
+        /// The image.
+        image: mica_oci::ImageId,
+    },
+    /// What is said of an image cannot be written.
+    #[error("cannot write what is said of the image")]
+    Attestation(#[source] mica_oci::DocumentError),
+    /// A file that goes beside those of an image is one of it already.
+    #[error("the image has a file {name} of its own: give the attestation another with filename=NAME")]
+    Beside {
+        /// Its name.
+        name: String,
+    },
     /// Nothing here is called so.
     #[error("An image does not exist locally with the tag: {reference}")]
     NothingToPush {
@@ -410,7 +427,8 @@ impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoSuchImage { .. }
+            Self::NoAttestations { .. }
+            | Self::NoSuchImage { .. }
             | Self::NoSuchLog { .. }
             | Self::NoFailedStep { .. }
             | Self::OtherPlatform { .. }
@@ -433,7 +451,8 @@ impl Error {
             Self::NoReference { .. } | Self::NoSuchFile { .. } => Kind::NotFound,
             Self::Overlap { .. } => Kind::Invalid,
             Self::Root(error) if caused_by_cancel(error) => Kind::Cancelled,
-            Self::Root(_) => Kind::Internal,
+            Self::Beside { .. } => Kind::Conflict,
+            Self::Root(_) | Self::Attestation(_) => Kind::Internal,
             Self::NoGit { .. } => Kind::Unsupported,
             Self::Git { .. } => Kind::Internal,
             Self::Import(_)
@@ -572,6 +591,7 @@ fn build_kind(error: &mica_builder::Error) -> Kind {
         | Error::Address(_)
         | Error::RemoteContext { .. }
         | Error::NamedContext { .. }
+        | Error::Sbom { .. }
         | Error::Context(_)
         | Error::ContextIo(_) => Kind::Invalid,
         Error::Source(_) | Error::Unsupported { .. } => Kind::Unsupported,

@@ -2,6 +2,8 @@
 //! push and login await registries.
 
 mod adapters;
+mod attested;
+mod beside;
 mod bridge;
 mod build;
 mod cache_list;
@@ -32,8 +34,8 @@ pub use bridge::{
     events,
 };
 pub use build::{
-    Agent, Blobs, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input, Lender,
-    Limits, NetworkMode, Secret, Source, Ulimit,
+    Agent, Attesting, Blobs, BuildOutcome, BuildRequest, ClientFile, ClientFolder, FileSender, Handed, Input,
+    Lender, Limits, NetworkMode, Secret, Source, Ulimit,
 };
 pub use cache_list::{CacheItem, CacheKind};
 pub use engine::{Config, Engine};

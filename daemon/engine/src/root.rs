@@ -1,15 +1,17 @@
 //! The file system of an image, to be read from outside.
 
-use std::io::{Read, Write};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use mica_layer::{
-    Change, Changes, ImagePath, Kind, LayerView, Meta, Policy, Source, Stack, Step, XattrPolicy, pack,
+    Change, Changes, ImagePath, Kind, LayerView, Meta, Mtime, Policy, Source, Stack, Step, XattrPolicy, pack,
 };
-use mica_oci::ImageId;
+use mica_oci::{Attestation, Hashing, ImageId, Subject};
 use mica_store::{Image, Lease};
 use mica_task::Cancel;
 
+use crate::beside::Beside;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::glob::Glob;
@@ -70,6 +72,56 @@ impl ImageRoot {
     /// The image.
     pub fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// With what is said of the files as files beside them, each a statement about all that are regular.
+    pub fn with_statements(self, said: &[Attestation], cancel: &Cancel) -> Result<Self, Error> {
+        if said.is_empty() {
+            return Ok(self);
+        }
+        let subjects = self.subjects(cancel)?;
+        let mut files = BTreeMap::new();
+        for one in said {
+            let path = ImagePath::root().join(one.file.as_bytes());
+            let is_taken = self.stack.lookup(&path).map_err(Error::Root)?.is_some();
+            let bytes = one.statement(&subjects).map_err(Error::Attestation)?;
+            if is_taken
+                || files
+                    .insert(one.file.clone().into_bytes(), bytes.into())
+                    .is_some()
+            {
+                return Err(Error::Beside {
+                    name: one.file.clone(),
+                });
+            }
+        }
+        let mtime = Mtime {
+            seconds: self.image.created.map_or(0, jiff::Timestamp::as_second),
+            nanoseconds: 0,
+        };
+        let mut layers = self.stack.layers().to_vec();
+        layers.push(Arc::new(Beside::new(files, mtime)));
+        Ok(Self {
+            stack: Stack::new(layers),
+            ..self
+        })
+    }
+
+    /// All regular files, with the digests of what is in them.
+    fn subjects(&self, cancel: &Cancel) -> Result<Vec<Subject>, Error> {
+        let mut subjects = Vec::new();
+        self.files(cancel, &mut |file| {
+            if matches!(file.meta.kind, Kind::File { .. }) {
+                let mut reader = cancel.guard(self.open(&file.path)?);
+                let mut hashing = Hashing::new(io::sink());
+                io::copy(&mut reader, &mut hashing).map_err(Error::sending)?;
+                let (_, digest, _) = hashing.finish();
+                let name = String::from_utf8_lossy(file.path.as_bytes());
+                subjects.push(Subject::new(name, &digest));
+            }
+            Ok(())
+        })?;
+        Ok(subjects)
     }
 
     /// What a path leads to, links followed.

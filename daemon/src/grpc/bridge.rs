@@ -49,8 +49,9 @@ const FRONTEND_CAPS: [&str; 18] = [
     "gateway.warnings",
 ];
 
-/// What may stand in a plan: what clients put into those of named contexts.
-const LLB_CAPS: [&str; 12] = [
+/// What may stand in a plan: what clients put into those of named contexts; and that images go out with attestations.
+const LLB_CAPS: [&str; 13] = [
+    "exporter.image.attestations",
     "source.image",
     "source.local",
     "source.local.unique",
@@ -317,6 +318,7 @@ pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) ->
                     held.collect::<Result<Vec<_>, _>>()?,
                     outcome.image,
                     outcome.images,
+                    outcome.attestations,
                 ))
             });
             drop(busy);
@@ -342,7 +344,8 @@ pub(super) async fn build(daemon: &Arc<Daemon>, job: &Arc<Job>, asked: Asked) ->
     let built = building
         .await
         .map_err(|_| Status::internal("the build broke down"))?;
-    let (held, image, images) = built.map_err(|error| refused(&error, job.dockerfile().as_ref()))?;
+    let (held, image, images, said) = built.map_err(|error| refused(&error, job.dockerfile().as_ref()))?;
+    job.attest(said);
     for held in held {
         job.hold(held);
     }

@@ -12,7 +12,7 @@ use mica_buildkit::{ArchiveSend, DirSend, FileKind, Stat, SyncError, Teller, Wan
 use mica_engine::{
     Credential, Engine, FileTree, FileType, ImagePath, PushRequest, RootFile, blocking, chunks, sink,
 };
-use mica_oci::{ImageId, Reference};
+use mica_oci::{Attestation, Attested, ImageId, Reference};
 use mica_task::{Cancel, Chore, Event};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -73,6 +73,35 @@ pub(super) enum Target {
         /// As for a tar.
         is_split: bool,
     },
+}
+
+/// What is told where an image goes without what is said of it.
+const LEFT_OUT: &str =
+    "attestations travel only with --push or an output of type oci, local or tar: here the image goes alone";
+
+impl Target {
+    /// Whether what is said of an image stays behind.
+    fn leaves_out(&self) -> bool {
+        matches!(
+            self,
+            Self::Store { push: false, .. }
+                | Self::Archive { is_docker: true, .. }
+                | Self::Blobs { is_docker: true, .. }
+        )
+    }
+}
+
+/// What is said of an image.
+fn said_of(job: &Job, image: &ImageId) -> Arc<[Attestation]> {
+    job.attested().remove(image).unwrap_or_default()
+}
+
+/// What goes with an image into an archive: docker's own form has no place for more than the image.
+fn going_along(job: &Job, is_docker: bool) -> Attested {
+    match is_docker {
+        true => Attested::new(),
+        false => job.attested(),
+    }
 }
 
 /// All places a result goes to.
@@ -147,6 +176,13 @@ pub(super) async fn export(
     targets: Vec<Target>,
 ) -> Result<HashMap<String, String>, Status> {
     let mut answer = HashMap::new();
+    if !job.attested().is_empty() && targets.iter().any(Target::leaves_out) {
+        job.tell(Event::Note {
+            step: None,
+            text: LEFT_OUT.to_owned(),
+        })
+        .await;
+    }
     for target in targets {
         answer.extend(match &returned {
             Returned::Nothing => HashMap::new(),
@@ -173,27 +209,39 @@ async fn export_image(
             stored
         }
         Target::Tar { number, .. } => {
+            let said = said_of(job, &image);
             let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
-                engine.root_of(&image)?.write_tar(out, cancel)
+                let root = engine.root_of(&image)?.with_statements(&said, cancel)?;
+                root.write_tar(out, cancel)
             };
             tell(job, true, send_archive(daemon, job, number, write)).await?;
             Ok(HashMap::new())
         }
-        Target::Archive { number, names, .. } => {
-            let told = archived(daemon, image, &names).await?;
+        Target::Archive {
+            number,
+            names,
+            is_docker,
+        } => {
+            let said = going_along(job, is_docker);
+            let told = archived(daemon, image, &names, &said).await?;
             let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
-                let saving = engine.prepare_image(&image, names)?;
+                let saving = engine.prepare_image(&image, names, said)?;
                 engine.save(&saving, &mut cancel.guard(out))
             };
             tell(job, true, send_archive(daemon, job, number, write)).await?;
             Ok(told)
         }
-        Target::Blobs { names, .. } => {
-            tell(job, false, send_blobs(daemon, job, image)).await?;
-            archived(daemon, image, &names).await
+        Target::Blobs { names, is_docker } => {
+            let said = going_along(job, is_docker);
+            let sending = send_blobs(daemon, job, image, (names.clone(), said.clone()));
+            tell(job, false, sending).await?;
+            archived(daemon, image, &names, &said).await
         }
         Target::Files { number, .. } => {
-            let root = move |engine: &Engine, _: &Cancel| engine.root_of(&image);
+            let said = said_of(job, &image);
+            let root = move |engine: &Engine, cancel: &Cancel| {
+                engine.root_of(&image)?.with_statements(&said, cancel)
+            };
             tell(job, false, send_files(daemon, job, number, root)).await?;
             Ok(HashMap::new())
         }
@@ -257,6 +305,7 @@ async fn pushed(daemon: &Arc<Daemon>, job: &Job, name: &Reference) -> Result<Str
         platform: None,
         credential,
         compression: None,
+        attested: job.attested(),
     };
     let told = |current| Event::Moved {
         chore: Chore::Export,
@@ -301,9 +350,10 @@ async fn archived(
     daemon: &Arc<Daemon>,
     image: ImageId,
     names: &[Reference],
+    said: &Attested,
 ) -> Result<HashMap<String, String>, Status> {
-    let engine = daemon.engine.clone();
-    let descriptor = blocking(move || engine.describe(&engine.prepare_image(&image, Vec::new())?))
+    let (engine, listed, said) = (daemon.engine.clone(), names.to_vec(), said.clone());
+    let descriptor = blocking(move || engine.describe(&engine.prepare_image(&image, listed, said)?))
         .await
         .map_err(|error| refused(&error, None))?;
     let json = serde_json::to_vec(&descriptor).map_err(|error| Status::internal(error.to_string()))?;
@@ -381,13 +431,18 @@ pub(super) async fn send_archive<T: Send + 'static>(
 }
 
 /// Sends the blobs of an image; how many bytes that is.
-async fn send_blobs(daemon: &Arc<Daemon>, job: &Job, image: ImageId) -> Result<(u64, ()), Status> {
+async fn send_blobs(
+    daemon: &Arc<Daemon>,
+    job: &Job,
+    image: ImageId,
+    (names, said): (Vec<Reference>, Attested),
+) -> Result<(u64, ()), Status> {
     let (engine, cancel) = (daemon.engine.clone(), job.cancel.clone());
     // no other build of this daemon has its number, and no other daemon this image's name at this time
     let name = format!("mica-{}-{}", std::process::id(), job.number);
     let mut sink = SessionSink::new(session(job)?.clone(), &name, cancel);
     let sending = tokio::spawn(blocking(move || {
-        engine.save_blobs(&engine.prepare_image(&image, Vec::new())?, &mut sink)?;
+        engine.save_blobs(&engine.prepare_image(&image, names, said)?, &mut sink)?;
         Ok(sink.sent)
     }));
     let sent = sending

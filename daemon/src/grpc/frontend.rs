@@ -162,6 +162,13 @@ impl Asked {
             self.named.push((name.to_owned(), value));
             return Ok(());
         }
+        if let Some(kind) = key.strip_prefix("attest:") {
+            return request.attesting.take(kind, &value).map_err(invalid);
+        }
+        if let Some(name) = key.strip_prefix("vcs:") {
+            request.attesting.vcs.insert(name.to_owned(), value);
+            return Ok(());
+        }
         match key {
             "filename" if !value.is_empty() => request.dockerfile = value,
             "target" if !value.is_empty() => request.target = Some(value),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mica_buildkit::message::control::StatusResponse;
 use mica_engine::HeldImage;
-use mica_oci::{ImageId, PlatformImage};
+use mica_oci::{Attested, ImageId, PlatformImage};
 use mica_task::{Cancel, Event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
@@ -88,6 +88,8 @@ pub(crate) struct Job {
     results: Mutex<HashMap<String, ImageId>>,
     /// What was built, so that no prune takes it before it has a name.
     held: Mutex<Vec<Arc<HeldImage>>>,
+    /// What is said of what was built.
+    attested: Mutex<Attested>,
     /// Name and text of the Dockerfile, where it was asked for apart from its context.
     dockerfile: Mutex<Option<(String, Vec<u8>)>>,
     returned: watch::Sender<Option<Result<Returned, Status>>>,
@@ -252,6 +254,7 @@ impl Job {
             told: Mutex::new(Some(told)),
             results: Mutex::default(),
             held: Mutex::default(),
+            attested: Mutex::default(),
             dockerfile: Mutex::default(),
             returned: watch::Sender::new(None),
             upload: Mutex::default(),
@@ -363,6 +366,16 @@ impl Job {
     /// Name and text of the Dockerfile, if it is known.
     pub(crate) fn dockerfile(&self) -> Option<(String, Vec<u8>)> {
         lock(&self.dockerfile).clone()
+    }
+
+    /// Notes what is said of images that were built.
+    pub(crate) fn attest(&self, said: Attested) {
+        lock(&self.attested).extend(said);
+    }
+
+    /// What is said of what was built.
+    pub(crate) fn attested(&self) -> Attested {
+        lock(&self.attested).clone()
     }
 
     /// Holds what was built until the build is over.

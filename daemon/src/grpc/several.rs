@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use mica_engine::{Engine, Error, ImageRoot, IndexRequest, PushedIndex, Roots, sink};
-use mica_oci::{Descriptor, PlatformImage, Reference};
+use mica_oci::{Attested, Descriptor, PlatformImage, Reference};
 use mica_task::{Cancel, Chore, Event};
 use tonic::Status;
 
@@ -27,8 +27,8 @@ pub(super) async fn export(
     target: Target,
 ) -> Result<HashMap<String, String>, Status> {
     let roots = |is_split| {
-        let images = images.to_vec();
-        move |engine: &Engine, cancel: &Cancel| roots(engine, &images, is_split, cancel)
+        let (images, said) = (images.to_vec(), job.attested());
+        move |engine: &Engine, cancel: &Cancel| roots(engine, (&images, &said), is_split, cancel)
     };
     match target {
         Target::Store {
@@ -41,10 +41,10 @@ pub(super) async fn export(
             "images for several platforms are not written as a folder by micad: use type=oci without tar=false",
         )),
         Target::Archive { number, names, .. } => {
-            let images = images.to_vec();
+            let (images, said) = (images.to_vec(), job.attested());
             let listed = names.clone();
             let write = move |engine: &Engine, out: &mut Out<'_>, cancel: &Cancel| {
-                let saving = engine.prepare_index(&images, listed)?;
+                let saving = engine.prepare_index(&images, listed, said)?;
                 engine.save_index(&saving, &mut cancel.guard(out))
             };
             let index = tell(job, true, send_archive(daemon, job, number, write)).await?;
@@ -65,13 +65,20 @@ pub(super) async fn export(
     }
 }
 
-fn roots(engine: &Engine, images: &[PlatformImage], is_split: bool, cancel: &Cancel) -> Result<Roots, Error> {
+fn roots(
+    engine: &Engine,
+    (images, said): (&[PlatformImage], &Attested),
+    is_split: bool,
+    cancel: &Cancel,
+) -> Result<Roots, Error> {
     let root = |image: &PlatformImage| {
         let name = match is_split {
             true => platforms::folder(&image.platform),
             false => image.platform.to_string(),
         };
-        Ok((name, engine.root_of(&image.image)?))
+        let root = engine.root_of(&image.image)?;
+        let said = said.get(&image.image).map_or(&[][..], |said| said);
+        Ok((name, root.with_statements(said, cancel)?))
     };
     let roots: Vec<(String, ImageRoot)> = images.iter().map(root).collect::<Result<_, Error>>()?;
     Roots::new(roots, is_split, cancel)
@@ -143,6 +150,7 @@ async fn pushed(
         images: images.to_vec(),
         credential: credential(job, name).await?,
         compression: None,
+        attested: job.attested(),
     };
     let told = |current| Event::Moved {
         chore: Chore::Export,

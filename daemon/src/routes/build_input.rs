@@ -42,6 +42,9 @@ pub(crate) fn adopt(wire: &mut BuildInput, request: &mut BuildRequest) -> Result
     request.no_cache_filter = std::mem::take(&mut wire.no_cache_filter);
     request.explain = wire.explain;
     request.verify = wire.verify;
+    for asked in &wire.attest {
+        request.attesting.take_typed(asked).map_err(Failure::invalid)?;
+    }
     for right in &wire.allow {
         match right.as_str() {
             // without a network of the build's own the default is the host's

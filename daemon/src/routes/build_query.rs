@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use mica_engine::{BuildRequest, Keyring, Limits, NetworkMode, Ulimit};
+use mica_engine::{Attesting, BuildRequest, Keyring, Limits, NetworkMode, Ulimit};
 use mica_oci::{Platform, PlatformError, Reference};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -62,6 +62,7 @@ pub(crate) fn request(query: &Query) -> Result<BuildRequest, Failure> {
         platforms,
         // clients of this API have left out what is to be ignored
         filter_context: false,
+        attesting: Attesting::default(),
     })
 }
 

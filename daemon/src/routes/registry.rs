@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use mica_api::{AuthConfig, AuthReply, BuiltImage, DistributionInspect, DistributionPlatform, Message};
 use mica_engine::{CancelOnDrop, Error, IndexRequest, PullRequest, PushRequest, Sink, TransferEvents, sink};
-use mica_oci::{Compression, Digest, ImageId, Platform, PlatformImage, Reference, Repository, Tag};
+use mica_oci::{Attested, Compression, Digest, ImageId, Platform, PlatformImage, Reference, Repository, Tag};
 use mica_task::{Cancel, TransferEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -110,6 +110,7 @@ pub(crate) async fn push(call: Call, name: String) -> Result<Reply, Failure> {
         platform: platform::since(46, call.version, &call.query)?,
         credential: credential::of(&call.headers),
         compression: compression(&call.query)?,
+        attested: attested(&call)?,
         repository: reference.repository,
     };
     let first = Message::status(format!("The push refers to repository [{}]", request.repository));
@@ -132,9 +133,10 @@ fn push_images(
 ) -> Result<Reply, Failure> {
     let request = IndexRequest {
         tags: vec![tag.ok_or_else(|| Failure::invalid("an index is pushed under a tag: name one"))?],
-        images,
         credential: credential::of(&call.headers),
         compression: compression(&call.query)?,
+        attested: attested_of(&call, &images)?,
+        images,
         repository,
     };
     let first = Message::status(format!("The push refers to repository [{}]", request.repository));
@@ -187,6 +189,36 @@ fn compression(query: &Query) -> Result<Option<Compression>, Failure> {
             "unknown compression {other:?}: say gzip or zstd"
         ))),
     }
+}
+
+/// Ours beside docker's parameters: the image that goes with what was said of it when it was built.
+fn attested(call: &Call) -> Result<Attested, Failure> {
+    let Some(text) = call.query.filled("attestations") else {
+        return Ok(Attested::new());
+    };
+    let digest: Digest = text
+        .parse()
+        .map_err(|error| Failure::invalid(format!("invalid attestations {text:?}: {error}")))?;
+    let image = ImageId(digest);
+    let said = call.daemon.engine.attestations(&image)?;
+    Ok(Attested::from([(image, said)]))
+}
+
+/// The same of the images of a build for several platforms, of which any is named.
+fn attested_of(call: &Call, images: &[PlatformImage]) -> Result<Attested, Failure> {
+    let mut attested = attested(call)?;
+    if attested
+        .keys()
+        .any(|named| images.iter().all(|known| known.image != *named))
+    {
+        return Err(Failure::invalid("attestations names none of the images"));
+    }
+    if !attested.is_empty() {
+        for PlatformImage { image, .. } in images {
+            attested.insert(*image, call.daemon.engine.attestations(image)?);
+        }
+    }
+    Ok(attested)
 }
 
 type Work = JoinHandle<Result<(), Error>>;

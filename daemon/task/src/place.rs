@@ -70,6 +70,11 @@ pub enum Chore {
     },
     /// What was done is written to a cache elsewhere.
     CacheExport,
+    /// What is in the image is listed.
+    Sbom {
+        /// The image that does it.
+        generator: String,
+    },
     /// The image that was built is kept.
     Export,
     /// The files of the image are sent to the client.

@@ -1,5 +1,6 @@
 //! The vocabulary of images: digests, references, platforms, media types, manifests, configs; no I/O.
 
+pub mod attestation;
 mod build_id;
 pub mod cache;
 mod choice;
@@ -14,6 +15,7 @@ pub mod platform;
 pub mod received;
 pub mod reference;
 
+pub use attestation::{Attestation, AttestationManifest, Attested, Subject};
 pub use build_id::{BuildId, BuildIdError};
 pub use cache::{CacheConfig, CacheError, CachedStep};
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-use mica_oci::{Descriptor, Digest, Reference};
+use mica_oci::{Attested, Descriptor, Digest, Reference};
 
-use super::save::select;
+use super::save::{Selected, select};
 use crate::error::Error;
 use crate::images::Image;
 use crate::lease::Lease;
@@ -26,7 +26,8 @@ pub trait BlobSink: Write {
     fn end(&mut self) -> io::Result<()>;
 }
 
-/// What the archive of one image calls it: its manifest there, which names the uncompressed layers.
+/// What the archive of one image calls it: its manifest there, which names the uncompressed layers; an index if something is
+/// said of it.
 ///
 /// # Errors
 /// If something of the image is missing.
@@ -34,11 +35,10 @@ pub fn describe(
     store: &Store,
     lease: &Lease,
     image: &(Image, Vec<Reference>),
+    attested: &Attested,
 ) -> Result<Option<Descriptor>, Error> {
-    let selection = select(store, lease, std::slice::from_ref(image))?;
-    Ok(selection
-        .first()
-        .map(|image| crate::commit::describe(&image.manifest)))
+    let selection = select(store, lease, std::slice::from_ref(image), attested)?;
+    Ok(selection.first().map(Selected::describe))
 }
 
 /// Hands over all blobs of these images, each once and before those that name it.
@@ -48,11 +48,11 @@ pub fn describe(
 pub fn blobs(
     store: &Store,
     lease: &Lease,
-    images: &[(Image, Vec<Reference>)],
+    (images, attested): (&[(Image, Vec<Reference>)], &Attested),
     to: &mut dyn BlobSink,
 ) -> Result<(), Error> {
     let mut done = HashSet::new();
-    for image in &select(store, lease, images)? {
+    for image in &select(store, lease, images, attested)? {
         for layer in &image.layers {
             let digest = layer.diff_id.digest();
             if done.insert(*digest) && to.begin(digest, layer.size).map_err(unsent)? {
@@ -60,10 +60,17 @@ pub fn blobs(
                 to.end().map_err(unsent)?;
             }
         }
-        for (digest, bytes) in [
+        let mut documents = vec![
             (*image.image.id.digest(), image.image.config.bytes()),
             (image.manifest.digest(), image.manifest.bytes()),
-        ] {
+        ];
+        if let Some((said, index)) = &image.said {
+            let blobs = said.blobs.iter();
+            documents.extend(blobs.map(|(blob, bytes)| (blob.digest, bytes.as_slice())));
+            documents.push((said.manifest.digest(), said.manifest.bytes()));
+            documents.push((index.digest(), index.bytes()));
+        }
+        for (digest, bytes) in documents {
             if done.insert(digest) && to.begin(&digest, bytes.len() as u64).map_err(unsent)? {
                 to.write_all(bytes).map_err(unsent)?;
                 to.end().map_err(unsent)?;

@@ -6,7 +6,10 @@ use std::io::{BufWriter, Write};
 use jiff::Timestamp;
 use mica_layer::{ImagePath, Kind, Meta, Mtime, TarWriter};
 use mica_oci::media::OCI_INDEX;
-use mica_oci::{Descriptor, DiffId, Digest, Index, Manifest, Platform, Raw, Reference};
+use mica_oci::{
+    Attestation, AttestationManifest, Attested, Descriptor, DiffId, Digest, DocumentError, Index, Manifest,
+    Platform, Raw, Reference, Subject,
+};
 use serde::Serialize;
 
 use super::{BLOBS, INDEX, Item, LAYOUT, LAYOUT_TEXT, MANIFEST, REPOSITORIES};
@@ -21,14 +24,24 @@ use crate::store::Store;
 const BUFFER: usize = 256 << 10;
 
 /// Writes a tar with these images, each with the tags to name it by. What is missing is told before the first byte is
-/// written. Layers that only lie as trees are packed and kept; nothing is held in memory.
+/// written. Layers that only lie as trees are packed and kept; no layer is held in memory.
 pub fn save(
     store: &Store,
     lease: &Lease,
     images: &[(Image, Vec<Reference>)],
     out: &mut dyn Write,
 ) -> Result<(), Error> {
-    let selection = select(store, lease, images)?;
+    save_attested(store, lease, (images, &Attested::new()), out)
+}
+
+/// As [`save`]; an image of which something is said is in an index with that.
+pub fn save_attested(
+    store: &Store,
+    lease: &Lease,
+    (images, attested): (&[(Image, Vec<Reference>)], &Attested),
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let selection = select(store, lease, images, attested)?;
     let mut archive = Archive::new(&selection, out);
     archive.images(store, lease, &selection)?;
     let latest = archive.latest;
@@ -40,11 +53,11 @@ pub fn save(
 }
 
 /// Writes a tar in OCI's layout with one index of these images, which are for these platforms, under `names`; gives the
-/// descriptor of the index.
+/// descriptor of the index. What is said of an image is in the index after all images.
 pub fn save_index(
     store: &Store,
     lease: &Lease,
-    images: &[(Image, Platform)],
+    (images, attested): (&[(Image, Platform)], &Attested),
     names: &[Reference],
     out: &mut dyn Write,
 ) -> Result<Descriptor, Error> {
@@ -52,13 +65,24 @@ pub fn save_index(
         .iter()
         .map(|(image, _)| (image.clone(), Vec::new()))
         .collect();
-    let selection = select(store, lease, &unnamed)?;
+    let selection = select(store, lease, &unnamed, &Attested::new())?;
     let mut archive = Archive::new(&selection, out);
     archive.images(store, lease, &selection)?;
-    let manifests = selection.iter().zip(images).map(|(image, (_, platform))| {
-        crate::commit::describe(&image.manifest).of_platform(platform, &image.image.config)
-    });
-    let index = Raw::of(Index::new(manifests.collect())).map_err(|source| Error::Document {
+    let mut manifests = Vec::new();
+    let mut entries = Vec::new();
+    for (image, (_, platform)) in selection.iter().zip(images) {
+        let own = crate::commit::describe(&image.manifest).of_platform(platform, &image.image.config);
+        let said = attested.get(&image.image.id).filter(|said| !said.is_empty());
+        if let Some(said) = said {
+            let subjects = Subject::image(names, platform, &own.digest);
+            let said = AttestationManifest::new(&own.digest, &subjects, said).map_err(undescribed)?;
+            archive.said(&said, image.made)?;
+            entries.push(said.entry);
+        }
+        manifests.push(own);
+    }
+    manifests.append(&mut entries);
+    let index = Raw::of(Index::new(manifests)).map_err(|source| Error::Document {
         what: "the index of the images".to_owned(),
         source,
     })?;
@@ -80,12 +104,25 @@ pub(super) struct Selected<'a> {
     /// Names the uncompressed tars, whatever manifest the store has.
     pub(super) manifest: Raw<Manifest>,
     made: Mtime,
+    /// What is said of it, and the index of both.
+    pub(super) said: Option<(AttestationManifest, Raw<Index>)>,
+}
+
+impl Selected<'_> {
+    /// What stands for it in an index.
+    pub(super) fn describe(&self) -> Descriptor {
+        match &self.said {
+            Some((_, index)) => Descriptor::new(OCI_INDEX, index.digest(), index.bytes().len() as u64),
+            None => crate::commit::describe(&self.manifest),
+        }
+    }
 }
 
 pub(super) fn select<'a>(
     store: &Store,
     lease: &Lease,
     images: &'a [(Image, Vec<Reference>)],
+    attested: &Attested,
 ) -> Result<Vec<Selected<'a>>, Error> {
     let one = |(image, tags): &'a (Image, Vec<Reference>)| {
         let held = store.hold_image(lease, &image.id)?;
@@ -96,7 +133,12 @@ pub(super) fn select<'a>(
         }
         let layers = store.pin_layers(lease, &image.config.rootfs.diff_ids)?;
         let manifest = crate::commit::plain_manifest(&image.config, &layers)?;
+        let said = match attested.get(&image.id) {
+            Some(said) if !said.is_empty() => Some(index_with(image, tags, &manifest, said)?),
+            _ => None,
+        };
         Ok(Selected {
+            said,
             image,
             tags: tags
                 .iter()
@@ -108,6 +150,25 @@ pub(super) fn select<'a>(
         })
     };
     images.iter().map(one).collect()
+}
+
+/// What is said of an image, and the index of both.
+fn index_with(
+    image: &Image,
+    tags: &[Reference],
+    manifest: &Raw<Manifest>,
+    said: &[Attestation],
+) -> Result<(AttestationManifest, Raw<Index>), Error> {
+    let config = image.config.value();
+    let of_image = crate::commit::describe(manifest);
+    AttestationManifest::with_image(of_image, config, tags, said).map_err(undescribed)
+}
+
+fn undescribed(source: DocumentError) -> Error {
+    Error::Document {
+        what: "what is said of an image".to_owned(),
+        source,
+    }
 }
 
 struct Archive<'a> {
@@ -137,8 +198,20 @@ impl<'a> Archive<'a> {
             }
             self.document(image.image.config.bytes(), image.image.id.digest(), image.made)?;
             self.document(image.manifest.bytes(), &image.manifest.digest(), image.made)?;
+            if let Some((said, index)) = &image.said {
+                self.said(said, image.made)?;
+                self.document(index.bytes(), &index.digest(), image.made)?;
+            }
         }
         Ok(())
+    }
+
+    /// Writes what is said of an image.
+    fn said(&mut self, said: &AttestationManifest, made: Mtime) -> Result<(), Error> {
+        for (blob, bytes) in &said.blobs {
+            self.document(bytes, &blob.digest, made)?;
+        }
+        self.document(said.manifest.bytes(), &said.manifest.digest(), made)
     }
 
     fn finish(self) -> Result<(), Error> {
@@ -220,7 +293,7 @@ fn items(images: &[Selected<'_>]) -> Vec<Item> {
 }
 
 fn index(images: &[Selected<'_>]) -> Index {
-    let descriptors = |image: &Selected<'_>| named(&crate::commit::describe(&image.manifest), &image.tags);
+    let descriptors = |image: &Selected<'_>| named(&image.describe(), &image.tags);
     Index::new(images.iter().flat_map(descriptors).collect())
 }
 

@@ -64,6 +64,11 @@ impl<'a> Mounts<'a> {
             let options = mount.resolve(site.scope.escape, &state.env.lookup())?;
             let target = target(&options, state.cwd(), &mut sockets)?;
             let what = What::of(&options, &target, origin, site)?;
+            match &what {
+                What::Secret(id) => site.materials.secret(id, !options.required),
+                What::Agent(id) => site.materials.agent(id, !options.required),
+                What::Part(_) | What::Cache(_) | What::Memory => {}
+            }
             mounts.push(Mount {
                 target,
                 options,

@@ -13,6 +13,7 @@ use mica_task::{Cancel, Chore, Event, Reporter, StepId};
 use crate::address::{commit_prefix, file_name, shown};
 use crate::error::{BadAddress, StepError};
 use crate::input::Blobs;
+use crate::materials::Materials;
 use crate::ports::{BaseImage, Commit, Errand, Fetch, GitAddress, PortError, RemoteFile};
 use crate::selection::{Selected, Tree};
 
@@ -30,6 +31,8 @@ pub(crate) struct Remotes<'a> {
     pub lease: &'a Lease,
     /// When to stop.
     pub cancel: &'a Cancel,
+    /// Who notes what came.
+    pub materials: &'a Materials,
     /// Who wants to know.
     pub reporter: &'a Reporter,
     /// The step it is for; a context is for none.
@@ -39,7 +42,9 @@ pub(crate) struct Remotes<'a> {
 impl Remotes<'_> {
     /// The file at an address.
     pub(crate) fn file(&self, url: &str, expected: Option<Digest>) -> Result<RemoteFile, StepError> {
-        self.errand(url, |errand| self.fetch.file(url, expected, errand))
+        let file = self.errand(url, |errand| self.fetch.file(url, expected, errand))?;
+        self.materials.file(url, file.digest);
+        Ok(file)
     }
 
     /// A fetched file as a tree of its own, under the name it gets.
@@ -65,7 +70,9 @@ impl Remotes<'_> {
 
     /// The commit that an address means now.
     pub(crate) fn commit(&self, git: &GitAddress) -> Result<Commit, StepError> {
-        self.errand(&git.remote, |errand| self.fetch.commit(git, errand))
+        let commit = self.errand(&git.remote, |errand| self.fetch.commit(git, errand))?;
+        self.materials.repository(git, &commit);
+        Ok(commit)
     }
 
     /// The wanted directory of a commit as a tree.

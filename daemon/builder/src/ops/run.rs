@@ -21,7 +21,7 @@ use crate::site::{Outcome, Place, Site};
 use crate::state::State;
 
 /// What a RUN without a hostname of its own is told the machine is called (BuildKit's choice).
-const HOSTNAME: &str = "buildkitsandbox";
+pub(crate) const HOSTNAME: &str = "buildkitsandbox";
 
 /// What allows `--security=insecure`.
 const INSECURE: &str = "set builder.entitlements.security-insecure to true in daemon.json, and build with --allow security.insecure";

@@ -19,6 +19,7 @@ fn world() -> (World, ImageConfig) {
     let inline = args(&[("BUILDKIT_INLINE_CACHE", "1")]);
     let image = world.make_with(&inline, DOCKERFILE, &files());
     let base = BaseImage {
+        manifest: None,
         id: ImageId(mica_oci::Digest::of(b"earlier")),
         config: image.config.clone(),
         layers: image.layers.clone(),
@@ -74,6 +75,7 @@ fn nonsense_inside_an_image_is_left_aside() {
     list[2][0] = serde_json::json!(99);
     let layers = lying.rootfs.diff_ids.clone();
     let image = BaseImage {
+        manifest: None,
         id: ImageId(mica_oci::Digest::of(b"l")),
         config: lying,
         layers,

@@ -176,6 +176,7 @@ impl World {
             });
         }
         let image = BaseImage {
+            manifest: None,
             id: ImageId(Digest::of(name.as_bytes())),
             config,
             layers: vec![layer],

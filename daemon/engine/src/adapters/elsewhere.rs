@@ -59,6 +59,7 @@ pub(super) fn import(
     let config = image.config.value().clone();
     Ok(BaseImage {
         id,
+        manifest: Some(descriptor.digest),
         layers: config.rootfs.diff_ids.clone(),
         config,
     })

@@ -41,10 +41,19 @@ impl Images for BaseImages<'_> {
         let config = image.config.value().clone();
         Ok(BaseImage {
             id: image.id,
+            manifest: origin(name, &image),
             layers: config.rootfs.diff_ids.clone(),
             config,
         })
     }
+}
+
+/// The digest that the registry which `name` means has the image under.
+fn origin(name: &str, image: &Image) -> Option<Digest> {
+    let reference: Reference = name.parse().ok()?;
+    let by_digest = image.references.iter().rev().filter(|known| known.tag.is_none());
+    let mut same = by_digest.filter(|known| known.repository == reference.repository);
+    reference.digest.or_else(|| same.find_map(|known| known.digest))
 }
 
 impl Engine {

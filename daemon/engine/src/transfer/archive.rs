@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use mica_oci::{Descriptor, ImageId, Platform, PlatformImage, Reference};
+use mica_oci::{Attested, Descriptor, ImageId, Platform, PlatformImage, Reference};
 use mica_store::archive::{self, BlobSink, LoadEvent, Loaded};
 use mica_store::{Image, Lease};
 
@@ -14,6 +14,7 @@ use crate::resolve::{names_id, whole_id};
 /// Images that were asked for by name, kept from deletion until they are saved.
 pub struct Saving {
     images: Vec<(Image, Vec<Reference>)>,
+    attested: Attested,
     lease: Lease,
 }
 
@@ -21,15 +22,18 @@ pub struct Saving {
 pub struct SavingIndex {
     images: Vec<(Image, Platform)>,
     names: Vec<Reference>,
+    attested: Attested,
     lease: Lease,
 }
 
 impl Engine {
-    /// Holds images for several platforms to be saved as one under names that they need not have here.
+    /// Holds images for several platforms to be saved as one under names that they need not have here. `attested` goes with
+    /// them.
     pub fn prepare_index(
         &self,
         images: &[PlatformImage],
         names: Vec<Reference>,
+        attested: Attested,
     ) -> Result<SavingIndex, Error> {
         let lease = self.store().lease();
         let held = images.iter().map(|PlatformImage { platform, image: id }| {
@@ -40,13 +44,20 @@ impl Engine {
         Ok(SavingIndex {
             images: held.collect::<Result<_, _>>()?,
             names,
+            attested,
             lease,
         })
     }
 
     /// Writes the archive: OCI's layout, its index that of the platforms, whose descriptor this gives.
     pub fn save_index(&self, saving: &SavingIndex, out: &mut dyn Write) -> Result<Descriptor, Error> {
-        let index = archive::save_index(self.store(), &saving.lease, &saving.images, &saving.names, out)?;
+        let index = archive::save_index(
+            self.store(),
+            &saving.lease,
+            (&saving.images, &saving.attested),
+            &saving.names,
+            out,
+        )?;
         for (image, _) in &saving.images {
             self.feed().image(Action::Save, image, image.id.to_string());
         }
@@ -79,23 +90,39 @@ impl Engine {
                 );
             }
         }
-        Ok(Saving { images, lease })
+        Ok(Saving {
+            images,
+            attested: Attested::new(),
+            lease,
+        })
     }
 
     /// Holds one image to be saved under names that it need not have here.
-    pub fn prepare_image(&self, id: &ImageId, names: Vec<Reference>) -> Result<Saving, Error> {
+    /// `attested` goes with it.
+    pub fn prepare_image(
+        &self,
+        id: &ImageId,
+        names: Vec<Reference>,
+        attested: Attested,
+    ) -> Result<Saving, Error> {
         let lease = self.store().lease();
         let image = self.store().hold_image(&lease, id)?;
         let image = image.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
         Ok(Saving {
             images: vec![(image, names)],
+            attested,
             lease,
         })
     }
 
     /// Writes the archive: docker's and OCI's layout in one tar.
     pub fn save(&self, saving: &Saving, out: &mut dyn Write) -> Result<(), Error> {
-        archive::save(self.store(), &saving.lease, &saving.images, out)?;
+        archive::save_attested(
+            self.store(),
+            &saving.lease,
+            (&saving.images, &saving.attested),
+            out,
+        )?;
         for (image, _) in &saving.images {
             self.feed().image(Action::Save, image, image.id.to_string());
         }
@@ -105,12 +132,17 @@ impl Engine {
     /// What the archive of one image calls it: the manifest that is in it.
     pub fn describe(&self, saving: &Saving) -> Result<Descriptor, Error> {
         let image = saving.images.first().ok_or(Error::Worker)?;
-        archive::describe(self.store(), &saving.lease, image)?.ok_or(Error::Worker)
+        archive::describe(self.store(), &saving.lease, image, &saving.attested)?.ok_or(Error::Worker)
     }
 
     /// Hands over all that the archive would hold, blob by blob.
     pub fn save_blobs(&self, saving: &Saving, to: &mut dyn BlobSink) -> Result<(), Error> {
-        archive::blobs(self.store(), &saving.lease, &saving.images, to)?;
+        archive::blobs(
+            self.store(),
+            &saving.lease,
+            (&saving.images, &saving.attested),
+            to,
+        )?;
         for (image, _) in &saving.images {
             self.feed().image(Action::Save, image, image.id.to_string());
         }

@@ -13,7 +13,7 @@ use mica_oci::media::{
     DOCKER_LAYER, DOCKER_LAYER_GZIP, DOCKER_LAYER_ZSTD, DOCKER_LIST, OCI_INDEX, OCI_MANIFEST,
 };
 use mica_oci::{
-    CacheConfig, CachedStep, Compression, Descriptor, DiffId, Index, Manifest, MediaType, Raw, Tag,
+    Attested, CacheConfig, CachedStep, Compression, Descriptor, DiffId, Index, Manifest, MediaType, Raw, Tag,
 };
 use mica_registry::{Credential, Intent, Remote, Which};
 use mica_store::Lease;
@@ -70,6 +70,7 @@ impl Engine {
             platform: None,
             credential: credential.clone(),
             compression: export.compression,
+            attested: Attested::new(),
         };
         let writing = Writing {
             engine: self,

@@ -1,14 +1,17 @@
 //! The verb push: an image to its registry, only what the registry lacks, the manifest last.
 
+mod put;
+
+pub(super) use put::lacks_a_blob;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use mica_oci::media::OCI_CONFIG;
+use mica_oci::media::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use mica_oci::{
-    Compression, Descriptor, DiffId, Digest, Manifest, Platform, Raw, Reference, Repository, Tag,
+    Attested, Compression, Descriptor, DiffId, Digest, Index, Manifest, Platform, Raw, Reference, Repository,
+    Tag,
 };
 use mica_registry::{Arrival, Content, Credential, Intent, Remote, Source, Which};
 use mica_store::{Blob, Image, Lease};
@@ -27,8 +30,6 @@ use crate::transfer::words::push_error;
 /// How long a layer is compressed before it begins to go out: a small one is done by then, and what it is can be asked for
 /// before anything is sent.
 const HEAD_START: Duration = Duration::from_millis(300);
-/// How often a manifest is put while the registry says that it lacks a blob of it.
-const MANIFEST_TRIES: u32 = 5;
 /// A layer over this length is more than ghcr takes (GitHub's documentation, "Working with the Container registry").
 const GHCR_LAYER: u64 = 10_000_000_000;
 
@@ -45,6 +46,8 @@ pub struct PushRequest {
     pub credential: Credential,
     /// How layers that were made here are compressed; gzip, or whatever they were pushed in before, if `None`.
     pub compression: Option<Compression>,
+    /// What is said of images: one of which something is goes in an index with that.
+    pub attested: Attested,
 }
 
 /// One tag that was pushed.
@@ -62,13 +65,6 @@ pub struct Pushed {
 struct Order {
     image: Image,
     tags: Vec<Tag>,
-}
-
-/// What a registry has of an image before its manifest.
-pub(super) struct Sent {
-    pub(super) image: Image,
-    pub(super) manifest: Raw<Manifest>,
-    parcels: Vec<(DiffId, Parcel)>,
 }
 
 impl Engine {
@@ -136,15 +132,44 @@ pub(super) struct Push<'a> {
     pub(super) lease: Lease,
 }
 
+/// What a registry has of an image before its manifest.
+pub(super) struct Sent {
+    pub(super) image: Image,
+    pub(super) manifest: Raw<Manifest>,
+    parcels: Vec<(DiffId, Parcel)>,
+}
+
+impl Sent {
+    /// What the manifest is sent as.
+    fn media_type(&self) -> &str {
+        self.manifest
+            .media_type
+            .as_ref()
+            .map_or(OCI_MANIFEST, |own| own.as_str())
+    }
+
+    /// The manifest.
+    pub(super) fn descriptor(&self) -> Descriptor {
+        let size = self.manifest.bytes().len() as u64;
+        Descriptor::new(self.media_type(), self.manifest.digest(), size)
+    }
+}
+
 impl Push<'_> {
     async fn run(&self, order: Order) -> Result<Vec<Pushed>, Error> {
         let sent = self.send_image(order.image).await?;
+        let index = self.say(&sent, &order.tags).await?;
+        let (media_type, bytes) = match &index {
+            Some(index) => (OCI_INDEX, index.bytes()),
+            None => (sent.media_type(), sent.manifest.bytes()),
+        };
         let mut pushed = Vec::new();
         for tag in &order.tags {
-            let digest = self.put(&Which::Tag(tag.clone()), &sent).await?;
-            pushed.push(self.pushed(tag, digest, sent.manifest.bytes().len()).await);
+            let which = Which::Tag(tag.clone());
+            let digest = self.put_one(&sent, &which, media_type, bytes).await?;
+            pushed.push(self.pushed(tag, digest, bytes.len()).await);
         }
-        self.remember(sent, order.tags).await?;
+        self.remember(sent, order.tags, index).await?;
         Ok(pushed)
     }
 
@@ -358,45 +383,13 @@ impl Push<'_> {
         })
     }
 
-    /// Puts the manifest of an image under a tag or its digest.
-    pub(super) async fn put(&self, which: &Which, sent: &Sent) -> Result<Digest, Error> {
-        let manifest = &sent.manifest;
-        let media_type = manifest
-            .media_type
-            .as_ref()
-            .map_or(mica_oci::media::OCI_MANIFEST, |own| own.as_str());
-        let mut tries = 0;
-        loop {
-            let bytes = Bytes::copy_from_slice(manifest.bytes());
-            match self.remote.put_manifest(which, media_type, bytes).await {
-                Ok(digest) => return Ok(digest),
-                Err(error) if lacks_a_blob(&error) && tries < MANIFEST_TRIES => {
-                    tries += 1;
-                    self.mend(sent, &error).await?;
-                }
-                Err(error) => return Err(self.failed(error)),
-            }
-        }
-    }
-
-    /// The registry says that it lacks a blob it had a moment ago: what is missing is sent again.
-    async fn mend(&self, sent: &Sent, error: &mica_registry::Error) -> Result<(), Error> {
-        let text =
-            format!("the registry lacks a blob of the manifest: looking for it and trying again ({error})");
-        self.sink.tell(TransferEvent::Note(text)).await;
-        tokio::time::sleep(HEAD_START).await;
-        for ((diff_id, parcel), descriptor) in sent.parcels.iter().zip(&sent.manifest.layers) {
-            if !matches!(parcel, Parcel::Left(_)) {
-                let blob = self.blob(descriptor.digest).await?;
-                self.send(diff_id, &StoredSource(blob), Some(descriptor.size))
-                    .await?;
-            }
-        }
-        self.send_config(&sent.image).await
-    }
-
     /// The next push sends the same manifest, compresses nothing, and knows where the blobs are.
-    pub(super) async fn remember(&self, sent: Sent, tags: Vec<Tag>) -> Result<(), Error> {
+    pub(super) async fn remember(
+        &self,
+        sent: Sent,
+        tags: Vec<Tag>,
+        index: Option<Raw<Index>>,
+    ) -> Result<(), Error> {
         let Sent { image, manifest, .. } = sent;
         let (engine, lease, config) = (self.engine.clone(), self.lease.clone(), image.config.clone());
         let repository = self.request.repository.clone();
@@ -404,11 +397,11 @@ impl Push<'_> {
         let name = Reference {
             repository: repository.clone(),
             tag: None,
-            digest: Some(manifest.digest()),
+            digest: Some(index.as_ref().map_or(manifest.digest(), Raw::digest)),
         };
         blocking(move || {
             let store = engine.store();
-            store.commit_pulled(&lease, &config, &manifest, &[], &[name])?;
+            store.commit_pulled(&lease, &config, &manifest, index.as_slice(), &[name])?;
             for tag in tags {
                 let pushed = Reference::tagged(repository.clone(), tag);
                 engine.feed().transfer(Action::Push, &pushed, &image);
@@ -448,16 +441,6 @@ fn common(one: &str, other: &str) -> usize {
         .zip(other.split('/'))
         .take_while(|(one, other)| one == other)
         .count()
-}
-
-/// Whether a manifest was refused because a blob of it is not there.
-pub(super) fn lacks_a_blob(error: &mica_registry::Error) -> bool {
-    error.refusal().is_some_and(|refusal| {
-        ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"]
-            .iter()
-            .any(|code| refusal.has_code(code))
-            || refusal.message.to_ascii_lowercase().contains("blob unknown")
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use mica_oci::media::OCI_INDEX;
-use mica_oci::{Compression, Descriptor, Digest, Index, PlatformImage, Raw, Reference, Repository, Tag};
+use mica_oci::{
+    Attested, Compression, Descriptor, Digest, Index, Platform, PlatformImage, Raw, Reference, Repository,
+    Tag,
+};
 use mica_registry::{Credential, Intent, Which};
 
 use crate::bridge::blocking;
@@ -26,6 +29,8 @@ pub struct IndexRequest {
     pub credential: Credential,
     /// How layers that were made here are compressed; gzip, or whatever they were pushed in before, if `None`.
     pub compression: Option<Compression>,
+    /// What is said of them, which is in the index after all images.
+    pub attested: Attested,
 }
 
 /// An index that was pushed.
@@ -55,11 +60,12 @@ impl Engine {
                 platform: None,
                 credential: request.credential.clone(),
                 compression: request.compression,
+                attested: request.attested.clone(),
             },
             sink,
             lease: self.store().lease(),
         };
-        let mut manifests = Vec::new();
+        let (mut manifests, mut entries) = (Vec::new(), Vec::new());
         // two platforms may have come to one image
         let mut known: BTreeMap<Digest, Descriptor> = BTreeMap::new();
         for PlatformImage { platform, image } in &request.images {
@@ -72,11 +78,16 @@ impl Engine {
             let config = image.config.clone();
             let descriptor = match known.get(id.digest()) {
                 Some(descriptor) => descriptor.clone(),
-                None => send(&push, image).await?,
+                None => {
+                    let (descriptor, entry) = send(&push, image, platform, &request.tags).await?;
+                    entries.extend(entry);
+                    descriptor
+                }
             };
             known.insert(*id.digest(), descriptor.clone());
             manifests.push(descriptor.of_platform(platform, &config));
         }
+        manifests.append(&mut entries);
         let index = Raw::of(Index::new(manifests)).map_err(|source| Error::Config {
             reference: request.repository.familiar(),
             source,
@@ -94,13 +105,17 @@ impl Engine {
     }
 }
 
-/// Sends an image and puts its manifest under its digest.
-async fn send(push: &Push<'_>, image: mica_store::Image) -> Result<Descriptor, Error> {
+/// Sends an image and puts its manifest under its digest; gives what stands in an index for it, and for what is said of it.
+async fn send(
+    push: &Push<'_>,
+    image: mica_store::Image,
+    platform: &Platform,
+    tags: &[Tag],
+) -> Result<(Descriptor, Option<Descriptor>), Error> {
     let sent = push.send_image(image).await?;
-    let digest = push.put(&Which::Digest(sent.manifest.digest()), &sent).await?;
-    let media_type = sent.manifest.media_type.clone();
-    let media_type = media_type.unwrap_or_else(|| mica_oci::media::OCI_MANIFEST.into());
-    let descriptor = Descriptor::new(media_type, digest, sent.manifest.bytes().len() as u64);
-    push.remember(sent, Vec::new()).await?;
-    Ok(descriptor)
+    push.put(&Which::Digest(sent.manifest.digest()), &sent).await?;
+    let entry = push.say_of(&sent, platform, tags).await?;
+    let descriptor = sent.descriptor();
+    push.remember(sent, Vec::new(), None).await?;
+    Ok((descriptor, entry))
 }

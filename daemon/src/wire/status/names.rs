@@ -13,6 +13,7 @@ pub(super) fn chore(chore: &Chore) -> String {
         Chore::CacheImport { name } => format!("importing cache manifest from {}", line(name)),
         Chore::CacheLayers { name } => format!("loading layers from cache {}", line(name)),
         Chore::CacheExport => "exporting cache to registry".to_owned(),
+        Chore::Sbom { generator } => format!("generating sbom using {}", canonical(generator)),
         Chore::Export => "exporting to image".to_owned(),
         Chore::Deliver { tar: true } => "exporting to client tarball".to_owned(),
         Chore::Deliver { tar: false } => "exporting to client directory".to_owned(),
