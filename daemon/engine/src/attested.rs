@@ -8,8 +8,8 @@ use mica_oci::{Attestation, ImageId};
 use crate::engine::Engine;
 use crate::error::Error;
 
-/// Of how many builds it is kept.
-const BUILDS: usize = 16;
+/// Of how many images it is kept: a build for many platforms has to find its own.
+const IMAGES: usize = 64;
 /// How many bytes of it are kept.
 const BYTES: usize = 64 << 20;
 
@@ -26,7 +26,7 @@ impl Kept {
         let bytes = |said: &[Attestation]| said.iter().map(|one| one.predicate().len()).sum::<usize>();
         // the last is kept whatever its size, which the builder bounds
         while kept.len() > 1
-            && (kept.len() > BUILDS || kept.iter().map(|(_, said)| bytes(said)).sum::<usize>() > BYTES)
+            && (kept.len() > IMAGES || kept.iter().map(|(_, said)| bytes(said)).sum::<usize>() > BYTES)
         {
             kept.pop_front();
         }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn the_last_is_kept_and_not_too_much() {
         let kept = Kept::default();
-        for number in 0..=BUILDS {
+        for number in 0..=IMAGES {
             kept.keep(image(number), said(1));
         }
         assert_eq!(kept.find(&image(0)), None, "the oldest of too many");
