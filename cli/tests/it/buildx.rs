@@ -429,9 +429,6 @@ fn flags_whose_meaning_would_be_lost_are_refused() {
             &["--cache-to", "type=gha"],
             "--cache-to type=gha (type=registry,ref=NAME and type=inline are written) is not supported yet",
         ),
-        (&["--attest", "type=sbom"], "--attest is not supported yet"),
-        (&["--sbom"], "--sbom is not supported yet"),
-        (&["--provenance=mode=max"], "--provenance is not supported yet"),
         (&["--annotation", "a=b"], "--annotation is not supported yet"),
     ] {
         let run = fake.run(&[&["build"], words, &[path]].concat());
