@@ -115,6 +115,8 @@ fn builds(world: &mut World) -> String {
     let foreign = tar_of("FROM scratch\nCOPY Dockerfile /\n");
     let target = "/build?dockerfile=other&t=arm:1&platform=linux/arm/v7";
     world.send("POST /build", target, "", &foreign);
+    let several = "/build?dockerfile=other&platform=linux/arm64,linux/s390x";
+    world.send("POST /build", several, "", &foreign);
     let failing = tar_of(&format!("{base}RUN echo more; exit 7\n"));
     let failed = world.send("POST /build", "/v1.41/build?dockerfile=other", "", &failing);
     let text = failed.text();
