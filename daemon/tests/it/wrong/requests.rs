@@ -154,7 +154,6 @@ pub(super) const WRONG: &[(&str, &[Wrong])] = &[
             ("/build?version=2&outputs=x", 400, "outputs"),
             ("/build?version=2&outputs=%5B%7B%22Type%22:%22tar%22%7D,%7B%22Type%22:%22local%22%7D%5D", 400, "multiple outputs"),
             ("/build?version=2&outputs=%5B%7B%22Type%22:%22paper%22%7D%5D", 501, "\"paper\" is not supported"),
-            ("/build?version=2&outputs=%5B%7B%22Type%22:%22oci%22,%22Attrs%22:%7B%22tar%22:%22false%22%7D%7D%5D", 501, "tar=false"),
             ("/mica/build?version=2", 400, "/build"),
             ("/build?t=Upper", 400, "must be lowercase"),
             ("/build?t=a%20b", 400, NAME_FORMAT),
