@@ -213,8 +213,21 @@ impl Docker<'_> {
                 .unwrap();
             self.world.await_sleep(true);
             let pid = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(pid, signal).unwrap();
-            assert!(!child.wait().unwrap().success());
+            // as people do who see nothing happen: a signal that comes before docker listens for it is lost
+            let began = Instant::now();
+            let status = loop {
+                if let Some(status) = child.try_wait().unwrap() {
+                    break status;
+                }
+                if began.elapsed() > PATIENCE {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    panic!("docker goes on after {signal:?}");
+                }
+                rustix::process::kill_process(pid, signal).unwrap();
+                std::thread::sleep(Duration::from_millis(500));
+            };
+            assert!(!status.success());
             self.world.await_sleep(false);
         }
     }
