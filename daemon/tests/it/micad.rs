@@ -38,7 +38,10 @@ impl Micad {
             }
             std::os::unix::net::UnixStream::connect(&socket).is_ok()
         });
-        Self { child, folder }
+        let micad = Self { child, folder };
+        // the kernel takes connections as soon as there is a socket; an answer comes when all there is to open is open
+        assert_eq!(micad.get("/_ping").text(), "OK");
+        micad
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
