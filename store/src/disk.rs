@@ -1,11 +1,11 @@
 //! Every durable write of the store: write, sync, rename, sync the folder; and the points where a test may kill it.
 
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use fs_err::os::unix::fs::OpenOptionsExt as _;
-use fs_err::{self as fs, File, OpenOptions};
+use fs_err as fs;
+use mica_layer::disk;
+pub(crate) use mica_layer::disk::{Output, boot, create, open, set_mode, set_owner};
 
 /// The names that `failpoint` is called with.
 #[cfg(debug_assertions)]
@@ -59,27 +59,21 @@ pub(crate) fn failpoint(_name: &str) {}
 
 /// Makes a directory with all above it; what is there already keeps its mode.
 pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-}
-
-/// Makes a file that is not there yet, for reading and writing.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(path)
+    match disk::make_folder(path, mode) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = path.parent().ok_or(error)?;
+            make_folder(above, mode)?;
+            make_folder(path, mode)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
 }
 
 /// Makes the bytes of a file durable.
 pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
     failpoint("file.written");
-    File::open(path)?.sync_all()?;
+    disk::sync(path)?;
     failpoint("file.synced");
     Ok(())
 }
@@ -87,14 +81,14 @@ pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     failpoint("folder.before");
-    File::open(path)?.sync_all()?;
+    disk::sync(path)?;
     failpoint("folder.synced");
     Ok(())
 }
 
 /// Makes all that lies on the file system of `path` durable.
 pub(crate) fn sync_all(path: &Path) -> io::Result<()> {
-    rustix::fs::syncfs(File::open(path)?)?;
+    disk::sync_all(path)?;
     failpoint("disk.synced");
     Ok(())
 }
@@ -102,7 +96,7 @@ pub(crate) fn sync_all(path: &Path) -> io::Result<()> {
 /// Renames within the store; durable once the folder is synced.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     failpoint("rename.before");
-    fs::rename(from, to)?;
+    disk::rename(from, to)?;
     failpoint("rename.after");
     Ok(())
 }
@@ -110,7 +104,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// Renames into the trash.
 pub(crate) fn discard(from: &Path, to: &Path) -> io::Result<()> {
     failpoint("trash.before");
-    fs::rename(from, to)?;
+    disk::rename(from, to)?;
     failpoint("trash.after");
     Ok(())
 }
@@ -120,7 +114,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     failpoint("remove.before");
     let result = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => mica_layer::remove_tree(path),
-        Ok(_) => fs::remove_file(path),
+        Ok(_) => disk::remove_file(path),
         Err(error) => Err(error),
     };
     failpoint("remove.after");
@@ -138,13 +132,13 @@ pub(crate) fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
 /// Replaces a small file by rename. Durable only with `durable`; readers see the old bytes or the new ones in any case.
 pub(crate) fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     let next = path.with_extension("next");
-    let mut file = File::create(&next)?;
+    let mut file = disk::overwrite(&next)?;
     file.write_all(bytes)?;
     if durable {
-        file.sync_all()?;
+        file.sync()?;
     }
     failpoint("replace.written");
-    fs::rename(&next, path)?;
+    disk::rename(&next, path)?;
     failpoint("replace.renamed");
     if durable {
         let folder = path.parent().unwrap_or(Path::new("."));

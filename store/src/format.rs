@@ -3,11 +3,11 @@
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use fs_err::{self as fs, File};
+use fs_err as fs;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
+use crate::disk::{self, Output};
 use crate::error::Error;
 use crate::paths::Paths;
 
@@ -34,7 +34,7 @@ struct Features {
 
 /// Makes the folders of a store, or makes sure that what is there is a store that is understood.
 /// The returned file is locked for as long as it is open.
-pub(crate) fn take(paths: &Paths) -> Result<File, Error> {
+pub(crate) fn take(paths: &Paths) -> Result<Output, Error> {
     let known = paths.format().exists();
     if !known && has_blobs(paths)? {
         return Err(Error::NotAStore {
@@ -93,14 +93,8 @@ fn has_blobs(paths: &Paths) -> Result<bool, Error> {
     }
 }
 
-fn lock(paths: &Paths) -> Result<File, Error> {
-    let mut file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(paths.lock())
-        .map_err(Error::io("open the store's lock"))?;
+fn lock(paths: &Paths) -> Result<Output, Error> {
+    let mut file = disk::open(&paths.lock()).map_err(Error::io("open the store's lock"))?;
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut text = String::new();
         // who it is is only told, so not knowing is fine
@@ -113,8 +107,8 @@ fn lock(paths: &Paths) -> Result<File, Error> {
             owner,
         });
     }
-    let sign = |file: &mut File| {
-        file.set_len(0)?;
+    let sign = |file: &mut Output| {
+        file.cut(0)?;
         file.rewind()?;
         writeln!(file, "{}", std::process::id())
     };

@@ -10,6 +10,7 @@ use mica_oci::{ChainId, DiffId, Digest, ImageId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::database::Durability;
+use crate::disk;
 use crate::error::Error;
 use crate::layers::claims;
 use crate::locks::exclude;
@@ -270,11 +271,10 @@ impl Store {
     /// If the machine was restarted since the last process, forms that were not synced may be anything.
     fn drop_what_was_not_synced(&self) -> Result<(), Error> {
         // where the kernel does not tell, every open counts as a restart
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let boot = boot.trim();
+        let boot = disk::boot();
         self.inner.database.write(Durability::Full, |db| {
             let last: Option<String> = rows::first(db, "SELECT value FROM meta WHERE key = 'boot'", [])?;
-            if last.as_deref() == Some(boot) && !boot.is_empty() {
+            if last.as_deref() == Some(&boot) && !boot.is_empty() {
                 return Ok(());
             }
             db.execute_batch(
@@ -285,7 +285,7 @@ impl Store {
                  DELETE FROM cache WHERE layer NOT IN (SELECT diff_id FROM layers WHERE tar > 0 OR tree > 0)
                      AND layer NOT IN (SELECT diff_id FROM layer_blobs);",
             )?;
-            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?1)", [boot])?;
+            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?1)", [&boot])?;
             Ok(())
         })
     }

@@ -9,7 +9,7 @@ use fs_err::File;
 use mica_oci::{Digest, Hashing};
 
 use crate::blobs::Blob;
-use crate::disk;
+use crate::disk::{self, Output};
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::locks::share;
@@ -27,9 +27,9 @@ pub struct Ingest {
 
 /// Where the bytes go.
 enum Out {
-    Hashed(Hashing<BufWriter<File>>),
+    Hashed(Hashing<BufWriter<Output>>),
     /// Whoever writes hashes; with the number of bytes so far.
-    Plain(BufWriter<File>, u64),
+    Plain(BufWriter<Output>, u64),
 }
 
 /// A blob that is written but not visible yet; its file is closed. Dropped, it is gone.
@@ -79,7 +79,7 @@ impl Store {
         self.start(lease, |out| Out::Plain(out, 0))
     }
 
-    fn start(&self, lease: &Lease, out: impl FnOnce(BufWriter<File>) -> Out) -> Result<Ingest, Error> {
+    fn start(&self, lease: &Lease, out: impl FnOnce(BufWriter<Output>) -> Out) -> Result<Ingest, Error> {
         let path = self.inner.paths.fresh(self.inner.paths.ingest());
         let file = disk::create(&path).map_err(Error::io("start a blob"))?;
         Ok(Ingest {

@@ -34,7 +34,9 @@ impl Store {
         let paths = &self.inner.paths;
         disk::make_folder(&paths.logs(), 0o700).map_err(Error::io("make a log"))?;
         self.drop_old_logs()?;
-        disk::create(&paths.log(build)).map_err(Error::io("make a log"))
+        disk::create(&paths.log(build))
+            .map(disk::Output::unwatched)
+            .map_err(Error::io("make a log"))
     }
 
     /// The log of a build, as it was written.

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use fs_err::{self as fs, File, OpenOptions};
+use fs_err as fs;
 use mica_oci::{Digest, Hasher};
 use rustix::fs::{Advice, SeekFrom};
 
 use crate::blobs::Blob;
-use crate::disk;
+use crate::disk::{self, Output};
 use crate::error::Error;
 use crate::ingest::Staged;
 use crate::lease::Lease;
@@ -57,7 +57,7 @@ impl Busy {
 pub struct Partial {
     store: Arc<Inner>,
     lease: Lease,
-    file: File,
+    file: Output,
     path: PathBuf,
     digest: Digest,
     size: u64,
@@ -86,13 +86,7 @@ impl Store {
         let path = self.inner.paths.partial(digest);
         lease.pin_blob(digest);
         self.inner.busy.take(digest);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
-        let file = match file {
+        let file = match disk::open(&path) {
             Ok(file) => file,
             Err(error) => {
                 self.inner.busy.free(digest);
@@ -176,7 +170,7 @@ impl Partial {
             return Ok(());
         }
         let write = || Error::io("write a partial blob");
-        self.file.file().write_all_at(bytes, offset).map_err(write())?;
+        self.file.write_all_at(bytes, offset).map_err(write())?;
         disk::failpoint("partial.written");
         if offset == self.hashed {
             self.hasher.update(bytes);
@@ -194,12 +188,7 @@ impl Partial {
         let length = NonZeroU64::new(self.hashed.saturating_sub(self.written_back));
         if let Some(length) = length.filter(|length| length.get() >= WRITE_BACK) {
             // what the kernel makes of it changes nothing but how long the sync takes
-            let _ = rustix::fs::fadvise(
-                self.file.file(),
-                self.written_back,
-                Some(length),
-                Advice::DontNeed,
-            );
+            let _ = rustix::fs::fadvise(&self.file, self.written_back, Some(length), Advice::DontNeed);
             self.written_back = self.hashed;
         }
     }
@@ -210,7 +199,7 @@ impl Partial {
         self.hashed = 0;
         self.written_back = 0;
         self.beyond.clear();
-        self.file.set_len(0).map_err(Error::io("empty a partial blob"))
+        self.file.cut(0).map_err(Error::io("empty a partial blob"))
     }
 
     /// Makes the blob visible and durable.
@@ -269,6 +258,7 @@ impl Partial {
             let length = usize::try_from(end - self.hashed).unwrap_or(BUFFER).min(BUFFER);
             self.file
                 .file()
+                .file()
                 .read_exact_at(&mut buffer[..length], self.hashed)?;
             self.hasher.update(&buffer[..length]);
             self.hashed += length as u64;
@@ -279,17 +269,17 @@ impl Partial {
     /// Finds out how much an earlier attempt left: all before the first hole. The last block before one may be filled up
     /// with zeros. What is taken for more than it is shows at the end, by the digest.
     fn resume(&mut self) -> std::io::Result<()> {
-        let length = self.file.metadata()?.len();
+        let length = self.file.file().metadata()?.len();
         if length > self.size {
-            self.file.set_len(0)?;
+            self.file.cut(0)?;
             return Ok(());
         }
-        let hole = rustix::fs::seek(self.file.file(), SeekFrom::Hole(0)).unwrap_or(length);
+        let hole = rustix::fs::seek(&self.file, SeekFrom::Hole(0)).unwrap_or(length);
         let prefix = match hole < length {
             true => hole.saturating_sub(1) / BLOCK * BLOCK,
             false => length,
         };
-        self.file.set_len(prefix)?;
+        self.file.cut(prefix)?;
         disk::failpoint("partial.cut");
         self.written_back = prefix;
         self.hash_up_to(prefix)
@@ -303,7 +293,7 @@ impl Drop for Partial {
             let _ = disk::remove(&self.path);
         } else if !self.beyond.is_empty() {
             // without a gap all that is left can be used; with one, the next attempt finds it
-            let _ = self.file.set_len(self.hashed);
+            let _ = self.file.cut(self.hashed);
         }
         self.store.busy.free(&self.digest);
     }

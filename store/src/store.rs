@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
-use fs_err::File;
 use mica_oci::CacheKey;
 
 use crate::cache::Uses;
@@ -13,6 +12,7 @@ use crate::catalogue::Catalogue;
 use crate::configs::Configs;
 use crate::contexts::Contexts;
 use crate::database::Database;
+use crate::disk::Output;
 use crate::error::Error;
 use crate::flights::Flights;
 use crate::format;
@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) mounts: Mounts,
     /// Uses of cache records that are not written yet.
     pub(crate) uses: Mutex<HashMap<CacheKey, Uses>>,
-    _lock: File,
+    _lock: Output,
 }
 
 impl Store {

@@ -13,6 +13,7 @@ mod context;
 mod crash;
 mod debian;
 mod debug;
+mod disk;
 mod docker;
 #[path = "../../cli/tests/it/emulator.rs"]
 mod emulator;

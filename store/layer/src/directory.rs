@@ -3,9 +3,10 @@
 use std::io::{self, Read};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{FileType, Mode, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
+use crate::disk;
 use crate::entry::{Kind, Mtime};
 use crate::removal::remove_directory;
 
@@ -27,7 +28,7 @@ pub(crate) fn names(dir: OwnedFd) -> rustix::io::Result<Vec<(Vec<u8>, FileType)>
 
 /// Removes `name` from `dir`, a directory with all below it; tells whether it was one.
 pub(crate) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+    match disk::unlink_at(dir, name) {
         Err(Errno::ISDIR) => remove_directory(dir, name).map(|()| true),
         other => other.map(|()| false),
     }
@@ -35,7 +36,7 @@ pub(crate) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<boo
 
 /// Sets the modification time of `name` in `dir`, not following it.
 pub(crate) fn set_times(dir: BorrowedFd<'_>, name: &[u8], mtime: Mtime) -> rustix::io::Result<()> {
-    rustix::fs::utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
+    disk::set_times_at(dir, name, &times(mtime))
 }
 
 /// Sets the modification time alone.
@@ -57,10 +58,10 @@ pub(crate) fn times(mtime: Mtime) -> Timestamps {
 pub(crate) fn make_special(dir: BorrowedFd<'_>, name: &[u8], kind: &Kind) -> rustix::io::Result<()> {
     let mode = Mode::RUSR | Mode::WUSR;
     let device = |file_type, major, minor| {
-        rustix::fs::mknodat(dir, name, file_type, mode, rustix::fs::makedev(major, minor))
+        disk::node_at(dir, name, file_type, mode, rustix::fs::makedev(major, minor))
     };
     match kind {
-        Kind::Symlink { target } => rustix::fs::symlinkat(target.as_slice(), dir, name),
+        Kind::Symlink { target } => disk::symlink_at(target, dir, name),
         Kind::CharDevice { major, minor } => device(FileType::CharacterDevice, *major, *minor),
         Kind::BlockDevice { major, minor } => device(FileType::BlockDevice, *major, *minor),
         Kind::Fifo => device(FileType::Fifo, 0, 0),
@@ -82,12 +83,12 @@ pub(crate) fn fill(file: &OwnedFd, content: &mut dyn Read, buffer: &mut [u8]) ->
         hole = n >= HOLE_BYTES && buffer[..n].iter().all(|b| *b == 0);
         let mut done = if hole { n } else { 0 };
         while done < n {
-            done += rustix::io::pwrite(file, &buffer[done..n], at + done as u64)?;
+            done += disk::write_at(file, &buffer[done..n], at + done as u64)?;
         }
         at += n as u64;
     }
     if hole {
-        rustix::fs::ftruncate(file, at)?;
+        disk::cut(file, at)?;
     }
     Ok(at)
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
+use crate::disk;
 use crate::entry::{Kind, LinkKey, Meta, Mtime, Xattrs};
 use crate::overlay::{self, Marks};
 
@@ -141,7 +142,7 @@ impl Handle {
 
     /// Takes an extended attribute away; it need not be there.
     pub(crate) fn remove_xattr(&self, name: &[u8]) -> rustix::io::Result<()> {
-        match rustix::fs::removexattr(self.by_descriptor(), name) {
+        match disk::remove_xattr_through(&self.by_descriptor(), name) {
             Err(Errno::NODATA) => Ok(()),
             other => other,
         }
@@ -149,7 +150,7 @@ impl Handle {
 
     /// Sets an extended attribute.
     pub(crate) fn set_xattr(&self, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
-        rustix::fs::setxattr(self.by_descriptor(), name, value, rustix::fs::XattrFlags::empty())
+        disk::set_xattr_through(&self.by_descriptor(), name, value)
     }
 
     /// Says that nothing of the layers below shows through this directory.
@@ -159,7 +160,7 @@ impl Handle {
 
     /// Sets the permission bits; not for a link, which has none of its own.
     pub(crate) fn set_mode(&self, mode: u32) -> rustix::io::Result<()> {
-        rustix::fs::chmod(self.by_descriptor(), Mode::from_raw_mode(mode))
+        disk::set_mode_through(&self.by_descriptor(), Mode::from_raw_mode(mode))
     }
 
     /// Opens a regular file or a directory for reading.

@@ -10,6 +10,7 @@ mod content_hash;
 pub mod decompress;
 pub mod diff;
 mod directory;
+pub mod disk;
 pub mod entry;
 pub mod error;
 pub mod fingerprint;

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::changes::{Change, Changes};
 use crate::directory::{remove, set_times};
+use crate::disk;
 use crate::entry::{Meta, Mtime};
 use crate::error::Error;
 use crate::handle::Handle;
@@ -99,7 +100,7 @@ impl Tree<'_> {
             .filter(|(_, change)| matches!(change, Change::Whiteout))
         {
             let (dir, name) = self.parent(path)?;
-            match rustix::fs::mknodat(&dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
+            match disk::node_at(dir.as_fd(), name, FileType::CharacterDevice, Mode::empty(), 0) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(self.root.failed("make the whiteout", path, errno)),
             }
@@ -130,8 +131,8 @@ impl Tree<'_> {
         if let Some(file) = Handle::at(dir.as_fd(), b".").map_err(failed)? {
             self.drop_marks(&file, &path)?;
         }
-        rustix::fs::fchown(&dir, Some(Uid::ROOT), Some(Gid::ROOT)).map_err(failed)?;
-        rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o755)).map_err(failed)?;
+        disk::set_owner_of(&dir, Uid::ROOT, Gid::ROOT).map_err(failed)?;
+        disk::set_mode_of(&dir, Mode::from_raw_mode(0o755)).map_err(failed)?;
         set_times(dir.as_fd(), b".", Mtime::default()).map_err(failed)
     }
 

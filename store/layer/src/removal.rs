@@ -2,12 +2,14 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::disk;
 
 /// How many directories stand open at most, one in the other. What lies deeper is moved up to the top first.
 const OPEN_LIMIT: usize = 32;
@@ -94,7 +96,7 @@ fn remove_below(top: &Level, name: Vec<u8>, moved: &mut Moved) -> rustix::io::Re
 
 /// Removes the directory `name` that was read to its end. If it is not empty, has it read again, but not for ever.
 fn unlink_directory(dir: BorrowedFd<'_>, name: &[u8], level: &mut Level) -> rustix::io::Result<bool> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
+    match disk::remove_folder_at(dir, name) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         // some file systems pass over names when others are removed while they are read
         Err(Errno::NOTEMPTY | Errno::EXIST) if level.progress => {
@@ -129,7 +131,7 @@ impl Level {
             Err(Errno::ACCESS) => {
                 let closed = rustix::fs::openat(above, name, DIRECTORY | OFlags::PATH, Mode::empty())?;
                 // the call that takes such a descriptor itself is newer than many kernels
-                rustix::fs::chmod(format!("/proc/self/fd/{}", closed.as_raw_fd()), Mode::RWXU)?;
+                disk::set_mode_through(&format!("/proc/self/fd/{}", closed.as_raw_fd()), Mode::RWXU)?;
                 open()?
             }
             other => other?,
@@ -159,7 +161,7 @@ impl Level {
         if kind == FileType::Directory {
             return Ok(Left::Directory);
         }
-        match rustix::fs::unlinkat(self.dir.fd()?, name, AtFlags::empty()) {
+        match disk::unlink_at(self.dir.fd()?, name) {
             Err(Errno::ISDIR) => Ok(Left::Directory),
             Ok(()) => {
                 self.progress = true;
@@ -176,7 +178,7 @@ fn open_to_owner(fd: &OwnedFd) -> rustix::io::Result<()> {
     if Mode::from_raw_mode(mode).contains(Mode::RWXU) {
         return Ok(());
     }
-    match rustix::fs::fchmod(fd.as_fd(), Mode::RWXU) {
+    match disk::set_mode_of(fd, Mode::RWXU) {
         // whoever may remove what is in it without owning it need not own it
         Err(Errno::PERM) => Ok(()),
         other => other,
@@ -198,7 +200,7 @@ impl Moved {
         loop {
             let number = self.next;
             self.next += 1;
-            match rustix::fs::renameat(from, name, top, number.to_string()) {
+            match disk::rename_at(from, name, top, number.to_string().as_bytes()) {
                 // an empty directory may be replaced, anything else of that name stays
                 Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => continue,
                 // a directory that is moved gets another `..`, for which it must be writable

@@ -5,10 +5,11 @@ use std::io::{self, Read};
 use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::directory::{fill, make_special, remove, set_times, times};
+use crate::disk;
 use crate::entry::{Kind, Meta, Mtime, Xattrs};
 use crate::error::Error;
 use crate::handle::Handle;
@@ -197,7 +198,7 @@ impl TreeWriter {
     /// Makes or changes a directory; the trail stands in the directory it is in.
     fn put_directory(&mut self, path: &ImagePath, meta: &Meta) -> Result<(), Error> {
         let name = path.file_name().unwrap_or(b".");
-        let make = |dir: BorrowedFd<'_>| rustix::fs::mkdirat(dir, name, Mode::RWXU);
+        let make = |dir: BorrowedFd<'_>| disk::make_folder_at(dir, name);
         let made = match make(self.trail.fd(&self.root)) {
             Err(Errno::EXIST) => {
                 let there = Handle::at(self.trail.fd(&self.root), name)
@@ -235,12 +236,11 @@ impl TreeWriter {
     /// capabilities.
     fn dress(&self, path: &ImagePath, file: &OwnedFd, meta: &Meta) -> Result<(), Error> {
         let (uid, gid) = owner(path, meta)?;
-        rustix::fs::fchown(file, Some(uid), Some(gid))
-            .map_err(|error| self.failed("set the owner of", path, error))?;
-        rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode))
+        disk::set_owner_of(file, uid, gid).map_err(|error| self.failed("set the owner of", path, error))?;
+        disk::set_mode_of(file, Mode::from_raw_mode(meta.mode))
             .map_err(|error| self.failed("set the mode of", path, error))?;
         self.set_xattrs(path, &meta.xattrs, |name, value| {
-            rustix::fs::fsetxattr(file, name, value, rustix::fs::XattrFlags::empty())
+            disk::set_xattr_of(file, name, value)
         })
     }
 
@@ -267,10 +267,7 @@ impl TreeWriter {
 
     fn put_file(&mut self, path: &ImagePath, meta: &Meta, content: &mut dyn Read) -> Result<(), Error> {
         let name = self.seat(path)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = self.replace(path, name, |dir| {
-            rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
-        })?;
+        let file = self.replace(path, name, |dir| disk::create_at(dir, name))?;
         let written =
             fill(&file, content, &mut self.buffer).map_err(|error| self.failed("write", path, error))?;
         if written != meta.size() {
@@ -280,7 +277,7 @@ impl TreeWriter {
             });
         }
         self.dress(path, &file, meta)?;
-        rustix::fs::futimens(&file, &times(meta.mtime))
+        disk::set_times_of(&file, &times(meta.mtime))
             .map_err(|error| self.failed("set the time of", path, error))
     }
 
@@ -290,7 +287,7 @@ impl TreeWriter {
         let (uid, gid) = owner(path, meta)?;
         self.replace(path, name, |dir| make_special(dir, name, &meta.kind))?;
         let dir = self.trail.fd(&self.root);
-        rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        disk::set_owner_at(dir, name, uid, gid)
             .map_err(|error| self.failed("set the owner of", path, error))?;
         let symlink = matches!(meta.kind, Kind::Symlink { .. });
         if !symlink || !meta.xattrs.is_empty() {
@@ -356,7 +353,7 @@ impl TreeSink for TreeWriter {
         };
         let name = self.seat(path)?;
         self.replace(path, name, |dir| {
-            rustix::fs::linkat(from.as_fd(), target_name, dir, name, AtFlags::empty())
+            disk::link_at(from.as_fd(), target_name, dir, name)
         })
     }
 
@@ -366,7 +363,7 @@ impl TreeSink for TreeWriter {
             self.charge(path)?;
         }
         let dir = self.trail.fd(&self.root);
-        match rustix::fs::mknodat(dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
+        match disk::node_at(dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
             Ok(()) => Ok(()),
             // what this layer itself has there stays, and hides what the layers below have
             Err(Errno::EXIST) => {

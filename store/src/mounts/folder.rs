@@ -1,8 +1,7 @@
 //! The directory of one cache mount on disk: made whole or not at all, and measured.
 
 use std::collections::HashSet;
-use std::fs::Permissions;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use fs_err as fs;
@@ -46,7 +45,7 @@ fn fill<E: From<Error>>(
     disk::make_folder(&folder, 0o700)
         .and_then(|()| disk::make_folder(&place, 0o755))
         // whatever this process' umask says
-        .and_then(|()| fs::set_permissions(&place, Permissions::from_mode(0o755)))
+        .and_then(|()| disk::set_mode(&place, 0o755))
         .map_err(failed)?;
     disk::failpoint("mount.made");
     let seeded = seed.is_some();
@@ -60,10 +59,10 @@ fn fill<E: From<Error>>(
 
 fn finish(store: &Inner, place: &Path, wanted: &CacheMount, seeded: bool) -> std::io::Result<()> {
     if let Some((uid, gid)) = wanted.owner {
-        chown(place, Some(uid), Some(gid))?;
+        disk::set_owner(place, uid, gid)?;
     }
     if let Some(mode) = wanted.mode {
-        fs::set_permissions(place, Permissions::from_mode(mode))?;
+        disk::set_mode(place, mode)?;
     }
     // the row is going to say that all of the seed is there
     if seeded {
