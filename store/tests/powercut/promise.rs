@@ -1,0 +1,56 @@
+//! What a caller was told is done, which no power cut may undo.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mica_oci::{ImageId, Reference};
+
+/// One thing that was told.
+#[derive(Debug, Clone)]
+pub(crate) enum Promise {
+    /// A call is at work that makes the name lead here, or to nothing; until it returns either is right.
+    Moving(Reference, Option<ImageId>),
+    /// The name leads here, or to nothing.
+    Leads(Reference, Option<ImageId>),
+    /// The image is there.
+    Has(ImageId),
+    /// A call is at work that removes the image.
+    Removing(ImageId),
+    /// The image is gone.
+    Gone(ImageId),
+    /// So many cache mounts of this name are there, at least.
+    Mount(String),
+    /// They are being removed.
+    Unmounting(String),
+}
+
+/// All that holds at one moment.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Promised {
+    /// Where each name may lead.
+    pub(crate) names: BTreeMap<Reference, Vec<Option<ImageId>>>,
+    pub(crate) there: BTreeSet<ImageId>,
+    pub(crate) gone: BTreeSet<ImageId>,
+    pub(crate) mounts: BTreeSet<String>,
+}
+
+impl Promised {
+    /// Adds what was told next.
+    pub(crate) fn add(&mut self, promise: &Promise) {
+        match promise {
+            Promise::Moving(name, to) => {
+                self.names.entry(name.clone()).or_insert_with(|| vec![None]).push(*to);
+            }
+            Promise::Leads(name, to) => {
+                self.names.insert(name.clone(), vec![*to]);
+            }
+            Promise::Has(id) => {
+                self.gone.remove(id);
+                self.there.insert(*id);
+            }
+            Promise::Removing(id) => _ = self.there.remove(id),
+            Promise::Gone(id) => _ = self.gone.insert(*id),
+            Promise::Mount(name) => _ = self.mounts.insert(name.clone()),
+            Promise::Unmounting(name) => _ = self.mounts.remove(name),
+        }
+    }
+}
