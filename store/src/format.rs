@@ -81,6 +81,13 @@ pub(crate) fn settle(paths: &Paths) -> Result<(), Error> {
         root: paths.root().to_owned(),
         reason: error.to_string(),
     })?;
+    // what lies in a folder is as durable as the folder's own name; nothing is kept here before that
+    for folder in [paths.root().parent(), Some(paths.root()), paths.blobs().parent()]
+        .into_iter()
+        .flatten()
+    {
+        disk::sync_folder(folder).map_err(Error::io("make the store"))?;
+    }
     disk::replace(&paths.format(), &bytes, true).map_err(Error::io("describe the store"))
 }
 
