@@ -68,7 +68,11 @@ fn finish(store: &Inner, place: &Path, wanted: &CacheMount, seeded: bool) -> std
     if seeded {
         disk::sync_all(place)?;
     }
-    disk::sync_folder(&store.paths.mounts())
+    // each of these may be new
+    let folder = place.parent().unwrap_or(place);
+    disk::sync_folder(folder)?;
+    disk::sync_folder(&store.paths.mounts())?;
+    disk::sync_folder(&store.paths.own())
 }
 
 /// Bytes that all below takes on disk. What cannot be looked at does not count. Nobody may write there meanwhile.

@@ -14,7 +14,9 @@ pub(crate) fn check(root: &Path, promised: &Promised) -> Result<(), String> {
     let store = Store::open(root).map_err(|error| format!("it cannot be opened: {}", whole(&error)))?;
     whole_store(root, &store, promised)?;
     let before = listed(&store)?;
-    store.collect().map_err(|error| format!("collecting: {}", whole(&error)))?;
+    store
+        .collect()
+        .map_err(|error| format!("collecting: {}", whole(&error)))?;
     whole_store(root, &store, promised).map_err(|error| format!("once collected, {error}"))?;
     quiet(&store)?;
     drop(store);
@@ -98,7 +100,13 @@ pub(crate) fn whole_store(root: &Path, store: &Store, promised: &Promised) -> Re
         }
         layers.extend(&image.config.rootfs.diff_ids);
     }
-    layers.extend(store.cache_entries().map_err(wrong)?.iter().map(|entry| entry.record.layer));
+    layers.extend(
+        store
+            .cache_entries()
+            .map_err(wrong)?
+            .iter()
+            .map(|entry| entry.record.layer),
+    );
     for layer in &layers {
         let tar = store
             .tar(&lease, layer)
@@ -116,7 +124,10 @@ fn digest(path: &Path, expected: &Digest) -> Result<Vec<u8>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("blob {expected}: {error}"))?;
     match Digest::of(&bytes) == *expected {
         true => Ok(bytes),
-        false => Err(format!("blob {expected} has other bytes ({} of them)", bytes.len())),
+        false => Err(format!(
+            "blob {expected} has other bytes ({} of them)",
+            bytes.len()
+        )),
     }
 }
 

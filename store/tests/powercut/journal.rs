@@ -98,7 +98,10 @@ impl Journal {
         tell(None);
         *CURRENT.lock().unwrap() = None;
         let mut state = self.state();
-        (std::mem::take(&mut state.ops), std::mem::take(&mut state.promises))
+        (
+            std::mem::take(&mut state.ops),
+            std::mem::take(&mut state.promises),
+        )
     }
 
     pub(crate) fn current() -> Option<Arc<Self>> {

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mica_layer::{Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, pack};
+use mica_oci::{BuildId, Descriptor, media::OCI_MANIFEST};
 use mica_oci::{
     CacheKey, ChainId, Compression, ContentDigest, DiffId, Digest, ImageId, Index, Raw, Reference,
 };
-use mica_oci::{BuildId, Descriptor, media::OCI_MANIFEST};
 use mica_store::archive::{load, save};
 use mica_store::{CacheMount, CacheRecord, Error, Growth, Sharing, Store};
 
@@ -170,7 +170,9 @@ impl Life {
     /// The sandbox makes this folder, whose changes are not the store's.
     fn journal_folder(&self, dir: &Path) {
         use mica_layer::disk::recorded::{Act, Recorder};
-        self.journal.change(dir, &Act::Folder, &mut |_| Some(0)).unwrap_or(());
+        self.journal
+            .change(dir, &Act::Folder, &mut |_| Some(0))
+            .unwrap_or(());
     }
 
     /// A pull: a blob in pieces, broken off once; nobody looks into it.
@@ -197,7 +199,11 @@ impl Life {
         let index = Raw::of(Index {
             schema_version: 2,
             media_type: None,
-            manifests: vec![Descriptor::new(OCI_MANIFEST, own.digest(), own.bytes().len() as u64)],
+            manifests: vec![Descriptor::new(
+                OCI_MANIFEST,
+                own.digest(),
+                own.bytes().len() as u64,
+            )],
             annotations: std::collections::BTreeMap::new(),
         })
         .unwrap();
@@ -212,12 +218,16 @@ impl Life {
     }
 
     fn unpack(&mut self) -> Result<(), Error> {
-        let Some((_, _, diff_id)) = &self.pulled else { return Ok(()) };
+        let Some((_, _, diff_id)) = &self.pulled else {
+            return Ok(());
+        };
         self.store.tree(&self.store.lease(), diff_id).map(drop)
     }
 
     fn compress(&mut self) -> Result<(), Error> {
-        let Some((_, _, diff_id)) = &self.built else { return Ok(()) };
+        let Some((_, _, diff_id)) = &self.built else {
+            return Ok(());
+        };
         let lease = self.store.lease();
         self.store
             .compress_layer(&lease, diff_id, Compression::Zstd, 1, &Growth::new())
@@ -226,7 +236,9 @@ impl Life {
 
     /// An image leaves, and comes back as an archive.
     fn load(&mut self) -> Result<(), Error> {
-        let Some((name, id, _)) = self.built.clone() else { return Ok(()) };
+        let Some((name, id, _)) = self.built.clone() else {
+            return Ok(());
+        };
         let lease = self.store.lease();
         let mut archive = Vec::new();
         if let Some(image) = self.store.image(&id)? {
@@ -245,13 +257,20 @@ impl Life {
             self.journal.promise(Promise::Gone(id));
         }
         self.moving(&name, Some(id));
-        load(&self.store, &self.store.lease(), Box::new(Cursor::new(archive)), &mut |_| ())?;
+        load(
+            &self.store,
+            &self.store.lease(),
+            Box::new(Cursor::new(archive)),
+            &mut |_| (),
+        )?;
         self.leads(&name, Some(id));
         Ok(())
     }
 
     fn cache(&mut self) -> Result<(), Error> {
-        let Some((_, _, diff_id)) = &self.built else { return Ok(()) };
+        let Some((_, _, diff_id)) = &self.built else {
+            return Ok(());
+        };
         let lease = self.store.lease();
         let key = CacheKey(Digest::of(self.text("key").as_bytes()));
         let record = CacheRecord {
@@ -276,7 +295,8 @@ impl Life {
         })?;
         let layer = self.store.add_layer_tar(&lease, ingest, &packed)?.diff_id;
         let key = CacheKey(Digest::of(self.text("other key").as_bytes()));
-        self.store.remember(&lease, &key, &CacheRecord { layer, ..record })?;
+        self.store
+            .remember(&lease, &key, &CacheRecord { layer, ..record })?;
         self.store.cached(&lease, &key)?;
         drop(lease);
         if self.round % 3 == 2 {
@@ -307,7 +327,9 @@ impl Life {
     }
 
     fn retag(&mut self) -> Result<(), Error> {
-        let Some((_, id, _)) = &self.built else { return Ok(()) };
+        let Some((_, id, _)) = &self.built else {
+            return Ok(());
+        };
         let name = name("latest");
         self.moving(&name, Some(*id));
         self.store.tag(&name, id)?;

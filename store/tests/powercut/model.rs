@@ -114,7 +114,9 @@ impl Disk {
     }
 
     fn place(&self, path: &Path) -> (Number, OsString) {
-        let above = self.find(path.parent().unwrap()).unwrap_or_else(|| panic!("{path:?} is nowhere"));
+        let above = self
+            .find(path.parent().unwrap())
+            .unwrap_or_else(|| panic!("{path:?} is nowhere"));
         (above, path.file_name().unwrap().to_owned())
     }
 
@@ -197,7 +199,10 @@ impl Disk {
         let mut rest = Vec::new();
         for renaming in std::mem::take(&mut self.renamings).into_iter().rev() {
             let mut own = renaming.iter().map(|(folder, name, _)| (*folder, name.clone()));
-            if own.clone().any(|(folder, name)| folder == number || names.contains(&(folder, name))) {
+            if own
+                .clone()
+                .any(|(folder, name)| folder == number || names.contains(&(folder, name)))
+            {
                 names.extend(&mut own);
                 sure.push(renaming);
             } else {
@@ -408,7 +413,10 @@ pub(crate) fn put_back(root: &Path, found: &[(PathBuf, Found, Option<Attributes>
 
 fn dress(path: &Path, is_link: bool, attributes: &Attributes) {
     use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
-    let (uid, gid) = (Uid::from_raw(attributes.owner.0), Gid::from_raw(attributes.owner.1));
+    let (uid, gid) = (
+        Uid::from_raw(attributes.owner.0),
+        Gid::from_raw(attributes.owner.1),
+    );
     rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).unwrap();
     if !is_link {
         rustix::fs::chmod(path, Mode::from_raw_mode(attributes.mode)).unwrap();

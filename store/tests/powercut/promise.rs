@@ -38,7 +38,14 @@ impl Promised {
     pub(crate) fn add(&mut self, promise: &Promise) {
         match promise {
             Promise::Moving(name, to) => {
-                self.names.entry(name.clone()).or_insert_with(|| vec![None]).push(*to);
+                // what was removed may come back with it
+                if let Some(id) = to {
+                    self.gone.remove(id);
+                }
+                self.names
+                    .entry(name.clone())
+                    .or_insert_with(|| vec![None])
+                    .push(*to);
             }
             Promise::Leads(name, to) => {
                 self.names.insert(name.clone(), vec![*to]);

@@ -28,6 +28,12 @@ pub(crate) struct Counts {
 /// Lives so many rounds and replays every `every`-th moment.
 pub(crate) fn run(rounds: usize, every: usize) -> Counts {
     let (ops, promises, root) = record(rounds);
+    if std::env::var_os("POWERCUT_OPS").is_some() {
+        for (at, op) in ops.iter().enumerate() {
+            let text: String = format!("{op:?}").chars().take(260).collect();
+            println!("{at} {text}");
+        }
+    }
     let mut counts = Counts {
         operations: ops.len(),
         ..Counts::default()
@@ -106,6 +112,8 @@ pub(crate) fn look(root: &Path, boot: &str, promised: &Promised) -> Result<(), S
 /// What tells one kind of wrong from another.
 fn without_names(wrong: &str) -> String {
     let is_name = |word: &str| word.contains('/') || word.contains("sha256") || word.len() > 40;
-    let words = wrong.split(' ').map(|word| if is_name(word) { "…" } else { word });
+    let words = wrong
+        .split(' ')
+        .map(|word| if is_name(word) { "…" } else { word });
     words.take(14).collect::<Vec<_>>().join(" ")
 }

@@ -41,7 +41,10 @@ pub(crate) fn watch() {
             ours.pNext = std::ptr::null_mut();
             ours.xOpen = Some(open);
             ours.xDelete = Some(delete);
-            assert_eq!(ffi::sqlite3_vfs_register(Box::leak(Box::new(ours)), 1), ffi::SQLITE_OK);
+            assert_eq!(
+                ffi::sqlite3_vfs_register(Box::leak(Box::new(ours)), 1),
+                ffi::SQLITE_OK
+            );
         }
     });
 }
@@ -92,7 +95,9 @@ unsafe extern "C" fn open(
 ) -> c_int {
     // SAFETY: SQLite's arguments are handed on as they are; the file it opened has the calls that are copied here.
     unsafe {
-        let Some(open) = usual().xOpen else { return ffi::SQLITE_CANTOPEN };
+        let Some(open) = usual().xOpen else {
+            return ffi::SQLITE_CANTOPEN;
+        };
         if name.is_null() {
             return open(vfs, name, file, flags, out);
         }
@@ -139,13 +144,21 @@ unsafe extern "C" fn delete(
 ) -> c_int {
     // SAFETY: SQLite's arguments are handed on as they are.
     unsafe {
-        let Some(delete) = usual().xDelete else { return ffi::SQLITE_IOERR_DELETE };
+        let Some(delete) = usual().xDelete else {
+            return ffi::SQLITE_IOERR_DELETE;
+        };
         let path = path_of(name);
         let mut make = |_: usize| delete(vfs, name, folder);
         let result = change(&path, &Act::Unlink, ffi::SQLITE_IOERR_DELETE, &mut make, 0);
         if result == ffi::SQLITE_OK && folder != 0 {
             let above = path.parent().unwrap_or(&path);
-            return change(above, &Act::Sync, ffi::SQLITE_IOERR_DIR_FSYNC, &mut |_| ffi::SQLITE_OK, 0);
+            return change(
+                above,
+                &Act::Sync,
+                ffi::SQLITE_IOERR_DIR_FSYNC,
+                &mut |_| ffi::SQLITE_OK,
+                0,
+            );
         }
         result
     }
@@ -163,7 +176,12 @@ unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
     unsafe { open.usual.xClose.unwrap()(file) }
 }
 
-unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, bytes: *const c_void, count: c_int, at: i64) -> c_int {
+unsafe extern "C" fn write(
+    file: *mut ffi::sqlite3_file,
+    bytes: *const c_void,
+    count: c_int,
+    at: i64,
+) -> c_int {
     let (path, usual) = known(file);
     // SAFETY: SQLite says that so many bytes are there; the call is its own for this file.
     unsafe {
@@ -186,7 +204,13 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int 
     let (path, usual) = known(file);
     // SAFETY: the call is SQLite's own for this file.
     let mut make = |_: usize| unsafe { usual.xTruncate.unwrap()(file, size) };
-    change(&path, &Act::Cut(size as u64), ffi::SQLITE_IOERR_TRUNCATE, &mut make, 0)
+    change(
+        &path,
+        &Act::Cut(size as u64),
+        ffi::SQLITE_IOERR_TRUNCATE,
+        &mut make,
+        0,
+    )
 }
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
