@@ -1,5 +1,7 @@
 //! What was done to the disk, in order, and what was promised meanwhile; lets one change fail.
 
+use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,7 +10,7 @@ use mica_layer::disk::recorded::{Act, Recorder, tell};
 use rustix::fs::{Dev, FileType};
 use rustix::io::Errno;
 
-use crate::promise::Promise;
+use crate::promise::{Promise, Promised};
 
 /// A change that was made, with paths below the store's folder.
 #[derive(Debug, Clone)]
@@ -68,6 +70,8 @@ struct State {
     fault: Option<(usize, Fault)>,
     /// What failed.
     met: Option<String>,
+    /// Where promises are written to, for another process.
+    log: Option<File>,
 }
 
 /// The recorder. Changes are made one at a time, so that their order is that of the list.
@@ -93,6 +97,18 @@ impl Journal {
         journal
     }
 
+    /// Writes down promises alone.
+    pub(crate) fn promises_to(log: File) -> Arc<Self> {
+        let state = State {
+            log: Some(log),
+            ..State::default()
+        };
+        Arc::new(Self {
+            root: PathBuf::new(),
+            state: Mutex::new(state),
+        })
+    }
+
     /// Ends the recording; gives the changes and the promises, each with the number of changes before it.
     pub(crate) fn end(&self) -> (Vec<Op>, Vec<(usize, Promise)>) {
         tell(None);
@@ -115,13 +131,26 @@ impl Journal {
     /// Something is promised from now on.
     pub(crate) fn promise(&self, promise: Promise) {
         let mut state = self.state();
+        if let Some(log) = &mut state.log {
+            log.write_all(promise.line().as_bytes()).unwrap();
+        }
         let at = state.ops.len();
         state.promises.push((at, promise));
     }
 
-    /// How many changes were asked for.
-    pub(crate) fn asked(&self) -> usize {
-        self.state().asked
+    /// Nothing fails any more.
+    pub(crate) fn calm(&self) {
+        self.state().fault = None;
+    }
+
+    /// All that is promised by now.
+    pub(crate) fn promised(&self) -> Promised {
+        let mut all = Promised::default();
+        self.state()
+            .promises
+            .iter()
+            .for_each(|(_, promise)| all.add(promise));
+        all
     }
 
     /// The change that failed, if it was met.

@@ -45,6 +45,8 @@ pub(crate) struct Life {
     base: Option<DiffId>,
     built: Option<(Reference, ImageId, DiffId)>,
     pulled: Option<(Reference, ImageId, DiffId)>,
+    /// An image that was saved and is not loaded yet.
+    saved: Option<Vec<u8>>,
 }
 
 impl Life {
@@ -57,6 +59,7 @@ impl Life {
             base: None,
             built: None,
             pulled: None,
+            saved: None,
         })
     }
 
@@ -239,19 +242,27 @@ impl Life {
         let Some((name, id, _)) = self.built.clone() else {
             return Ok(());
         };
-        let lease = self.store.lease();
-        let mut archive = Vec::new();
-        if let Some(image) = self.store.image(&id)? {
-            save(&self.store, &lease, &[(image, vec![name.clone()])], &mut archive)?;
+        if self.saved.is_none()
+            && let Some(image) = self.store.image(&id)?
+        {
+            let mut archive = Vec::new();
+            let image = [(image, vec![name.clone()])];
+            save(&self.store, &self.store.lease(), &image, &mut archive)?;
+            self.saved = Some(archive);
         }
-        drop(lease);
-        if archive.is_empty() {
+        let Some(archive) = self.saved.clone() else {
             return Ok(());
-        }
+        };
         if self.store.resolve(&name)? == Some(id) {
             self.moving(&name, None);
             self.store.untag(&name)?;
             self.leads(&name, None);
+        }
+        if self
+            .store
+            .image(&id)?
+            .is_some_and(|image| image.references.is_empty())
+        {
             self.journal.promise(Promise::Removing(id));
             self.store.remove_image(&id)?;
             self.journal.promise(Promise::Gone(id));
@@ -264,6 +275,7 @@ impl Life {
             &mut |_| (),
         )?;
         self.leads(&name, Some(id));
+        self.saved = None;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mica_oci::{ImageId, Reference};
+use mica_oci::{Digest, ImageId, Reference};
 
 /// One thing that was told.
 #[derive(Debug, Clone)]
@@ -21,6 +21,39 @@ pub(crate) enum Promise {
     Mount(String),
     /// They are being removed.
     Unmounting(String),
+}
+
+impl Promise {
+    /// One line that says it.
+    pub(crate) fn line(&self) -> String {
+        let led = |id: &Option<ImageId>| id.map_or("-".to_owned(), |id| id.digest().hex());
+        match self {
+            Self::Moving(name, to) => format!("moving {name} {}\n", led(to)),
+            Self::Leads(name, to) => format!("leads {name} {}\n", led(to)),
+            Self::Has(id) => format!("has {} -\n", id.digest().hex()),
+            Self::Removing(id) => format!("removing {} -\n", id.digest().hex()),
+            Self::Gone(id) => format!("gone {} -\n", id.digest().hex()),
+            Self::Mount(name) => format!("mount {name} -\n"),
+            Self::Unmounting(name) => format!("unmounting {name} -\n"),
+        }
+    }
+
+    /// What a line says.
+    pub(crate) fn of(line: &str) -> Self {
+        let words: Vec<&str> = line.split(' ').collect();
+        let id = |word: &str| ImageId(Digest::from_hex(word).unwrap());
+        let to = Some(words[2]).filter(|word| *word != "-").map(id);
+        match words[0] {
+            "moving" => Self::Moving(words[1].parse().unwrap(), to),
+            "leads" => Self::Leads(words[1].parse().unwrap(), to),
+            "has" => Self::Has(id(words[1])),
+            "removing" => Self::Removing(id(words[1])),
+            "gone" => Self::Gone(id(words[1])),
+            "mount" => Self::Mount(words[1].to_owned()),
+            "unmounting" => Self::Unmounting(words[1].to_owned()),
+            _ => panic!("{line} says nothing"),
+        }
+    }
 }
 
 /// All that holds at one moment.

@@ -1,7 +1,7 @@
 //! Cuts the power after each change that a store made, in several ways, and looks at what is left.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::check::check;
 use crate::journal::{Journal, Op};
@@ -25,13 +25,14 @@ pub(crate) struct Counts {
     pub(crate) losses: BTreeMap<String, (usize, String)>,
 }
 
-/// Lives so many rounds and replays every `every`-th moment.
-pub(crate) fn run(rounds: usize, every: usize) -> Counts {
-    let (ops, promises, root) = record(rounds);
-    if std::env::var_os("POWERCUT_OPS").is_some() {
-        for (at, op) in ops.iter().enumerate() {
-            let text: String = format!("{op:?}").chars().take(260).collect();
-            println!("{at} {text}");
+/// Lives so many rounds and replays every `every`-th moment; as if syncs of all but the database did nothing, unless `synced`.
+pub(crate) fn run(rounds: usize, every: usize, synced: bool) -> Counts {
+    let (mut ops, promises, root) = record(rounds);
+    if !synced {
+        for op in &mut ops {
+            if matches!(op, Op::Sync(path) if !path.to_string_lossy().contains("db.sqlite")) {
+                *op = Op::Sync(PathBuf::from("nothing"));
+            }
         }
     }
     let mut counts = Counts {
@@ -57,7 +58,7 @@ pub(crate) fn run(rounds: usize, every: usize) -> Counts {
     counts
 }
 
-fn record(rounds: usize) -> (Vec<Op>, Vec<(usize, Promise)>, std::path::PathBuf) {
+fn record(rounds: usize) -> (Vec<Op>, Vec<(usize, Promise)>, PathBuf) {
     let folder = fast_folder();
     let root = folder.path().join("store");
     std::fs::create_dir(&root).unwrap();
