@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The disk failed.
-    #[error("cannot {action}")]
+    #[error("cannot {action}{}", next_step(source))]
     Io {
         /// What was being done.
         action: &'static str,
@@ -19,7 +19,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The database failed.
-    #[error("the store's database failed")]
+    #[error("the store's database failed{}", next_step(source))]
     Database {
         /// What SQLite said.
         #[source]
@@ -129,7 +129,7 @@ pub enum Error {
         source: DocumentError,
     },
     /// A layer cannot be read, packed or unpacked.
-    #[error("cannot {action} layer {diff_id}")]
+    #[error("cannot {action} layer {diff_id}{}", next_step(source))]
     Layer {
         /// What was being done.
         action: &'static str,
@@ -160,6 +160,27 @@ pub enum Error {
         #[source]
         source: mica_layer::Error,
     },
+}
+
+/// What may be done about a full disk, if that is at the bottom of it.
+fn next_step(source: &(dyn std::error::Error + 'static)) -> &'static str {
+    let full = |error: &(dyn std::error::Error + 'static)| {
+        let file = error.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        });
+        let database = error
+            .downcast_ref::<rusqlite::Error>()
+            .and_then(rusqlite::Error::sqlite_error_code);
+        file || database == Some(rusqlite::ErrorCode::DiskFull)
+    };
+    let mut causes = std::iter::successors(Some(source), |error| error.source());
+    match causes.any(full) {
+        true => ", the disk is full: make room (\"system prune\" does) and try again",
+        false => "",
+    }
 }
 
 impl Error {
