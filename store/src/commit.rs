@@ -78,12 +78,14 @@ impl Store {
             });
         }
         let moved = loop {
+            self.inner.settle_doubt()?;
+            let failures = self.inner.doubt.count();
             let record = self.prepare(lease, id, config, manifest, documents)?;
             let _gate = share(&self.inner.gate);
-            let written = self
-                .inner
-                .database
-                .write(Durability::Full, |db| write(db, &record, &names))?;
+            let written = self.inner.database.write(Durability::Full, |db| {
+                self.inner.still_sure(failures)?;
+                write(db, &record, &names)
+            })?;
             if let Some(moved) = written {
                 break moved;
             }
@@ -231,7 +233,9 @@ impl Store {
             for document in documents {
                 document.publish(lease)?;
             }
-            disk::sync_all(paths.root()).map_err(Error::io("sync the store"))?;
+            self.inner
+                .synced(disk::sync_all(paths.root()))
+                .map_err(Error::io("sync the store"))?;
             return Ok(Durable {
                 tars: loose.iter().filter(|l| l.tar > 0).map(|l| l.diff_id).collect(),
                 trees: loose.iter().filter(|l| l.tree > 0).map(|l| l.diff_id).collect(),
@@ -241,12 +245,15 @@ impl Store {
             blobs.push(document.publish(lease)?.0);
         }
         for blob in &blobs {
-            disk::sync_file(blob.path()).map_err(Error::io("sync a blob"))?;
+            self.inner
+                .sync_blob(blob.path())
+                .map_err(Error::io("sync a blob"))?;
         }
         for layer in &loose {
-            disk::sync_file(&paths.blob(layer.diff_id.digest())).map_err(Error::io("sync a layer"))?;
+            let tar = paths.blob(layer.diff_id.digest());
+            self.inner.sync_blob(&tar).map_err(Error::io("sync a layer"))?;
         }
-        disk::sync_folder(&paths.blobs()).map_err(Error::io("sync the blobs"))?;
+        self.inner.sync_blobs()?;
         Ok(Durable {
             tars: loose.iter().map(|layer| layer.diff_id).collect(),
             trees: Vec::new(),

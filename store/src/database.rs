@@ -117,6 +117,28 @@ impl Drop for Reader<'_> {
 struct Writer {
     connection: Connection,
     durability: Durability,
+    /// Whether the log may not be on disk as it reads: a write failed.
+    doubt: bool,
+}
+
+impl Writer {
+    /// Moves what the log holds into the file and begins the log anew. A sync that failed may have dropped some of it from the
+    /// disk while it still reads well, and whatever is added behind that would be lost with it.
+    fn renew_log(&mut self) -> Result<(), Error> {
+        if !self.doubt {
+            return Ok(());
+        }
+        let busy: bool = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        self.doubt = busy;
+        match busy {
+            false => Ok(()),
+            true => Err(Error::io("renew the database's log")(std::io::Error::other(
+                "somebody is reading it; try again",
+            ))),
+        }
+    }
 }
 
 impl Database {
@@ -132,6 +154,7 @@ impl Database {
             writer: Mutex::new(Writer {
                 connection,
                 durability: Durability::Full,
+                doubt: false,
             }),
             readers: Mutex::default(),
             given_back: Condvar::new(),
@@ -176,6 +199,7 @@ impl Database {
         write: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut writer = lock(&self.writer);
+        writer.renew_log()?;
         if writer.durability != durability {
             let mode = match durability {
                 Durability::Full => "FULL",
@@ -189,7 +213,10 @@ impl Database {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let result = write(&transaction)?;
         failpoint("commit.before");
-        transaction.commit()?;
+        if let Err(error) = transaction.commit() {
+            writer.doubt = true;
+            return Err(error.into());
+        }
         failpoint("commit.after");
         Ok(result)
     }

@@ -277,15 +277,11 @@ impl Store {
             if last.as_deref() == Some(&boot) && !boot.is_empty() {
                 return Ok(());
             }
-            db.execute_batch(
-                "UPDATE layers SET tar = 0 WHERE tar = 1;
-                 UPDATE layers SET tree = 0 WHERE tree = 1;
-                 DELETE FROM layers WHERE tar = 0 AND tree = 0 AND diff_id NOT IN (SELECT diff_id FROM layer_blobs)
-                     AND diff_id NOT IN (SELECT diff_id FROM layer_claims);
-                 DELETE FROM cache WHERE layer NOT IN (SELECT diff_id FROM layers WHERE tar > 0 OR tree > 0)
-                     AND layer NOT IN (SELECT diff_id FROM layer_blobs);",
+            forget_loose(db)?;
+            db.execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?1)",
+                [&boot],
             )?;
-            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?1)", [&boot])?;
             Ok(())
         })
     }
@@ -308,6 +304,19 @@ impl Store {
             )?)
         })
     }
+}
+
+/// Drops all forms of layers that are not durable, with what is nothing without them.
+pub(crate) fn forget_loose(db: &Connection) -> Result<(), Error> {
+    db.execute_batch(
+        "UPDATE layers SET tar = 0 WHERE tar = 1;
+         UPDATE layers SET tree = 0 WHERE tree = 1;
+         DELETE FROM layers WHERE tar = 0 AND tree = 0 AND diff_id NOT IN (SELECT diff_id FROM layer_blobs)
+             AND diff_id NOT IN (SELECT diff_id FROM layer_claims);
+         DELETE FROM cache WHERE layer NOT IN (SELECT diff_id FROM layers WHERE tar > 0 OR tree > 0)
+             AND layer NOT IN (SELECT diff_id FROM layer_blobs);",
+    )?;
+    Ok(())
 }
 
 /// Whether any row names the blob.

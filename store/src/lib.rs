@@ -10,6 +10,7 @@ mod contexts;
 mod database;
 mod disk;
 mod documents;
+mod doubt;
 pub mod error;
 mod flights;
 mod format;

@@ -13,6 +13,7 @@ use crate::configs::Configs;
 use crate::contexts::Contexts;
 use crate::database::Database;
 use crate::disk::Output;
+use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::flights::Flights;
 use crate::format;
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     /// One lock for each layer that is being compressed.
     pub(crate) compressions: Flights,
     pub(crate) busy: Busy,
+    pub(crate) doubt: Doubt,
     pub(crate) indexes: Indexes,
     pub(crate) mounts: Mounts,
     /// Uses of cache records that are not written yet.
@@ -76,6 +78,7 @@ impl Store {
                 flights: Flights::default(),
                 compressions: Flights::default(),
                 busy: Busy::default(),
+                doubt: Doubt::default(),
                 indexes: Indexes::default(),
                 mounts: Mounts::default(),
                 uses: Mutex::default(),

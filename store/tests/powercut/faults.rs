@@ -106,11 +106,19 @@ fn live(root: &std::path::Path, journal: &std::sync::Arc<Journal>) -> Result<boo
     Ok(told)
 }
 
-/// What is told names what failed and why.
+/// What is told names what failed, why, and what to do about a full disk.
 fn plain(error: &Error) -> Result<(), String> {
     let text = whole(error);
-    let why = ["No space left", "full", "nput/output error", "I/O error"];
-    match why.iter().any(|why| text.contains(why)) {
+    let why = [
+        "No space left",
+        "full",
+        "nput/output error",
+        "I/O error",
+        "unable to open database file: /",
+    ];
+    let next_step =
+        !text.contains("No space left") && !text.contains("disk is full") || text.contains("prune");
+    match next_step && why.iter().any(|why| text.contains(why)) {
         true => Ok(()),
         false => Err(format!("this tells nothing: {text}")),
     }

@@ -138,8 +138,11 @@ impl Life {
         let lease = self.store.lease();
         let work = self.store.work(&lease)?;
         let dir = work.path().join("upper");
-        std::fs::create_dir(&dir).unwrap();
-        self.journal_folder(&dir);
+        // as the sandbox makes it
+        mica_layer::disk::make_folder(&dir, 0o755).map_err(|source| Error::Io {
+            action: "make scratch space",
+            source,
+        })?;
         let wrong = |source| Error::Layer {
             action: "make",
             diff_id: DiffId(Digest::of(b"")),
@@ -168,14 +171,6 @@ impl Life {
         let (name, id) = self.commit("ran", &layers)?;
         self.built = Some((name, id, packed.diff_id));
         Ok(())
-    }
-
-    /// The sandbox makes this folder, whose changes are not the store's.
-    fn journal_folder(&self, dir: &Path) {
-        use mica_layer::disk::recorded::{Act, Recorder};
-        self.journal
-            .change(dir, &Act::Folder, &mut |_| Some(0))
-            .unwrap_or(());
     }
 
     /// A pull: a blob in pieces, broken off once; nobody looks into it.
