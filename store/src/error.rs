@@ -19,7 +19,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The database failed.
-    #[error("the store's database failed{}", next_step(source))]
+    #[error("the store's database mica/db.sqlite failed{}", next_step(source))]
     Database {
         /// What SQLite said.
         #[source]

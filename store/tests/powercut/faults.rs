@@ -114,7 +114,7 @@ fn plain(error: &Error) -> Result<(), String> {
         "full",
         "nput/output error",
         "I/O error",
-        "unable to open database file: /",
+        "unable to open database file",
     ];
     let next_step =
         !text.contains("No space left") && !text.contains("disk is full") || text.contains("prune");

@@ -218,12 +218,15 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: the call is SQLite's own for this file.
     let mut make = |_: usize| unsafe { usual.xSync.unwrap()(file, flags) };
     let result = change(&path, &Act::Sync, ffi::SQLITE_IOERR_FSYNC, &mut make, 0);
-    let first = FILES
-        .lock()
-        .unwrap()
+    if result != ffi::SQLITE_OK {
+        return result;
+    }
+    let mut files = FILES.lock().unwrap();
+    let first = files
         .get_mut(&(file as usize))
         .is_some_and(|open| std::mem::take(&mut open.syncs_folder));
-    if result == ffi::SQLITE_OK && first {
+    drop(files);
+    if first {
         let above = path.parent().unwrap_or(&path);
         // SQLite passes over a folder that cannot be synced
         change(above, &Act::Sync, ffi::SQLITE_OK, &mut |_| ffi::SQLITE_OK, 0);
