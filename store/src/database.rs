@@ -147,15 +147,19 @@ impl Database {
         let connection = connect(path, true)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(SCHEMA)?;
-        inputs::drop_old(&connection)?;
+        let mut writer = Writer {
+            connection,
+            durability: Durability::Full,
+            doubt: true,
+        };
+        // an earlier process may have died of a sync that failed. On a full disk this fails, and the store is opened to make room
+        let _ = writer.renew_log();
+        writer.doubt = false;
+        writer.connection.execute_batch(SCHEMA)?;
+        inputs::drop_old(&writer.connection)?;
         Ok(Self {
             path: path.to_owned(),
-            writer: Mutex::new(Writer {
-                connection,
-                durability: Durability::Full,
-                doubt: false,
-            }),
+            writer: Mutex::new(writer),
             readers: Mutex::default(),
             given_back: Condvar::new(),
         })

@@ -23,27 +23,48 @@ pub(crate) struct Counts {
     pub(crate) wrong: BTreeMap<String, (usize, String)>,
 }
 
-/// Lives one round for each change that is made in it, `every`-th only, and each kind of fault.
+/// Lives two rounds for each `every`-th change that is made in them and each kind of fault; and for each sync that fails.
 pub(crate) fn run(every: usize) -> Counts {
     let mut counts = Counts::default();
     for fault in [Fault::NoSpace, Fault::Broken, Fault::Short] {
         let mut at = 0;
-        loop {
-            match attempt(at, fault) {
-                Ok(None) => break,
-                Ok(Some(told)) => counts.told += usize::from(told),
-                Err((met, wrong)) => {
-                    let kind: Vec<&str> = wrong.split(' ').filter(|word| word.len() < 30).take(10).collect();
-                    let example = format!("{at}: {met}: {wrong}");
-                    let kind = format!("{fault:?}: {}", kind.join(" "));
-                    counts.wrong.entry(kind).or_insert((0, example)).0 += 1;
-                }
-            }
-            counts.faults += 1;
+        while counts.attempt(at, fault) {
             at += every;
         }
     }
+    if every > 1 {
+        for at in syncs() {
+            counts.attempt(at, Fault::Broken);
+        }
+    }
     counts
+}
+
+/// Which changes are syncs.
+fn syncs() -> Vec<usize> {
+    let folder = fast_folder();
+    let journal = Journal::begin(folder.path(), None);
+    live(folder.path(), &journal).unwrap();
+    journal.end();
+    journal.syncs()
+}
+
+impl Counts {
+    /// Lives with this fault; false if there are not so many changes.
+    fn attempt(&mut self, at: usize, fault: Fault) -> bool {
+        match attempt(at, fault) {
+            Ok(None) => return false,
+            Ok(Some(told)) => self.told += usize::from(told),
+            Err((met, wrong)) => {
+                let kind: Vec<&str> = wrong.split(' ').filter(|word| word.len() < 30).take(10).collect();
+                let example = format!("{at}: {met}: {wrong}");
+                let kind = format!("{fault:?}: {}", kind.join(" "));
+                self.wrong.entry(kind).or_insert((0, example)).0 += 1;
+            }
+        }
+        self.faults += 1;
+        true
+    }
 }
 
 /// Lives with this fault. Gives whether a call told of it; nothing if there are not so many changes.

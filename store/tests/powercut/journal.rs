@@ -66,6 +66,8 @@ struct State {
     promises: Vec<(usize, Promise)>,
     /// How many changes were asked for.
     asked: usize,
+    /// Which of them were syncs.
+    syncs: Vec<usize>,
     /// Which of them fails and how.
     fault: Option<(usize, Fault)>,
     /// What failed.
@@ -138,6 +140,11 @@ impl Journal {
         state.promises.push((at, promise));
     }
 
+    /// Which changes were syncs.
+    pub(crate) fn syncs(&self) -> Vec<usize> {
+        self.state().syncs.clone()
+    }
+
     /// Nothing fails any more.
     pub(crate) fn calm(&self) {
         self.state().fault = None;
@@ -171,6 +178,10 @@ impl Journal {
         }
         let mut state = self.state();
         let fault = state.fault.filter(|(at, _)| *at == state.asked);
+        if matches!(act, Act::Sync | Act::SyncAll) {
+            let at = state.asked;
+            state.syncs.push(at);
+        }
         state.asked += 1;
         if let Some((_, fault)) = fault {
             state.met = Some(format!("{fault:?} at {} of {}", name_of(act), path.display()));
