@@ -58,7 +58,10 @@ pub(crate) fn run(rounds: usize, every: usize, synced: bool) -> Counts {
     counts
 }
 
-fn record(rounds: usize) -> (Vec<Op>, Vec<(usize, Promise)>, PathBuf) {
+/// The changes, the promises with the number of changes before each, and the folder.
+type Recorded = (Vec<Op>, Vec<(usize, Promise)>, PathBuf);
+
+fn record(rounds: usize) -> Recorded {
     let folder = fast_folder();
     let root = folder.path().join("store");
     std::fs::create_dir(&root).unwrap();
