@@ -24,6 +24,9 @@ use std::time::Instant;
 /// What was wrong: how often, and an example, for each kind.
 type Wrong = BTreeMap<String, (usize, String)>;
 
+/// Does a part, the long way or not, and gives how much was wrong.
+type Part = fn(bool) -> usize;
+
 fn main() {
     if device::work() {
         return;
@@ -36,7 +39,7 @@ fn main() {
     // words are parts to be done alone, as names of tests are elsewhere
     let words: Vec<&String> = given.iter().filter(|word| !word.starts_with('-')).collect();
     sqlite::watch();
-    let parts: [(&str, fn(bool) -> usize); 3] = [("cuts", cuts), ("faults", faults), ("device", device)];
+    let parts: [(&str, Part); 3] = [("cuts", cuts), ("faults", faults), ("device", device)];
     let (mut passed, mut failed) = (0, 0);
     for (name, part) in parts {
         if words.is_empty() || words.iter().any(|word| *word == name) {
