@@ -159,7 +159,7 @@ impl Store {
             let Some(blob) = self.blob(lease, claim)? else {
                 continue;
             };
-            match self.check(&blob, diff_id) {
+            match self.prove(&blob, diff_id) {
                 Ok(()) => return self.known(lease, diff_id),
                 Err(error @ Error::FalseClaim { .. }) => told = Some(error),
                 Err(error) => return Err(error),
@@ -183,7 +183,7 @@ impl Store {
     }
 
     /// Looks into a blob that is claimed to hold a layer, and remembers what was found.
-    pub(super) fn check(&self, blob: &Blob, diff_id: &DiffId) -> Result<(), Error> {
+    pub(super) fn prove(&self, blob: &Blob, diff_id: &DiffId) -> Result<(), Error> {
         let reason = match look_into(blob, diff_id)? {
             Ok((actual, size)) if actual == *diff_id.digest() => return self.confirm(blob, diff_id, size),
             Ok((actual, _)) => format!("it holds {actual}"),
@@ -218,7 +218,7 @@ impl Store {
             return Ok(());
         }
         match self.blob(lease, digest)? {
-            Some(blob) => self.inner.flights.alone(diff_id, || self.check(&blob, diff_id)),
+            Some(blob) => self.inner.flights.alone(diff_id, || self.prove(&blob, diff_id)),
             None => Ok(()),
         }
     }
