@@ -34,7 +34,7 @@ mod tags;
 mod trash;
 mod work;
 
-pub use blobs::Blob;
+pub use blobs::{Blob, CheckedBlob};
 pub use cache::{CacheEntry, CacheRecord, Pruned};
 pub use check::finding::{Fault, Finding, Harmed, Level, Remedy, Thing};
 pub use check::{CheckEvent, Checked, Watch};

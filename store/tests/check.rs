@@ -330,3 +330,103 @@ fn a_check_ends_when_nobody_wants_it() {
     };
     assert!(store.check(Level::Full, &mut watch).is_err());
 }
+
+#[test]
+fn other_bytes_are_not_given_out_to_the_end() {
+    use std::io::Read;
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let kept = store.put_blob(&lease, &noise(5, 300_000)).unwrap();
+    let read = || {
+        let mut bytes = Vec::new();
+        let result = kept.open_checked().unwrap().read_to_end(&mut bytes);
+        (result.map_err(|error| error.to_string()), bytes.len())
+    };
+    assert_eq!(read(), (Ok(300_000), 300_000));
+    flip(kept.path());
+    let (result, length) = read();
+    assert!(result.unwrap_err().contains(&kept.digest.to_string()));
+    assert!(length < 300_000);
+    std::fs::write(kept.path(), b"short").unwrap();
+    assert!(read().0.unwrap_err().contains("shorter"));
+    let empty = store.put_blob(&lease, b"").unwrap();
+    assert_eq!(empty.open_checked().unwrap().read(&mut [0; 8]).unwrap(), 0);
+}
+
+#[test]
+fn one_damaged_config_hides_no_other_image() {
+    let (folder, first) = store();
+    let lease = first.lease();
+    let ids = ["a", "b"].map(|author| {
+        let config = config(author, &[]);
+        first
+            .commit_image(&lease, &config, None, &[name(author)])
+            .unwrap()
+            .image
+            .id
+    });
+    flip(&blob(&first, ids[0].digest()));
+    drop((lease, first));
+    let store = Store::open(folder.path()).unwrap();
+    let listed: Vec<_> = store.images().unwrap().iter().map(|image| image.id).collect();
+    assert_eq!(listed, [ids[1]]);
+    sql(&store, "DELETE FROM summaries");
+    assert_eq!(store.image_entries().unwrap().len(), 2);
+    assert_eq!(things(&check(&store, Level::Quick)), [Thing::Config(ids[0])]);
+}
+
+#[test]
+fn a_layer_that_came_back_is_durable_and_its_image_listed_again() {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let made = layer(&store, &lease, b"layer");
+    let config = config("a", &[made]);
+    store.commit_image(&lease, &config, None, &[name("a")]).unwrap();
+    sql(&store, "DELETE FROM layers");
+    store
+        .commit_image(&lease, &config, None, &[name("b")])
+        .unwrap_err();
+    assert_eq!(layer(&store, &lease, b"layer"), made);
+    store.commit_image(&lease, &config, None, &[name("a")]).unwrap();
+    assert_eq!(check(&store, Level::Full), []);
+    drop((lease, store));
+    let store = support::restart(folder.path());
+    assert_eq!(check(&store, Level::Full), []);
+    assert!(store.layer(&store.lease(), &made).unwrap().is_some());
+}
+
+#[test]
+fn a_damaged_blob_is_no_lie() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let plain = tar(&[support::Entry::File("a", &noise(3, 3000))]);
+    let (diff_id, compressed) = (DiffId(Digest::of(&plain)), gzip(&plain));
+    pull(&store, &lease, "pulled", diff_id, &compressed);
+    let path = blob(&store, &Digest::of(&compressed));
+    flip(&path);
+    assert!(store.tar(&lease, &diff_id).is_err());
+    std::fs::write(&path, &compressed).unwrap();
+    assert!(store.tar(&lease, &diff_id).is_ok());
+}
+
+#[test]
+fn a_database_that_was_emptied_is_refused() {
+    let (folder, first) = store();
+    let lease = first.lease();
+    let kept = first.put_blob(&lease, b"blob").unwrap();
+    drop((lease, first));
+    let database = folder.path().join("mica/db.sqlite");
+    std::fs::write(&database, b"").unwrap();
+    let error = Store::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("is empty"), "{error}");
+    for ending in ["-wal", "-shm"] {
+        let _absent_is_fine = std::fs::remove_file(folder.path().join(format!("mica/db.sqlite{ending}")));
+    }
+    std::fs::write(&database, noise(1, 9000)).unwrap();
+    let error = Store::open(folder.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("is damaged") && error.contains("refs.json"),
+        "{error}"
+    );
+    assert!(kept.path().exists());
+}

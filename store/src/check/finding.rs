@@ -108,13 +108,13 @@ pub enum Fault {
 /// What mends a thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// It is made again from what else is here.
+    /// It can be made again from what else is here.
     MakeAgain,
-    /// It is fetched again from a registry that is known to have it.
+    /// A registry is known to have it.
     Fetch,
-    /// It is dropped: nothing is lost by that but time.
+    /// Nothing: it can be dropped, and nothing is lost by that but time.
     Drop,
-    /// The database is made again from the rest.
+    /// The database would have to be made again from the rest.
     Rebuild,
     /// Nothing here: the image is to be pulled, loaded or built again.
     Renew,
@@ -222,10 +222,10 @@ impl Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::MakeAgain => "--repair makes it again from what else is here",
-            Self::Fetch => "--repair fetches it again",
-            Self::Drop => "--repair drops it; nothing is lost by that",
-            Self::Rebuild => "stop micad and start it with --rebuild",
+            Self::MakeAgain => "it can be made again from what else is here",
+            Self::Fetch => "a registry had it: remove the image and pull it again",
+            Self::Drop => "nothing is lost by it",
+            Self::Rebuild => "stop micad and keep a copy of its folder; mica/refs.json lists the images",
             Self::Renew => "nothing here: pull, load or build the image again",
         })
     }

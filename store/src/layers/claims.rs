@@ -189,6 +189,12 @@ impl Store {
             Ok((actual, _)) => format!("it holds {actual}"),
             Err(reason) => reason,
         };
+        // what the disk did to the blob is not the image's lie, and must not be remembered as one
+        let mut bytes = Hashing::new(blob.open()?);
+        copy(&mut bytes, &mut io::sink()).map_err(Error::io("read a layer"))?;
+        if bytes.finish().1 != blob.digest {
+            return Err(Error::corrupt(blob.digest, "it holds other bytes than it should"));
+        }
         self.inner.database.write(Durability::Normal, |db| {
             db.prepare_cached(
                 "INSERT OR IGNORE INTO false_claims SELECT diff_id, digest FROM layer_claims WHERE diff_id = ?1 AND digest = ?2",
