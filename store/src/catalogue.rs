@@ -217,8 +217,11 @@ fn write(paths: &Paths, database: &Database) -> Result<usize, Error> {
     Ok(lines)
 }
 
-/// What is to be in both files, and the number of images and names.
-fn documents(paths: &Paths, database: &Database) -> Result<(usize, [(PathBuf, Vec<u8>); 2]), Error> {
+/// A derived file: where it lies and what is to be in it.
+type Derived = (PathBuf, Vec<u8>);
+
+/// Both files, and the number of images and names.
+fn documents(paths: &Paths, database: &Database) -> Result<(usize, [Derived; 2]), Error> {
     let images = database.read(images)?;
     let lines = images.iter().map(|image| 1 + image.names.len()).sum();
     let index = Index {
