@@ -55,6 +55,7 @@ mod rmi;
 mod save;
 mod search;
 mod system;
+mod system_check;
 mod system_df;
 mod system_df_verbose;
 mod system_dial;

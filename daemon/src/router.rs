@@ -29,6 +29,8 @@ pub(crate) enum Route {
     Description,
     /// Ours: what the build cache holds.
     Cache,
+    /// Ours: the store looked over.
+    Check,
     DiskUsage,
     Auth,
     Build,
@@ -99,6 +101,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("GET", ["mica", "logs"]) => Route::Logs,
         ("GET", ["mica", "logs", build]) => Route::Log(build.to_string()),
         ("GET", ["mica", "cache"]) => Route::Cache,
+        ("POST", ["mica", "check"]) => Route::Check,
         ("GET", ["mica", "openapi.json"]) => Route::Description,
         ("GET", ["system", "df"]) => Route::DiskUsage,
         ("GET", ["events"]) => Route::Events,
@@ -196,6 +199,7 @@ mod tests {
                 Route::RemoteManifest("a/b:c".into()),
             ),
             ("GET", "/mica/cache", Route::Cache),
+            ("POST", "/mica/check", Route::Check),
             ("GET", "/mica/openapi.json", Route::Description),
             ("GET", "/system/df", Route::DiskUsage),
             ("POST", "/auth", Route::Auth),

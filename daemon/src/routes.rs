@@ -5,6 +5,7 @@ mod build;
 mod build_input;
 pub(crate) mod build_query;
 mod build_session;
+mod check;
 mod containers;
 mod debug;
 mod description;
@@ -118,6 +119,7 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::BuildHere => build::build_here(call).await,
         Route::BuildPrune => build::prune(call).await,
         Route::Cache => usage::cache(call).await,
+        Route::Check => check::check(call).await,
         Route::DiskUsage => usage::usage(call).await,
         Route::Description => Ok(description::description()),
         Route::Grpc => upgrade::grpc(call),

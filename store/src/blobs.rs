@@ -1,10 +1,10 @@
 //! Blobs: immutable bytes under their digest.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
-use mica_oci::Digest;
+use mica_oci::{Digest, Hasher};
 
 use crate::error::Error;
 use crate::lease::Lease;
@@ -31,9 +31,75 @@ impl Blob {
         File::open(&self.path).map_err(Error::io("open a blob"))
     }
 
+    /// Opens it for reading all of it by someone who must not get other bytes: the last of them come only if all have the
+    /// digest.
+    ///
+    /// # Errors
+    /// If it cannot be opened. Reading fails where the bytes are found to be others.
+    pub fn open_checked(&self) -> Result<CheckedBlob, Error> {
+        Ok(CheckedBlob {
+            file: self.open()?,
+            hasher: Some(Hasher::new()),
+            left: self.size,
+            digest: self.digest,
+        })
+    }
+
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// A blob that is hashed while it is read.
+pub struct CheckedBlob {
+    file: File,
+    /// Gone once all was read and is right.
+    hasher: Option<Hasher>,
+    /// Bytes that are not read yet.
+    left: u64,
+    digest: Digest,
+}
+
+impl CheckedBlob {
+    fn damaged(&self, what: &str) -> io::Error {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!(
+                "the store is damaged: blob {} {what}; `mica system check --full` tells what is harmed",
+                self.digest
+            ),
+        )
+    }
+}
+
+impl Read for CheckedBlob {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(hasher) = &mut self.hasher else {
+            return Ok(0);
+        };
+        let count = match self.left {
+            0 => 0,
+            left => {
+                let most = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
+                let count = self.file.read(&mut buf[..most])?;
+                if count == 0 && most > 0 {
+                    return Err(self.damaged("is shorter than it was"));
+                }
+                count
+            }
+        };
+        hasher.update(&buf[..count]);
+        self.left -= count as u64;
+        if self.left == 0
+            && let Some(hasher) = self.hasher.take()
+            && hasher.finish() != self.digest
+        {
+            // whoever asks again gets no end either
+            self.hasher = Some(Hasher::new());
+            return Err(self.damaged("holds other bytes"));
+        }
+        Ok(count)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The derived files: `index.json` for other programs, `refs.json` for the day the database is lost.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -172,8 +173,55 @@ struct Refs {
     images: Vec<ImageLine>,
 }
 
+/// Whether the derived files say what the database says.
+pub(crate) enum Verdict {
+    /// It cannot be told: changes are on their way into the files.
+    Changing,
+    /// These do not.
+    Of(Vec<PathBuf>),
+}
+
+impl Catalogue {
+    /// Compares the files with the database.
+    pub(crate) fn verdict(&self, paths: &Paths, database: &Database) -> Result<Verdict, Error> {
+        let settled = || {
+            let state = lock(&self.shared.state);
+            (state.written == state.wanted).then_some(state.wanted)
+        };
+        let before = settled();
+        if before.is_none() {
+            return Ok(Verdict::Changing);
+        }
+        let (_, documents) = documents(paths, database)?;
+        let mut stale = Vec::new();
+        for (path, bytes) in documents {
+            // one that cannot be read says nothing
+            if fs_err::read(&path).ok().as_ref() != Some(&bytes) {
+                stale.push(path);
+            }
+        }
+        // what changes the database has it written after that
+        match settled() == before {
+            true => Ok(Verdict::Of(stale)),
+            false => Ok(Verdict::Changing),
+        }
+    }
+}
+
 /// Writes both files and gives the number of images and names.
 fn write(paths: &Paths, database: &Database) -> Result<usize, Error> {
+    let (lines, documents) = documents(paths, database)?;
+    for (path, bytes) in documents {
+        disk::replace(&path, &bytes, false).map_err(Error::io("write a derived file"))?;
+    }
+    Ok(lines)
+}
+
+/// A derived file: where it lies and what is to be in it.
+type Derived = (PathBuf, Vec<u8>);
+
+/// Both files, and the number of images and names.
+fn documents(paths: &Paths, database: &Database) -> Result<(usize, [Derived; 2]), Error> {
     let images = database.read(images)?;
     let lines = images.iter().map(|image| 1 + image.names.len()).sum();
     let index = Index {
@@ -190,18 +238,12 @@ fn write(paths: &Paths, database: &Database) -> Result<usize, Error> {
         schema_version: 1,
         images,
     };
-    save(paths.index(), &index)?;
-    save(paths.refs(), &refs)?;
-    Ok(lines)
+    let files = [(paths.index(), json(&index)?), (paths.refs(), json(&refs)?)];
+    Ok((lines, files))
 }
 
-fn save(path: std::path::PathBuf, document: &impl Serialize) -> Result<(), Error> {
-    let fail = Error::io("write a derived file");
-    let bytes = match serde_json::to_vec(document) {
-        Ok(bytes) => bytes,
-        Err(error) => return Err(fail(error.into())),
-    };
-    disk::replace(&path, &bytes, false).map_err(fail)
+fn json(document: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(document).map_err(|error| Error::io("write a derived file")(error.into()))
 }
 
 /// One descriptor for each tag, or one without a name.

@@ -114,6 +114,9 @@ impl Store {
                 .all(|name| image.references.binary_search(name).is_ok());
         let kept = self.inner.database.read(|db| documents::of(db, id))?;
         let same = same && documents.iter().all(|(digest, _)| kept.contains(digest));
+        // layers that were lost and came back are not durable yet, and index.json does not list the image
+        let diff_ids = &image.config.rootfs.diff_ids;
+        let same = same && self.pin_layers(lease, diff_ids)?.iter().all(Forms::is_durable);
         Ok(same.then_some(image))
     }
 

@@ -155,7 +155,34 @@ fn check(paths: &Paths) -> Result<(), Error> {
             display(&paths.refs())
         )));
     }
+    // so would one that was cut to nothing; it is never empty once the store was described
+    let size = fs::metadata(paths.database())
+        .map_err(Error::io("look at the store's database"))?
+        .len();
+    if size == 0 {
+        return Err(refuse(format!(
+            "its database {} is empty; {} still lists its images",
+            display(&paths.database()),
+            display(&paths.refs())
+        )));
+    }
     Ok(())
+}
+
+/// Says of a database that SQLite can make no sense of which it is, and where its images are still listed.
+pub(crate) fn damaged(paths: &Paths, error: Error) -> Error {
+    match error.is_damaged_database() {
+        true => Error::Format {
+            root: paths.root().to_owned(),
+            reason: format!(
+                "its database {} is damaged ({}); {} still lists its images",
+                display(&paths.database()),
+                error.chain(),
+                display(&paths.refs())
+            ),
+        },
+        false => error,
+    }
 }
 
 fn display(path: &Path) -> String {

@@ -320,7 +320,7 @@ pub(crate) fn forget_loose(db: &Connection) -> Result<(), Error> {
 }
 
 /// Whether any row names the blob.
-fn is_named(db: &Connection, digest: &Digest) -> Result<bool, Error> {
+pub(crate) fn is_named(db: &Connection, digest: &Digest) -> Result<bool, Error> {
     for query in [
         "SELECT 1 FROM layers WHERE diff_id = ?1 AND tar > 0",
         "SELECT 1 FROM layer_blobs WHERE digest = ?1",
@@ -351,7 +351,7 @@ fn digest_of(name: &OsStr) -> Option<Digest> {
     Digest::from_hex(name.to_str()?).ok()
 }
 
-fn names(folder: &Path) -> Result<Vec<OsString>, Error> {
+pub(crate) fn names(folder: &Path) -> Result<Vec<OsString>, Error> {
     fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
         .map_err(Error::io("look into the store"))

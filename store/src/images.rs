@@ -158,7 +158,7 @@ impl Store {
         Ok(image)
     }
 
-    /// All images, in no particular order.
+    /// All images, in no particular order, but those whose config is damaged or gone: [`check`](Self::check) finds them.
     pub fn images(&self) -> Result<Vec<Image>, Error> {
         let _gate = share(&self.inner.gate);
         self.inner.database.read(|db| {
@@ -178,8 +178,9 @@ impl Store {
                     let record = record?;
                     let mut own = references.remove(record.id.digest()).unwrap_or_default();
                     own.sort();
-                    self.inner.image(record, own)
+                    Ok(self.inner.image(record, own).ok())
                 })
+                .filter_map(Result::transpose)
                 .collect()
         })
     }

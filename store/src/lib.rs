@@ -4,6 +4,7 @@ pub mod archive;
 mod blobs;
 mod cache;
 mod catalogue;
+mod check;
 mod commit;
 mod configs;
 mod contexts;
@@ -34,8 +35,10 @@ mod tags;
 mod trash;
 mod work;
 
-pub use blobs::Blob;
+pub use blobs::{Blob, CheckedBlob};
 pub use cache::{CacheEntry, CacheRecord, Pruned};
+pub use check::finding::{Fault, Finding, Harmed, Level, Remedy, Thing};
+pub use check::{CheckEvent, Checked, Watch};
 pub use commit::Committed;
 pub use contexts::OpenFolder;
 #[cfg(debug_assertions)]

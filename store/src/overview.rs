@@ -56,6 +56,14 @@ impl Summary {
         }
     }
 
+    /// That of a config that cannot be read.
+    fn unknown() -> Self {
+        Self {
+            created: None,
+            labels: None,
+        }
+    }
+
     /// Writes it down for the image.
     pub(crate) fn write(&self, db: &Connection, id: &ImageId) -> Result<(), Error> {
         let labels = self.labels.as_ref().map(serde_json::to_string).transpose();
@@ -145,9 +153,15 @@ impl Store {
                     Some(summary) => summary,
                     None => {
                         // from a store that did not sum configs up yet
-                        let summary = Summary::of(&*self.inner.config(&entry.id)?);
-                        new.push((entry.id, summary.clone()));
-                        summary
+                        match self.inner.config(&entry.id) {
+                            Ok(config) => {
+                                let summary = Summary::of(&config);
+                                new.push((entry.id, summary.clone()));
+                                summary
+                            }
+                            // one damaged config must not hide all other images
+                            Err(_) => Summary::unknown(),
+                        }
                     }
                 };
                 (entry.created, entry.labels) = (summary.created, summary.labels);

@@ -1,5 +1,6 @@
 //! Every path of the store is spelled here and nowhere else.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,6 +131,12 @@ impl Paths {
 
     pub(crate) fn trash(&self) -> PathBuf {
         self.own().join("trash")
+    }
+
+    /// Whether this process gave out the name.
+    pub(crate) fn is_given_out(&self, name: &OsStr) -> bool {
+        let number = name.to_str().and_then(|text| text.parse::<u64>().ok());
+        number.is_some_and(|number| number < self.serial.load(Ordering::Relaxed))
     }
 
     /// A new name in `folder`, never given out before by this process.

@@ -2,12 +2,14 @@
 
 use clap::Subcommand;
 
-use crate::commands::{events, info, system_df, system_dial, system_prune};
+use crate::commands::{events, info, system_check, system_df, system_dial, system_prune};
 use crate::error::Error;
 use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SystemCommand {
+    /// Check that all that is kept is as it should be
+    Check(system_check::Options),
     /// Show how much of the disk is used by what
     Df(system_df::Options),
     /// Get real time events from the daemon
@@ -25,6 +27,7 @@ impl SystemCommand {
     pub(super) async fn run(self, session: &Session) -> Result<(), Error> {
         let client = &session.client()?;
         match self {
+            Self::Check(options) => system_check::run(options, client).await,
             Self::Df(options) => system_df::run(options, client).await,
             Self::Events(options) => events::run(options, client).await,
             Self::Info(options) => info::run(options, client).await,

@@ -5,6 +5,7 @@
 mod auth;
 mod build;
 mod cache;
+mod check;
 mod distribution;
 mod error;
 mod event;
@@ -22,6 +23,7 @@ pub use build::{
     FOLDER_REFUSED,
 };
 pub use cache::CacheRecord;
+pub use check::{CheckFinding, CheckImage, CheckLine, CheckProgress, CheckRepair, CheckSummary};
 pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform};
 pub use error::ErrorBody;
 pub use event::{Actor, EventMessage};

@@ -7,6 +7,7 @@ mod beside;
 mod bridge;
 mod build;
 mod cache_list;
+mod check;
 mod debug;
 mod engine;
 mod error;
@@ -38,6 +39,7 @@ pub use build::{
     Lender, Limits, NetworkMode, Secret, Source, Ulimit,
 };
 pub use cache_list::{CacheItem, CacheKind};
+pub use check::{CheckNews, CheckNewsReceiver, CheckOutcome, CheckRequest, check_news};
 pub use engine::{Config, Engine};
 pub use error::{Error, Kind};
 pub use feed::{Action, Feed, Follower, Happening, Next, Subject};
@@ -53,7 +55,7 @@ pub use mica_registry::{
     registry_of_server,
 };
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
-pub use mica_store::{Image, ImageEntry, LayerUsage, LogEntry};
+pub use mica_store::{Fault, Finding, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, Remedy, Thing};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;

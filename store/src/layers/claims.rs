@@ -159,7 +159,7 @@ impl Store {
             let Some(blob) = self.blob(lease, claim)? else {
                 continue;
             };
-            match self.check(&blob, diff_id) {
+            match self.prove(&blob, diff_id) {
                 Ok(()) => return self.known(lease, diff_id),
                 Err(error @ Error::FalseClaim { .. }) => told = Some(error),
                 Err(error) => return Err(error),
@@ -183,12 +183,18 @@ impl Store {
     }
 
     /// Looks into a blob that is claimed to hold a layer, and remembers what was found.
-    pub(super) fn check(&self, blob: &Blob, diff_id: &DiffId) -> Result<(), Error> {
+    pub(super) fn prove(&self, blob: &Blob, diff_id: &DiffId) -> Result<(), Error> {
         let reason = match look_into(blob, diff_id)? {
             Ok((actual, size)) if actual == *diff_id.digest() => return self.confirm(blob, diff_id, size),
             Ok((actual, _)) => format!("it holds {actual}"),
             Err(reason) => reason,
         };
+        // what the disk did to the blob is not the image's lie, and must not be remembered as one
+        let mut bytes = Hashing::new(blob.open()?);
+        copy(&mut bytes, &mut io::sink()).map_err(Error::io("read a layer"))?;
+        if bytes.finish().1 != blob.digest {
+            return Err(Error::corrupt(blob.digest, "it holds other bytes than it should"));
+        }
         self.inner.database.write(Durability::Normal, |db| {
             db.prepare_cached(
                 "INSERT OR IGNORE INTO false_claims SELECT diff_id, digest FROM layer_claims WHERE diff_id = ?1 AND digest = ?2",
@@ -218,7 +224,7 @@ impl Store {
             return Ok(());
         }
         match self.blob(lease, digest)? {
-            Some(blob) => self.inner.flights.alone(diff_id, || self.check(&blob, diff_id)),
+            Some(blob) => self.inner.flights.alone(diff_id, || self.prove(&blob, diff_id)),
             None => Ok(()),
         }
     }

@@ -45,7 +45,7 @@ impl Store {
         }
         self.inner.flights.alone(diff_id, || {
             for blob in claimed {
-                match self.check(&blob, diff_id) {
+                match self.prove(&blob, diff_id) {
                     Ok(()) => return Ok(Some(blob)),
                     Err(Error::FalseClaim { .. }) => {}
                     Err(error) => return Err(error),

@@ -20,7 +20,7 @@ use crate::store::Store;
 const BUFFER: usize = 256 << 10;
 
 /// The ways a layer may have been packed, the usual one first.
-const PACKINGS: [(XattrPolicy, TimePolicy); 4] = [
+pub(crate) const PACKINGS: [(XattrPolicy, TimePolicy); 4] = [
     (XattrPolicy::CapabilityOnly, TimePolicy::Seconds),
     (XattrPolicy::CapabilityOnly, TimePolicy::Nanoseconds),
     (XattrPolicy::All, TimePolicy::Seconds),

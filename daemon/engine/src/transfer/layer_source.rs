@@ -23,7 +23,7 @@ impl Source for StoredSource {
     fn open(&self) -> mpsc::Receiver<io::Result<Bytes>> {
         let blob = self.0.clone();
         pieces(move || {
-            let file = blob.open().map_err(io::Error::other)?;
+            let file = blob.open_checked().map_err(io::Error::other)?;
             Ok(Box::new(file) as Box<dyn Read + Send>)
         })
     }
