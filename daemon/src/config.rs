@@ -1,18 +1,25 @@
 //! The settings: command line over settings file over defaults.
 
+mod manual;
+mod options;
+
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use mica_engine::{Folders, Proxies, RegistrySettings};
+use mica_engine::{Engine, Folders, Proxies, RegistrySettings};
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::log;
+use crate::rights::{Rights, RightsFile};
+
+pub(crate) use crate::config::manual::write as write_manual;
 
 /// The command line, with dockerd's names for what dockerd has too.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(
     name = "micad",
     version,
@@ -34,7 +41,32 @@ pub(crate) struct Arguments {
     /// Leave after so many seconds without connections and work; 0 stays
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     idle_timeout: u64,
+
+    /// Let builds and transfers go on for so many seconds after micad was told to leave [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    shutdown_timeout: Option<u64>,
+
+    /// Log so much [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<log::Level>,
+
+    /// Write lines of the log like this [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<log::Format>,
+
+    /// Look whether the settings can be used, and leave
+    #[arg(long, visible_alias = "validate")]
+    pub(crate) check_config: bool,
+
+    /// Write the manual into this folder, and leave
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) write_manual: Option<PathBuf>,
 }
+
+/// How long builds and transfers may go on after the daemon was told to leave, if nothing is said, in seconds.
+const SHUTDOWN_SECONDS: u64 = 10;
+/// Where the rights of a daemon are named whose user has no place for settings.
+const NO_FILE: &str = "daemon.json";
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +115,16 @@ pub(crate) struct Settings {
     pub(crate) registries: Registries,
     /// Whether builds may ask for `RUN --security=insecure`.
     pub(crate) insecure_allowed: bool,
+    /// The settings file, whether it is there or not.
+    pub(crate) file: PathBuf,
+    /// Who may do what.
+    pub(crate) rights: Rights,
+    /// How much is logged.
+    pub(crate) log_level: log::Level,
+    /// How lines of the log look.
+    pub(crate) log_format: log::Format,
+    /// How long builds and transfers may go on after the daemon was told to leave.
+    pub(crate) shutdown: Duration,
 }
 
 /// The settings file. A key that is not known is an error: it would otherwise be a setting without effect.
@@ -94,6 +136,10 @@ struct File {
     registry_mirrors: Vec<String>,
     insecure_registries: Vec<String>,
     builder: BuilderFile,
+    rights: RightsFile,
+    log_level: Option<log::Level>,
+    log_format: Option<log::Format>,
+    shutdown_timeout: Option<u64>,
 }
 
 /// What the settings file says of builds, as dockerd's does.
@@ -126,14 +172,34 @@ impl Settings {
         Self::combine(arguments, &Places::of_this_user())
     }
 
+    /// Looks at what the daemon would only find out later.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let registries = self.registries.clone().into_settings()?;
+        Engine::check_registries(registries)
+            .map_err(|error| setting(&format!("{}: {}", self.file.display(), error.describe())))
+    }
+
+    /// The settings that differ and take effect only after a restart, by their keys.
+    pub(crate) fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        [
+            ("hosts", self.addresses != new.addresses),
+            ("data-root", self.root != new.root),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
     fn combine(arguments: Arguments, places: &Places) -> Result<Self, Error> {
-        let file = match &arguments.config_file {
-            Some(path) => read_file(path, true)?,
-            None => match places.config_file() {
-                Some(path) => read_file(&path, false)?,
-                None => File::default(),
-            },
+        let is_named = arguments.config_file.is_some();
+        let path = arguments.config_file.clone().or_else(|| places.config_file());
+        let file = match &path {
+            Some(path) => read_file(path, is_named)?,
+            None => File::default(),
         };
+        let path = path.unwrap_or_else(|| PathBuf::from(NO_FILE));
+        let in_file = |reason: &str| setting(&format!("{}: {reason}", path.display()));
+        let rights = Rights::resolve(&file.rights, &path).map_err(|reason| in_file(&reason))?;
         let hosts = match arguments.hosts.is_empty() {
             true => file.hosts,
             false => arguments.hosts,
@@ -151,7 +217,16 @@ impl Settings {
             action: "find out the working directory",
             source,
         })?;
+        if let Some(twice) = (1..hosts.len()).find(|at| hosts[..*at].contains(&hosts[*at])) {
+            return Err(setting(&format!("{} is to be listened on twice: name it once", hosts[twice])));
+        }
+        let seconds = arguments.shutdown_timeout.or(file.shutdown_timeout);
         Ok(Self {
+            rights,
+            log_level: arguments.log_level.or(file.log_level).unwrap_or(log::Level::Info),
+            log_format: arguments.log_format.or(file.log_format).unwrap_or(log::Format::Text),
+            shutdown: Duration::from_secs(seconds.unwrap_or(SHUTDOWN_SECONDS)),
+            file: path,
             addresses: hosts.iter().map(|host| address(host)).collect::<Result<_, _>>()?,
             default_address: places.socket(),
             root,
@@ -220,10 +295,17 @@ fn read_file(path: &Path, needed: bool) -> Result<File, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !needed => return Ok(File::default()),
         Err(source) => return Err(Error::ReadConfig { source }),
     };
-    serde_json::from_slice(&bytes).map_err(|source| Error::ParseConfig {
+    let invalid = |source| Error::ParseConfig {
         path: path.to_owned(),
         source,
-    })
+    };
+    // this names what is wrong, the other one makes sure that nothing else is
+    options::check(&serde_json::from_slice(&bytes).map_err(invalid)?).map_err(|wrong| Error::Option {
+        path: path.to_owned(),
+        line: options::line_of(&String::from_utf8_lossy(&bytes), &wrong.key),
+        reason: wrong.reason,
+    })?;
+    serde_json::from_slice(&bytes).map_err(invalid)
 }
 
 fn address(host: &str) -> Result<Address, Error> {
@@ -340,6 +422,74 @@ mod tests {
         assert!(error.is_usage());
         let missing = ["--config-file", "/nonexistent/x"];
         assert!(Settings::combine(parse(&missing), &places(true)).is_err());
+    }
+
+    /// The keys that serde knows at a place, by its own complaint about one that nobody knows.
+    fn keys(prefix: &str) -> Vec<String> {
+        let mut text = r#"{"zzz":0}"#.to_owned();
+        for key in prefix.split('.').rev().filter(|key| !key.is_empty()) {
+            text = format!("{{\"{key}\":{text}}}");
+        }
+        let said = serde_json::from_str::<File>(&text).unwrap_err().to_string();
+        let known = said.split_once("expected").unwrap().1;
+        known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_table_and_the_file_have_the_same_keys() {
+        let table: std::collections::BTreeSet<&str> = options::SETTINGS.iter().map(|setting| setting.key).collect();
+        let mut found = std::collections::BTreeSet::new();
+        let mut open = vec![String::new()];
+        while let Some(prefix) = open.pop() {
+            for key in keys(&prefix) {
+                let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+                match table.iter().any(|own| own.starts_with(&format!("{path}."))) {
+                    true => open.push(path),
+                    false => drop(found.insert(path)),
+                }
+            }
+        }
+        assert_eq!(found.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), table);
+    }
+
+    #[test]
+    fn wrong_files_are_refused_with_file_and_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for (text, parts) in [
+            ("{\n\"log-level\": 7}", &["line 2", "one of error"][..]),
+            ("{\"data-root\": \"/a\",\n\"data-root\": \"/b\"}", &["duplicate field", "line 2"]),
+            ("{\"hosts\": [\"/a\", \"/a\"]}", &["twice"]),
+            ("{\"rights\": {\"read\": {\"users\": [\"root\", \"root\"]}}}", &["named in rights.read and again"]),
+            ("{\"log-level\":", &["EOF"]),
+        ] {
+            fs_err::write(file.path(), text).unwrap();
+            let error = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap_err();
+            assert!(error.is_usage());
+            let said = error.describe();
+            for part in parts {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+            assert!(text.contains("hosts") || said.contains(path), "{said}");
+        }
+        fs_err::write(file.path(), r#"{"registry-mirrors": ["ftp://x"]}"#).unwrap();
+        let settings = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap();
+        assert!(settings.check().unwrap_err().describe().contains(path));
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_known() {
+        let settings = |words: &[&str]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs_err::write(file.path(), "{}").unwrap();
+            let words = [words, &["--config-file", file.path().to_str().unwrap()]].concat();
+            Settings::combine(parse(&words), &places(true)).unwrap()
+        };
+        let old = settings(&["--data-root", "/a", "--log-level", "info"]);
+        let new = settings(&["--data-root", "/b", "--log-level", "debug", "-H", "/x"]);
+        assert_eq!(old.needs_restart(&new), ["hosts", "data-root"]);
+        assert!(old.needs_restart(&old).is_empty());
+        assert_eq!(new.log_level, log::Level::Debug);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The mica daemon: the Docker Engine API over a Unix socket.
 
+mod accounts;
 mod activity;
+mod answering;
 mod config;
 mod connection;
 mod daemon;
@@ -8,13 +10,19 @@ mod descriptors;
 mod error;
 mod grpc;
 mod listen;
+mod log;
+mod metrics;
+mod names;
 mod notify;
 mod preface;
+mod reload;
+mod rights;
 mod router;
 mod routes;
 mod run;
 mod serve;
 mod wire;
+mod work;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -46,12 +54,36 @@ fn main() -> ExitCode {
             };
         }
     };
-    let ended = Settings::read(arguments).and_then(|settings| run::run(&settings, handed_over));
+    if let Some(folder) = &arguments.write_manual {
+        return told(config::write_manual(folder).map_err(|error| error.to_string()));
+    }
+    if arguments.check_config {
+        let checked = Settings::read(arguments).and_then(|settings| settings.check().map(|()| settings));
+        return match checked {
+            Ok(settings) => {
+                // nobody left to tell if this fails
+                let _ = writeln!(std::io::stdout(), "{}: configuration OK", settings.file.display());
+                ExitCode::SUCCESS
+            }
+            Err(error) => told(Err(error.describe())),
+        };
+    }
+    let ended = Settings::read(arguments.clone()).and_then(|settings| run::run(settings, arguments, handed_over));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&error.describe());
             ExitCode::from(if error.is_usage() { USAGE } else { 1 })
+        }
+    }
+}
+
+fn told(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            say(&text);
+            ExitCode::from(USAGE)
         }
     }
 }

@@ -22,7 +22,7 @@ pub use build::{
     FOLDER_REFUSED,
 };
 pub use cache::CacheRecord;
-pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform};
+pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform, PushCheck};
 pub use error::ErrorBody;
 pub use event::{Actor, EventMessage};
 pub use image::{

@@ -34,6 +34,9 @@ type Handler =
 /// Messages that come one after the other.
 pub type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// Has a call answered.
+pub type Next = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send>;
+
 /// The path of a method: `/package.Service/Method`.
 pub type Method = &'static str;
 
@@ -200,8 +203,32 @@ impl Methods {
         self
     }
 
-    /// Answers the calls of one connection until its client goes away. Calls that are not done by then are dropped.
-    pub async fn serve<C>(self, connection: C)
+    /// The paths of all methods.
+    pub fn paths(&self) -> impl Iterator<Item = Method> {
+        self.0.keys().copied()
+    }
+
+    /// The same methods, each call of which goes through `guard` first: it lets the call be answered, or answers by itself.
+    #[must_use]
+    pub fn guarded<G, A>(self, guard: G) -> Self
+    where
+        G: Fn(Method, Next) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let guarded = self.0.into_iter().map(|(method, handler)| {
+            let guard = guard.clone();
+            let new: Handler = Arc::new(move |request| {
+                let handler = handler.clone();
+                Box::pin(guard(method, Box::new(move || handler(request))))
+            });
+            (method, new)
+        });
+        Self(guarded.collect())
+    }
+
+    /// Answers the calls of one connection until its client goes away, or until `end`: from then on no new ones are taken, and
+    /// those that go on are answered. Calls that are not done when this is dropped are dropped.
+    pub async fn serve<C>(self, connection: C, end: impl Future<Output = ()>)
     where
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -218,14 +245,19 @@ impl Methods {
                 Ok::<_, Infallible>(answer)
             }
         });
-        // an error is the client's: garbage, or a connection that broke
-        let _ = http2::Builder::new(TokioExecutor::new())
+        let serving = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(CALLS_LIMIT)
             .max_header_list_size(HEAD_LIMIT)
-            .serve_connection(TokioIo::new(connection), service)
-            .await;
+            .serve_connection(TokioIo::new(connection), service);
+        let mut serving = std::pin::pin!(serving);
+        // an error is the client's: garbage, or a connection that broke
+        tokio::select! {
+            _ = serving.as_mut() => return,
+            () = end => serving.as_mut().graceful_shutdown(),
+        }
+        let _ = serving.await;
     }
 }

@@ -9,6 +9,7 @@ use mica_task::Cancel;
 use tonic::Status;
 
 use crate::daemon::Daemon;
+use crate::work::{Task, familiar};
 use crate::grpc::caching::Caching;
 use crate::grpc::frontend::{Asked, Origin, Tar};
 use crate::grpc::job::{Job, Told};
@@ -32,6 +33,8 @@ pub(crate) struct Order {
     pub(crate) origin: Origin,
     /// Where the result goes, if it is not the store.
     pub(crate) output: Option<Exporter>,
+    /// The user who asks.
+    pub(crate) user: u32,
 }
 
 /// Begins a build: what is told of it, and its end, which is the ID of an image unless the result went elsewhere. It goes on
@@ -53,10 +56,11 @@ pub(crate) fn begin(
             "the build names no session that could send its files",
         ));
     }
+    let work = daemon.work(Task::Build, familiar(&request.tags));
     let cancel = Cancel::new();
     let registered = daemon.builds.begin(order.name.as_deref(), &cancel);
     let number = registered.number();
-    let job = Job::new(order.session, Vec::new(), Caching::default(), cancel, number);
+    let job = Job::new(order.session, Vec::new(), Caching::default(), cancel, number).of_user(order.user);
     let job = match origin {
         Origin::Upload => job.awaiting_upload(),
         _ => job,
@@ -70,13 +74,14 @@ pub(crate) fn begin(
     })?;
     let daemon = daemon.clone();
     let asked = Asked::of(request, origin);
-    let work = async move {
+    let building = async move {
         let built = bridge::build(&daemon, &job, asked);
         let answer = control::carry(&daemon, &job, built, targets).await;
         drop((running, registered));
+        work.end_called(&answer);
         Ok(answer?.remove(export::IMAGE))
     };
-    Ok((told, work))
+    Ok((told, building))
 }
 
 /// The places the result goes to; images get the names that the build was asked to give.
