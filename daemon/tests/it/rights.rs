@@ -83,6 +83,8 @@ fn users_and_groups_may_do_what_the_settings_say() {
             let (status, text) = ask(&micad, user, group, method, path);
             assert_eq!(status == 403, has < needed, "{user} {group} {path}: {text}");
             if status == 403 {
+                // what the door needs comes before what the image needs
+                let needed = if method.contains(&"DELETE") && has < 2 { 2 } else { needed };
                 let right = ["read", "build", "full"][needed - 1];
                 assert!(text.contains("{\"message\":"), "{text}");
                 for part in [&format!("uid {user}"), &format!("needs \\\"{right}\\\""), "the setting \\\"rights\\\" of "] {
@@ -108,8 +110,8 @@ fn grpc_has_a_right_for_each_method() {
         format!("@{}", path.display())
     };
     let empty = body("empty", b"");
-    // reference "r", one exporter (13) of kind "image" with {"push": "true"}
-    let push = body("push", b"\x0a\x01r\x6a\x15\x0a\x05image\x12\x0c\x0a\x04push\x12\x04true");
+    // reference "r", one exporter (13) of kind "image" with {"push": "true"}, and a frontend that is refused at once
+    let push = body("push", b"\x0a\x01r\x6a\x15\x0a\x05image\x12\x0c\x0a\x04push\x12\x04true\x32\x01x");
     let insecure = body("insecure", b"\x0a\x01r\x4a\x11security.insecure");
     for (user, method, message, is_denied) in [
         (STRANGER, "Control/Info", &empty, true),
