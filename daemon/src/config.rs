@@ -218,13 +218,19 @@ impl Settings {
             source,
         })?;
         if let Some(twice) = (1..hosts.len()).find(|at| hosts[..*at].contains(&hosts[*at])) {
-            return Err(setting(&format!("{} is to be listened on twice: name it once", hosts[twice])));
+            return Err(setting(&format!(
+                "{} is to be listened on twice: name it once",
+                hosts[twice]
+            )));
         }
         let seconds = arguments.shutdown_timeout.or(file.shutdown_timeout);
         Ok(Self {
             rights,
             log_level: arguments.log_level.or(file.log_level).unwrap_or(log::Level::Info),
-            log_format: arguments.log_format.or(file.log_format).unwrap_or(log::Format::Text),
+            log_format: arguments
+                .log_format
+                .or(file.log_format)
+                .unwrap_or(log::Format::Text),
             shutdown: Duration::from_secs(seconds.unwrap_or(SHUTDOWN_SECONDS)),
             file: path,
             addresses: hosts.iter().map(|host| address(host)).collect::<Result<_, _>>()?,
@@ -437,19 +443,30 @@ mod tests {
 
     #[test]
     fn the_table_and_the_file_have_the_same_keys() {
-        let table: std::collections::BTreeSet<&str> = options::SETTINGS.iter().map(|setting| setting.key).collect();
+        let table: std::collections::BTreeSet<&str> =
+            options::SETTINGS.iter().map(|setting| setting.key).collect();
         let mut found = std::collections::BTreeSet::new();
         let mut open = vec![String::new()];
         while let Some(prefix) = open.pop() {
             for key in keys(&prefix) {
-                let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+                let path = if prefix.is_empty() {
+                    key
+                } else {
+                    format!("{prefix}.{key}")
+                };
                 match table.iter().any(|own| own.starts_with(&format!("{path}."))) {
                     true => open.push(path),
                     false => drop(found.insert(path)),
                 }
             }
         }
-        assert_eq!(found.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), table);
+        assert_eq!(
+            found
+                .iter()
+                .map(String::as_str)
+                .collect::<std::collections::BTreeSet<_>>(),
+            table
+        );
     }
 
     #[test]
@@ -458,9 +475,15 @@ mod tests {
         let path = file.path().to_str().unwrap();
         for (text, parts) in [
             ("{\n\"log-level\": 7}", &["line 2", "one of error"][..]),
-            ("{\"data-root\": \"/a\",\n\"data-root\": \"/b\"}", &["duplicate field", "line 2"]),
+            (
+                "{\"data-root\": \"/a\",\n\"data-root\": \"/b\"}",
+                &["duplicate field", "line 2"],
+            ),
             ("{\"hosts\": [\"/a\", \"/a\"]}", &["twice"]),
-            ("{\"rights\": {\"read\": {\"users\": [\"root\", \"root\"]}}}", &["named in rights.read and again"]),
+            (
+                "{\"rights\": {\"read\": {\"users\": [\"root\", \"root\"]}}}",
+                &["named in rights.read and again"],
+            ),
             ("{\"log-level\":", &["EOF"]),
         ] {
             fs_err::write(file.path(), text).unwrap();

@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::Response;
-use mica_buildkit::{Method, Methods, Next};
 use mica_buildkit::message::solver::{self, Any, FailedSource, Position, Range, SourceInfo};
+use mica_buildkit::{Method, Methods, Next};
 use mica_engine::{Error, Kind};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -64,9 +64,8 @@ where
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (guarding, guarded) = (daemon.clone(), peer.clone());
-    let methods = methods(daemon, peer).guarded(move |method, next| {
-        answer(guarding.clone(), guarded.clone(), method, next)
-    });
+    let methods = methods(daemon, peer)
+        .guarded(move |method, next| answer(guarding.clone(), guarded.clone(), method, next));
     tokio::select! {
         () = methods.serve(connection, daemon.drained()) => {}
         () = daemon.ended() => {}
@@ -81,7 +80,10 @@ async fn answer(daemon: Arc<Daemon>, peer: Peer, method: Method, next: Next) -> 
         Err(status) => status.into_http(),
     };
     // a call that fails at once has its code in the head (gRPC over HTTP/2, "Responses")
-    let code = answer.headers().get("grpc-status").and_then(|code| code.to_str().ok());
+    let code = answer
+        .headers()
+        .get("grpc-status")
+        .and_then(|code| code.to_str().ok());
     let code = code.unwrap_or("0");
     daemon.metrics.called(method, code);
     let fields = [

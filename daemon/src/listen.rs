@@ -42,7 +42,10 @@ impl Door {
     pub(crate) fn set(&self, is_open: bool) -> io::Result<()> {
         let metadata = fs_err::symlink_metadata(&self.path)?;
         if (metadata.dev(), metadata.ino()) != self.identity {
-            return Err(io::Error::other(format!("{} is another file now", self.path.display())));
+            return Err(io::Error::other(format!(
+                "{} is another file now",
+                self.path.display()
+            )));
         }
         let mode = if is_open { OPEN_MODE } else { self.closed };
         if metadata.mode() & 0o777 == mode {

@@ -68,7 +68,8 @@ fn main() -> ExitCode {
             Err(error) => told(Err(error.describe())),
         };
     }
-    let ended = Settings::read(arguments.clone()).and_then(|settings| run::run(settings, arguments, handed_over));
+    let ended =
+        Settings::read(arguments.clone()).and_then(|settings| run::run(settings, arguments, handed_over));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

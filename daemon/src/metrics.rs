@@ -89,7 +89,9 @@ impl Metrics {
             *counts.errors.entry(error).or_default() += 1;
         }
         let times = counts.request_times.entry(route);
-        times.or_insert_with(|| Histogram::new(&REQUEST_SECONDS)).add(took);
+        times
+            .or_insert_with(|| Histogram::new(&REQUEST_SECONDS))
+            .add(took);
     }
 
     /// A call of gRPC was answered, at least begun to be.
@@ -131,17 +133,45 @@ impl Metrics {
         let process = Process::read();
         let whole = |number: u64| number as f64;
         for (name, kind, about, value) in [
-            ("mica_uptime_seconds", "gauge", "Seconds since the daemon started.", self.began.elapsed().as_secs_f64()),
-            ("process_resident_memory_bytes", "gauge", "Resident memory of the daemon.", whole(process.resident)),
-            ("process_cpu_seconds_total", "counter", "Processor time of the daemon.", process.cpu_seconds),
-            ("process_open_fds", "gauge", "Open file descriptors of the daemon.", whole(seen.info.open_files)),
-            ("process_threads", "gauge", "Threads of the daemon.", whole(seen.info.threads)),
+            (
+                "mica_uptime_seconds",
+                "gauge",
+                "Seconds since the daemon started.",
+                self.began.elapsed().as_secs_f64(),
+            ),
+            (
+                "process_resident_memory_bytes",
+                "gauge",
+                "Resident memory of the daemon.",
+                whole(process.resident),
+            ),
+            (
+                "process_cpu_seconds_total",
+                "counter",
+                "Processor time of the daemon.",
+                process.cpu_seconds,
+            ),
+            (
+                "process_open_fds",
+                "gauge",
+                "Open file descriptors of the daemon.",
+                whole(seen.info.open_files),
+            ),
+            (
+                "process_threads",
+                "gauge",
+                "Threads of the daemon.",
+                whole(seen.info.threads),
+            ),
         ] {
             out.metric(&Metric { name, kind, about });
             out.sample(name, &[], value);
         }
         let version = mica_engine::version().version;
-        out.metric(&Metric::gauge("mica_build_info", "Always 1; the label is the version."));
+        out.metric(&Metric::gauge(
+            "mica_build_info",
+            "Always 1; the label is the version.",
+        ));
         out.sample("mica_build_info", &[("version", version)], 1.0);
         out.text()
     }
@@ -149,18 +179,31 @@ impl Metrics {
     fn expose_requests(&self, out: &mut Exposition) {
         let counts = self.counts();
         let name = "mica_http_requests_total";
-        out.metric(&Metric::counter(name, "Requests that were answered, by method, route and status."));
+        out.metric(&Metric::counter(
+            name,
+            "Requests that were answered, by method, route and status.",
+        ));
         for ((method, route, status), count) in &counts.requests {
-            let labels = [("method", *method), ("route", *route), ("status", &status.to_string())];
+            let labels = [
+                ("method", *method),
+                ("route", *route),
+                ("status", &status.to_string()),
+            ];
             out.sample(name, &labels, *count as f64);
         }
         let name = "mica_http_request_duration_seconds";
-        out.metric(&Metric::histogram(name, "Time from a request to the end of its answer, by route."));
+        out.metric(&Metric::histogram(
+            name,
+            "Time from a request to the end of its answer, by route.",
+        ));
         for (route, times) in &counts.request_times {
             out.histogram(name, ("route", route), times);
         }
         let name = "mica_grpc_calls_total";
-        out.metric(&Metric::counter(name, "Calls of gRPC by method, and code where it was known at once."));
+        out.metric(&Metric::counter(
+            name,
+            "Calls of gRPC by method, and code where it was known at once.",
+        ));
         for ((method, code), count) in &counts.calls {
             out.sample(name, &[("method", method), ("code", code)], *count as f64);
         }
@@ -180,18 +223,27 @@ impl Metrics {
             out.sample(name, &[("work", task.word())], count as f64);
         }
         let name = "mica_work_total";
-        out.metric(&Metric::counter(name, "Builds, transfers and prunes that ended, by outcome."));
+        out.metric(&Metric::counter(
+            name,
+            "Builds, transfers and prunes that ended, by outcome.",
+        ));
         for ((task, outcome), count) in &counts.work {
             let labels = [("work", task.word()), ("outcome", outcome.word())];
             out.sample(name, &labels, *count as f64);
         }
         let name = "mica_work_duration_seconds";
-        out.metric(&Metric::histogram(name, "How long builds, transfers and prunes took."));
+        out.metric(&Metric::histogram(
+            name,
+            "How long builds, transfers and prunes took.",
+        ));
         for (task, times) in &counts.work_times {
             out.histogram(name, ("work", task.word()), times);
         }
         let name = "mica_config_reloads_total";
-        out.metric(&Metric::counter(name, "Times the settings were read anew, by whether they were taken over."));
+        out.metric(&Metric::counter(
+            name,
+            "Times the settings were read anew, by whether they were taken over.",
+        ));
         for (at, result) in ["refused", "taken"].into_iter().enumerate() {
             out.sample(name, &[("result", result)], counts.reloads[at] as f64);
         }
@@ -201,21 +253,86 @@ impl Metrics {
 fn expose_seen(out: &mut Exposition, seen: &Seen) {
     let Seen { info, counted, .. } = seen;
     for (name, kind, about, value) in [
-        ("mica_pulled_bytes_total", "counter", "Bytes of blobs that came from registries.", counted.pulled_bytes),
-        ("mica_pushed_bytes_total", "counter", "Bytes of blobs that were sent to registries.", counted.pushed_bytes),
-        ("mica_built_bytes_total", "counter", "Bytes of the layers of images that were built.", counted.built_bytes),
-        ("mica_build_cache_hits_total", "counter", "Steps whose result was taken from the cache.", counted.cache_hits),
-        ("mica_build_cache_misses_total", "counter", "Steps that were carried out.", counted.cache_misses),
-        ("mica_gc_runs_total", "counter", "Prunes of images or the build cache, by hand or by themselves.", counted.prunes),
-        ("mica_gc_reclaimed_bytes_total", "counter", "Bytes that prunes gave back.", counted.reclaimed_bytes),
+        (
+            "mica_pulled_bytes_total",
+            "counter",
+            "Bytes of blobs that came from registries.",
+            counted.pulled_bytes,
+        ),
+        (
+            "mica_pushed_bytes_total",
+            "counter",
+            "Bytes of blobs that were sent to registries.",
+            counted.pushed_bytes,
+        ),
+        (
+            "mica_built_bytes_total",
+            "counter",
+            "Bytes of the layers of images that were built.",
+            counted.built_bytes,
+        ),
+        (
+            "mica_build_cache_hits_total",
+            "counter",
+            "Steps whose result was taken from the cache.",
+            counted.cache_hits,
+        ),
+        (
+            "mica_build_cache_misses_total",
+            "counter",
+            "Steps that were carried out.",
+            counted.cache_misses,
+        ),
+        (
+            "mica_gc_runs_total",
+            "counter",
+            "Prunes of images or the build cache, by hand or by themselves.",
+            counted.prunes,
+        ),
+        (
+            "mica_gc_reclaimed_bytes_total",
+            "counter",
+            "Bytes that prunes gave back.",
+            counted.reclaimed_bytes,
+        ),
         ("mica_store_images", "gauge", "Images in the store.", info.images),
         ("mica_store_layers", "gauge", "Layers in the store.", info.layers),
-        ("mica_store_layer_bytes", "gauge", "Bytes of the layers in the store.", info.layer_bytes),
-        ("mica_store_cache_records", "gauge", "Records of the build cache.", info.cache_records),
-        ("mica_store_cache_bytes", "gauge", "Bytes of the build cache that no image has too.", seen.cache_bytes),
-        ("mica_store_free_bytes", "gauge", "Bytes that are free on the store's file system.", seen.free),
-        ("mica_store_troubles", "gauge", "What went wrong in the store's background work and is not right yet.", info.troubles.len() as u64),
-        ("mica_event_listeners", "gauge", "Clients that follow events.", seen.listeners),
+        (
+            "mica_store_layer_bytes",
+            "gauge",
+            "Bytes of the layers in the store.",
+            info.layer_bytes,
+        ),
+        (
+            "mica_store_cache_records",
+            "gauge",
+            "Records of the build cache.",
+            info.cache_records,
+        ),
+        (
+            "mica_store_cache_bytes",
+            "gauge",
+            "Bytes of the build cache that no image has too.",
+            seen.cache_bytes,
+        ),
+        (
+            "mica_store_free_bytes",
+            "gauge",
+            "Bytes that are free on the store's file system.",
+            seen.free,
+        ),
+        (
+            "mica_store_troubles",
+            "gauge",
+            "What went wrong in the store's background work and is not right yet.",
+            info.troubles.len() as u64,
+        ),
+        (
+            "mica_event_listeners",
+            "gauge",
+            "Clients that follow events.",
+            seen.listeners,
+        ),
     ] {
         out.metric(&Metric { name, kind, about });
         out.sample(name, &[], value as f64);

@@ -15,7 +15,11 @@ pub(crate) fn notify(state: &str) {
         return;
     };
     if let Err(error) = send(&name, state) {
-        log::say(Level::Warn, &format!("cannot tell the service manager {state}: {error}"), &[]);
+        log::say(
+            Level::Warn,
+            &format!("cannot tell the service manager {state}: {error}"),
+            &[],
+        );
     }
 }
 

@@ -43,7 +43,11 @@ impl Doors {
     pub(crate) fn follow(&self, settings: &Settings) {
         for door in &self.0 {
             if let Err(error) = door.set(settings.rights.lets_others_in()) {
-                log::say(Level::Warn, &format!("the socket's mode cannot be changed: {error}"), &[]);
+                log::say(
+                    Level::Warn,
+                    &format!("the socket's mode cannot be changed: {error}"),
+                    &[],
+                );
             }
         }
     }

@@ -172,7 +172,12 @@ impl Rights {
             return Some(Right::Full);
         }
         let groups = peer.groups.iter().filter_map(|group| self.groups.get(group));
-        self.users.get(&peer.user).into_iter().chain(groups).max().copied()
+        self.users
+            .get(&peer.user)
+            .into_iter()
+            .chain(groups)
+            .max()
+            .copied()
     }
 
     /// Whether somebody may do something that needs a right; `what` is it in words.
@@ -220,7 +225,10 @@ mod tests {
     use super::*;
 
     fn resolve(text: &str) -> Result<Rights, String> {
-        Rights::resolve(&serde_json::from_str(text).unwrap(), Path::new("/etc/mica/daemon.json"))
+        Rights::resolve(
+            &serde_json::from_str(text).unwrap(),
+            Path::new("/etc/mica/daemon.json"),
+        )
     }
 
     #[test]
@@ -239,7 +247,11 @@ mod tests {
             // groups are not users
             (70003, &[70004], None),
         ] {
-            assert_eq!(rights.of(&Peer::someone(user, groups)), right, "{user} {groups:?}");
+            assert_eq!(
+                rights.of(&Peer::someone(user, groups)),
+                right,
+                "{user} {groups:?}"
+            );
         }
         let owner = Peer {
             is_owner: true,
@@ -274,15 +286,25 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert!(refused(70000, Right::Read).unwrap_err().contains("has no right here"));
+        assert!(
+            refused(70000, Right::Read)
+                .unwrap_err()
+                .contains("has no right here")
+        );
     }
 
     #[test]
     fn names_that_are_none_or_stand_twice_are_refused() {
         let error = resolve(r#"{"full": {"groups": ["no-such-group-here"]}}"#).unwrap_err();
-        assert!(error.contains("rights.full.groups names \"no-such-group-here\""), "{error}");
+        assert!(
+            error.contains("rights.full.groups names \"no-such-group-here\""),
+            "{error}"
+        );
         let error = resolve(r#"{"read": {"users": ["root"]}, "full": {"users": ["root"]}}"#).unwrap_err();
-        assert!(error.contains("in rights.read and again in rights.full"), "{error}");
+        assert!(
+            error.contains("in rights.read and again in rights.full"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -29,8 +29,8 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use crate::activity::Busy;
 use crate::daemon::Daemon;
 use crate::descriptors::Descriptors;
-use crate::router::{Route, route};
 use crate::rights::{Denied, Peer, Right};
+use crate::router::{Route, route};
 use crate::serve::Caller;
 use crate::wire::query::{Query, decode};
 use crate::wire::reply::{Failure, Reply, empty};
@@ -86,7 +86,13 @@ async fn serve(
     let route = route(&head.method, &decode(path)?);
     // who has no right is not even told what there is
     let right = route.as_ref().map_or(Right::Read, Route::right);
-    let what = || format!("{} {}", head.method, route.as_ref().map_or(path, |route| route.template()));
+    let what = || {
+        format!(
+            "{} {}",
+            head.method,
+            route.as_ref().map_or(path, |route| route.template())
+        )
+    };
     daemon
         .settings
         .get()

@@ -93,11 +93,7 @@ const NAMES: usize = 16;
 
 impl Work {
     /// Work begins that is about these names; inside of the answer to the request that asks for it.
-    pub(crate) fn begin(
-        metrics: &Arc<Metrics>,
-        task: Task,
-        names: impl IntoIterator<Item = String>,
-    ) -> Self {
+    pub(crate) fn begin(metrics: &Arc<Metrics>, task: Task, names: impl IntoIterator<Item = String>) -> Self {
         metrics.begins(task);
         Self {
             task,

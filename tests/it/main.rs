@@ -14,6 +14,7 @@ mod crash;
 mod debian;
 mod debug;
 mod docker;
+mod doctor;
 #[path = "../../cli/tests/it/emulator.rs"]
 mod emulator;
 mod events;
@@ -26,6 +27,8 @@ mod images;
 mod limits;
 mod logs;
 mod memory;
+mod metrics;
+mod package;
 mod progress;
 #[path = "../../cli/tests/it/pseudo.rs"]
 mod pseudo;

@@ -46,7 +46,11 @@ pub(super) async fn run(options: Options, session: &Session) -> Result<(), Error
 
 /// Where a daemon of this user would keep its store, as micad decides it.
 fn default_root() -> PathBuf {
-    let path = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let path = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     match path("MICA_DATA_ROOT") {
         Some(root) => root,
         None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/mica"),
@@ -58,12 +62,20 @@ fn default_root() -> PathBuf {
 }
 
 fn text(findings: &[Finding]) -> String {
-    let width = findings.iter().map(|finding| finding.about.len()).max().unwrap_or(0);
+    let width = findings
+        .iter()
+        .map(|finding| finding.about.len())
+        .max()
+        .unwrap_or(0);
     let mut out = String::new();
     for finding in findings {
         // Part of it may be a registry's or a file's, which have no business moving cursors.
         let found = ui::printable(&finding.found);
-        out.push_str(&format!("{:4}  {:width$}  {found}\n", finding.grade.word(), finding.about));
+        out.push_str(&format!(
+            "{:4}  {:width$}  {found}\n",
+            finding.grade.word(),
+            finding.about
+        ));
         if let Some(remedy) = &finding.remedy {
             out.push_str(&format!("{:4}  {:width$}  → {remedy}\n", "", ""));
         }
@@ -104,7 +116,10 @@ mod tests {
             )
         );
         let read: serde_json::Value = serde_json::from_str(&json(&findings).unwrap()).unwrap();
-        assert_eq!(read[0], serde_json::json!({"about": "kernel", "grade": "ok", "found": "6.1"}));
+        assert_eq!(
+            read[0],
+            serde_json::json!({"about": "kernel", "grade": "ok", "found": "6.1"})
+        );
         assert_eq!(read[1]["remedy"], "make room");
     }
 }

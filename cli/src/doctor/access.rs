@@ -26,7 +26,10 @@ pub(crate) async fn access(host: &Host) -> (Vec<Finding>, Option<PathBuf>) {
     let mut findings = vec![group(&text("/etc/group"), &own, is_root)];
     let socket = &host.socket;
     match UnixStream::connect(socket).await {
-        Ok(_) => findings.push(Finding::ok("socket", format!("{} takes connections", socket.display()))),
+        Ok(_) => findings.push(Finding::ok(
+            "socket",
+            format!("{} takes connections", socket.display()),
+        )),
         Err(error) => {
             findings.push(unreachable(socket, &error));
             return (findings, None);
@@ -41,11 +44,19 @@ pub(crate) async fn access(host: &Host) -> (Vec<Finding>, Option<PathBuf>) {
             (troubles(version, &info), root)
         }
         Ok(Err(Error::Daemon { status: 403, message })) => (
-            Finding::fail("rights", message, "then systemctl reload micad, or a HUP signal to micad"),
+            Finding::fail(
+                "rights",
+                message,
+                "then systemctl reload micad, or a HUP signal to micad",
+            ),
             None,
         ),
         Ok(Err(error)) => (
-            Finding::fail("daemon", error.chain(), "see its log: journalctl -u micad, or the file beside its socket"),
+            Finding::fail(
+                "daemon",
+                error.chain(),
+                "see its log: journalctl -u micad, or the file beside its socket",
+            ),
             None,
         ),
         Err(_) => (
@@ -65,23 +76,39 @@ fn troubles(version: &str, info: &Value) -> Finding {
     let warnings = info["Warnings"].as_array();
     let warnings: Vec<&str> = warnings.into_iter().flatten().filter_map(Value::as_str).collect();
     match warnings.is_empty() {
-        true => Finding::ok("daemon", format!("micad {version} answers, and this user may look")),
-        false => Finding::warn("daemon", warnings.join("; "), "see its log, and how full its disk is"),
+        true => Finding::ok(
+            "daemon",
+            format!("micad {version} answers, and this user may look"),
+        ),
+        false => Finding::warn(
+            "daemon",
+            warnings.join("; "),
+            "see its log, and how full its disk is",
+        ),
     }
 }
 
 fn own_groups() -> Vec<u32> {
     let others = rustix::process::getgroups().unwrap_or_default();
     let first = rustix::process::getegid();
-    others.into_iter().chain([first]).map(rustix::process::Gid::as_raw).collect()
+    others
+        .into_iter()
+        .chain([first])
+        .map(rustix::process::Gid::as_raw)
+        .collect()
 }
 
 /// By group(5).
 fn group(groups: &str, own: &[u32], is_root: bool) -> Finding {
-    let line = groups.lines().find_map(|line| line.strip_prefix(GROUP)?.strip_prefix(':'));
+    let line = groups
+        .lines()
+        .find_map(|line| line.strip_prefix(GROUP)?.strip_prefix(':'));
     let number = line.and_then(|rest| rest.split(':').nth(1)?.parse::<u32>().ok());
     match number {
-        None => Finding::ok("group", format!("there is no group {GROUP}: only root may use root's daemon")),
+        None => Finding::ok(
+            "group",
+            format!("there is no group {GROUP}: only root may use root's daemon"),
+        ),
         Some(_) if is_root => Finding::ok("group", "root needs none"),
         Some(number) if own.contains(&number) => {
             Finding::ok("group", format!("this user is in {GROUP} and may do everything"))
@@ -113,15 +140,28 @@ fn unreachable(socket: &Path, error: &io::Error) -> Finding {
         io::ErrorKind::PermissionDenied => {
             let mode = std::fs::symlink_metadata(socket).map_or_else(
                 |_| "its folder cannot be entered".to_owned(),
-                |data| format!("mode {:o}, user {}, group {}", data.mode() & 0o777, data.uid(), data.gid()),
+                |data| {
+                    format!(
+                        "mode {:o}, user {}, group {}",
+                        data.mode() & 0o777,
+                        data.uid(),
+                        data.gid()
+                    )
+                },
             );
             Finding::fail(
                 "socket",
                 format!("{place} may not be opened by this user ({mode})"),
-                format!("become a member of the group {GROUP}, or be named in the setting \"rights\" of daemon.json"),
+                format!(
+                    "become a member of the group {GROUP}, or be named in the setting \"rights\" of daemon.json"
+                ),
             )
         }
-        _ => Finding::fail("socket", format!("{place}: {error}"), "MICA_HOST or --host names the socket"),
+        _ => Finding::fail(
+            "socket",
+            format!("{place}: {error}"),
+            "MICA_HOST or --host names the socket",
+        ),
     }
 }
 

@@ -29,7 +29,11 @@ pub(crate) fn disk(root: &Path) -> Vec<Finding> {
     // Each architecture has a type of its own for it; the numbers fit into 32 bits.
     #[allow(clippy::unnecessary_cast, reason = "it is none everywhere")]
     let magic = system.f_type as u32;
-    vec![bytes(root, free), inodes(root, space.f_files, space.f_favail), kind(root, magic)]
+    vec![
+        bytes(root, free),
+        inodes(root, space.f_files, space.f_favail),
+        kind(root, magic),
+    ]
 }
 
 /// The folder, or the nearest above it that is there.
@@ -44,7 +48,8 @@ fn bytes(root: &Path, free: u64) -> Finding {
         size::human(i64::try_from(free).unwrap_or(i64::MAX), 3),
         root.display()
     );
-    let remedy = "mica system prune gives back what is not needed; \"data-root\" in daemon.json names another place";
+    let remedy =
+        "mica system prune gives back what is not needed; \"data-root\" in daemon.json names another place";
     match free {
         ..LITTLE => Finding::fail("disk space", found, remedy),
         LITTLE..SMALL => Finding::warn("disk space", found, remedy),
@@ -90,7 +95,9 @@ fn kind(root: &Path, magic: u32) -> Finding {
         ),
         0x6969 | 0xFF53_4D42 | 0xFE53_4D42 | 0x0102_1997 | 0x6573_5546 => Finding::fail(
             about,
-            format!("a network file system or FUSE (0x{magic:X}) for {place}: overlayfs and locks do not work there"),
+            format!(
+                "a network file system or FUSE (0x{magic:X}) for {place}: overlayfs and locks do not work there"
+            ),
             "name a place on a local disk with \"data-root\" in daemon.json",
         ),
         other => Finding::warn(

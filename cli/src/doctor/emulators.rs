@@ -19,7 +19,9 @@ fn look(place: &Path) -> Finding {
     let mut bad = Vec::new();
     for entry in handlers {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(machine) = name.strip_prefix("qemu-") else { continue };
+        let Some(machine) = name.strip_prefix("qemu-") else {
+            continue;
+        };
         let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
         match trouble(&text) {
             None => good.push(machine.to_owned()),
@@ -64,7 +66,10 @@ mod tests {
         assert_eq!(look(place.path()).grade, Grade::Ok);
         let put = |name: &str, text: &str| std::fs::write(place.path().join(name), text).unwrap();
         put("status", "enabled\n");
-        put("qemu-aarch64", "enabled\ninterpreter /usr/bin/qemu\nflags: POCF\n");
+        put(
+            "qemu-aarch64",
+            "enabled\ninterpreter /usr/bin/qemu\nflags: POCF\n",
+        );
         assert_eq!(look(place.path()).found, "aarch64");
         put("qemu-arm", "enabled\ninterpreter /usr/bin/qemu\nflags: P\n");
         put("qemu-ppc", "disabled\n");

@@ -17,7 +17,10 @@ pub(crate) fn kernel() -> Vec<Finding> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     vec![
         version(&release),
-        overlay(rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).err(), &text("/proc/filesystems")),
+        overlay(
+            rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).err(),
+            &text("/proc/filesystems"),
+        ),
         namespaces(),
         user_namespaces(&text("/proc/sys/user/max_user_namespaces")),
         calls(),
@@ -27,7 +30,9 @@ pub(crate) fn kernel() -> Vec<Finding> {
 }
 
 fn version(release: &str) -> Finding {
-    let mut numbers = release.split(['.', '-', '+']).map_while(|part| part.parse::<u32>().ok());
+    let mut numbers = release
+        .split(['.', '-', '+'])
+        .map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let (major, minor) = OLDEST;
     match version >= OLDEST {
@@ -41,7 +46,9 @@ fn version(release: &str) -> Finding {
 }
 
 fn overlay(error: Option<Errno>, known: &str) -> Finding {
-    let is_known = known.lines().any(|line| line.split_whitespace().last() == Some("overlay"));
+    let is_known = known
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some("overlay"));
     match error {
         None => Finding::ok("overlayfs", "the kernel has it"),
         Some(_) if is_known => Finding::ok("overlayfs", "the kernel has it"),
@@ -76,9 +83,15 @@ fn namespaces() -> Finding {
 /// A daemon of root's does without them; they are told because other tools need them.
 fn user_namespaces(most: &str) -> Finding {
     match most.trim().parse::<u64>() {
-        Ok(most @ 1..) => Finding::ok("user namespaces", format!("at most {most}; micad does not need them")),
+        Ok(most @ 1..) => Finding::ok(
+            "user namespaces",
+            format!("at most {most}; micad does not need them"),
+        ),
         Ok(0) => Finding::ok("user namespaces", "switched off; micad does not need them"),
-        Err(_) => Finding::ok("user namespaces", "the kernel does not have them; micad does not need them"),
+        Err(_) => Finding::ok(
+            "user namespaces",
+            "the kernel does not have them; micad does not need them",
+        ),
     }
 }
 
@@ -89,7 +102,10 @@ fn calls() -> Finding {
             "openat2",
             rustix::fs::openat2(CWD, "/", OFlags::PATH, Mode::empty(), ResolveFlags::empty()).err(),
         ),
-        ("pidfd_open", rustix::process::pidfd_open(own, PidfdFlags::empty()).err()),
+        (
+            "pidfd_open",
+            rustix::process::pidfd_open(own, PidfdFlags::empty()).err(),
+        ),
         (
             "fsopen",
             rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).err(),
@@ -126,9 +142,14 @@ fn filters(actions: &str) -> Finding {
 
 fn capabilities(status: &str, is_root: bool) -> Finding {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    let bits = line
+        .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .unwrap_or(0);
     match (is_root, bits & SYS_ADMIN != 0) {
-        (true, true) => Finding::ok("capabilities", "root with CAP_SYS_ADMIN: a daemon started here can RUN"),
+        (true, true) => Finding::ok(
+            "capabilities",
+            "root with CAP_SYS_ADMIN: a daemon started here can RUN",
+        ),
         (true, false) => Finding::fail(
             "capabilities",
             "root without CAP_SYS_ADMIN: a daemon started here cannot RUN",
@@ -174,7 +195,10 @@ mod tests {
         let status = |bits: &str| format!("Name:\tx\nCapEff:\t{bits}\n");
         assert_eq!(capabilities(&status("000001ffffffffff"), true).grade, Grade::Ok);
         assert_eq!(capabilities(&status("00000000a80425fb"), true).grade, Grade::Fail);
-        assert_eq!(capabilities(&status("0000000000000000"), false).grade, Grade::Warn);
+        assert_eq!(
+            capabilities(&status("0000000000000000"), false).grade,
+            Grade::Warn
+        );
         assert_eq!(filters("kill errno allow\n").grade, Grade::Ok);
         assert_eq!(filters("").grade, Grade::Fail);
     }

@@ -10,21 +10,35 @@ use crate::doctor::Finding;
 use crate::error::Error;
 
 /// Asks; what the registry said is told as it said it.
-pub(crate) async fn registry(repository: &Repository, client: &Client, credentials: &Credentials) -> Vec<Finding> {
+pub(crate) async fn registry(
+    repository: &Repository,
+    client: &Client,
+    credentials: &Credentials,
+) -> Vec<Finding> {
     let name = repository.to_string();
     let about = "push";
     match ask(repository, client, credentials).await {
         Ok(check) => {
-            let who = if check.is_anonymous { "without a credential" } else { "with this user's credential" };
+            let who = if check.is_anonymous {
+                "without a credential"
+            } else {
+                "with this user's credential"
+            };
             vec![Finding::ok(
                 about,
-                format!("{name} may be pushed {who}: {} said {}", check.host, check.answered),
+                format!(
+                    "{name} may be pushed {who}: {} said {}",
+                    check.host, check.answered
+                ),
             )]
         }
         Err(Error::Daemon { message, .. }) => vec![Finding::fail(
             about,
             format!("{name} may not be pushed: {message}"),
-            format!("mica login {}, with a token that may write there", repository.registry()),
+            format!(
+                "mica login {}, with a token that may write there",
+                repository.registry()
+            ),
         )],
         Err(error) => vec![Finding::fail(
             about,
@@ -34,7 +48,11 @@ pub(crate) async fn registry(repository: &Repository, client: &Client, credentia
     }
 }
 
-async fn ask(repository: &Repository, client: &Client, credentials: &Credentials) -> Result<PushCheck, Error> {
+async fn ask(
+    repository: &Repository,
+    client: &Client,
+    credentials: &Credentials,
+) -> Result<PushCheck, Error> {
     let auth = credentials.find(&Target::repository(repository)).await?;
     let path = format!("/mica/push-check/{}", in_path(&repository.to_string()));
     let answer = client

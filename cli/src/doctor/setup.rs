@@ -25,7 +25,10 @@ pub(crate) fn setup(places: &Places) -> Vec<Finding> {
     let mut findings = Vec::new();
     match places.docker_file() {
         Some(path) => findings.extend(config(&path, &has_program)),
-        None => findings.push(Finding::ok("docker config", "neither HOME nor DOCKER_CONFIG is set: there is none")),
+        None => findings.push(Finding::ok(
+            "docker config",
+            "neither HOME nor DOCKER_CONFIG is set: there is none",
+        )),
     }
     findings.push(proxies(|name| std::env::var(name).ok()));
     findings.push(git(has_program("git")));
@@ -38,27 +41,50 @@ fn config(path: &Path, has_program: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return vec![Finding::ok(about, format!("{place} is not there: registries are asked without credentials"))];
+            return vec![Finding::ok(
+                about,
+                format!("{place} is not there: registries are asked without credentials"),
+            )];
         }
         Err(error) => {
-            return vec![Finding::fail(about, format!("{place}: {error}"), "make it readable for this user")];
+            return vec![Finding::fail(
+                about,
+                format!("{place}: {error}"),
+                "make it readable for this user",
+            )];
         }
     };
     let Ok(config) = serde_json::from_slice::<Value>(&bytes) else {
-        return vec![Finding::fail(about, format!("{place} is no JSON"), "repair it, or log in again")];
+        return vec![Finding::fail(
+            about,
+            format!("{place} is no JSON"),
+            "repair it, or log in again",
+        )];
     };
     let entries = config["auths"].as_object().map_or(0, |auths| auths.len());
     let found = format!("{place}, entries for {entries} registries");
     let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
-    let holds_secrets = config["auths"]
-        .as_object()
-        .is_some_and(|auths| auths.values().any(|entry| entry["auth"].is_string() || entry["identitytoken"].is_string()));
+    let holds_secrets = config["auths"].as_object().is_some_and(|auths| {
+        auths
+            .values()
+            .any(|entry| entry["auth"].is_string() || entry["identitytoken"].is_string())
+    });
     let mut findings = vec![match holds_secrets && mode & 0o077 != 0 {
-        true => Finding::warn(about, format!("{found}; others may read it"), format!("chmod 600 {place}")),
+        true => Finding::warn(
+            about,
+            format!("{found}; others may read it"),
+            format!("chmod 600 {place}"),
+        ),
         false => Finding::ok(about, found),
     }];
-    let stores = config["credHelpers"].as_object().into_iter().flat_map(|all| all.values());
-    let names: BTreeSet<&str> = stores.chain([&config["credsStore"]]).filter_map(Value::as_str).collect();
+    let stores = config["credHelpers"]
+        .as_object()
+        .into_iter()
+        .flat_map(|all| all.values());
+    let names: BTreeSet<&str> = stores
+        .chain([&config["credsStore"]])
+        .filter_map(Value::as_str)
+        .collect();
     for name in names.into_iter().filter(|name| !name.is_empty()) {
         let program = format!("docker-credential-{name}");
         findings.push(match has_program(&program) {
@@ -83,7 +109,10 @@ fn proxies(variable: impl Fn(&str) -> Option<String>) -> Finding {
         true => Finding::ok("proxies", "none here; a daemon goes by its own environment"),
         false => Finding::ok(
             "proxies",
-            format!("{}; a daemon that mica starts has them, another goes by its own environment", set.join(" ")),
+            format!(
+                "{}; a daemon that mica starts has them, another goes by its own environment",
+                set.join(" ")
+            ),
         ),
     }
 }
@@ -103,7 +132,11 @@ fn without_user(address: &str) -> String {
 fn git(is_there: bool) -> Finding {
     match is_there {
         true => Finding::ok("git", "repositories can be contexts and sources of ADD"),
-        false => Finding::warn("git", "it is not in PATH", "install git to build from repositories"),
+        false => Finding::warn(
+            "git",
+            "it is not in PATH",
+            "install git to build from repositories",
+        ),
     }
 }
 
@@ -135,7 +168,10 @@ mod tests {
     #[test]
     fn proxies_are_told_without_passwords() {
         let found = proxies(|name| (name == "HTTPS_PROXY").then(|| "http://u:p@ss@proxy:1".to_owned()));
-        assert!(found.found.starts_with("HTTPS_PROXY=http://…@proxy:1"), "{found:?}");
+        assert!(
+            found.found.starts_with("HTTPS_PROXY=http://…@proxy:1"),
+            "{found:?}"
+        );
         assert_eq!(without_user("proxy:1"), "proxy:1");
     }
 }

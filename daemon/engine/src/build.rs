@@ -106,7 +106,13 @@ impl Engine {
         cancel: Cancel,
     ) -> Result<BuildOutcome, Error> {
         let log = BuildLog::new(self.store());
-        let built = self.build_logged(request, input, log.build(), &self.counting(&log.tee(&reporter)), &cancel);
+        let built = self.build_logged(
+            request,
+            input,
+            log.build(),
+            &self.counting(&log.tee(&reporter)),
+            &cancel,
+        );
         let last = built.as_ref().err().map(Error::describe);
         if log.finish(last.as_deref()) && last.is_some() {
             reporter.report(Event::Kept {

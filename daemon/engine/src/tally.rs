@@ -90,7 +90,10 @@ mod tests {
             state: String::new(),
         };
         for event in [
-            Event::Executing { step, container: true },
+            Event::Executing {
+                step,
+                container: true,
+            },
             done(false),
             done(true),
             done(true),

@@ -46,7 +46,9 @@ impl Remote {
         // many registries cannot be told; they forget what is not gone on with
         let ended = match tokio::time::timeout(FORGET, site.ask_once(&end)).await {
             Ok(Ok(response)) => format!("{opened}, and to giving the upload up: {}", response.status()),
-            Ok(Err(_)) | Err(_) => format!("{opened}; the upload could not be given up and will be forgotten"),
+            Ok(Err(_)) | Err(_) => {
+                format!("{opened}; the upload could not be given up and will be forgotten")
+            }
         };
         Ok(MayPush {
             host: site.host(),

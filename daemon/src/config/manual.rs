@@ -37,7 +37,10 @@ fn program() -> String {
         if let Some(short) = argument.get_short() {
             flag = format!("\\fB\\-{short}\\fR, ");
         }
-        flag.push_str(&format!("\\fB{}\\fR", escaped(&format!("--{}", argument.get_long().unwrap_or_default()))));
+        flag.push_str(&format!(
+            "\\fB{}\\fR",
+            escaped(&format!("--{}", argument.get_long().unwrap_or_default()))
+        ));
         if argument.get_action().takes_values() {
             let names = argument.get_value_names().unwrap_or_default();
             let name = names.first().map_or("VALUE", |name| name.as_str());
@@ -105,10 +108,21 @@ mod tests {
     fn every_option_has_its_place() {
         let page = file();
         for setting in &SETTINGS {
-            assert!(page.contains(&format!("\\fB{}\\fR (", escaped(setting.key))), "{}", setting.key);
+            assert!(
+                page.contains(&format!("\\fB{}\\fR (", escaped(setting.key))),
+                "{}",
+                setting.key
+            );
         }
         let page = program();
-        for flag in ["host", "data-root", "config-file", "check-config", "log-level", "shutdown-timeout"] {
+        for flag in [
+            "host",
+            "data-root",
+            "config-file",
+            "check-config",
+            "log-level",
+            "shutdown-timeout",
+        ] {
             assert!(page.contains(&escaped(&format!("--{flag}"))), "{flag}");
         }
         assert!(!page.contains("write\\-manual"), "what is hidden is not told");

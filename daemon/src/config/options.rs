@@ -139,7 +139,9 @@ impl Kind {
     fn admits(self, value: &Value) -> bool {
         match self {
             Self::Text => value.is_string(),
-            Self::Texts => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+            Self::Texts => value
+                .as_array()
+                .is_some_and(|list| list.iter().all(Value::is_string)),
             Self::Truth => value.is_boolean(),
             Self::Number(most) => value.as_u64().is_some_and(|number| number <= most),
             Self::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
@@ -199,13 +201,22 @@ fn check_object(object: &Map<String, Value>, keys: &mut Vec<String>) -> Result<(
             None if SETTINGS.iter().any(|setting| setting.key.starts_with(&below)) => match value {
                 Value::Object(inner) => check_object(inner, keys)?,
                 other => {
-                    let reason = format!("`{path}` is an object with {}, not {}", known(&below), kind_of(other));
+                    let reason = format!(
+                        "`{path}` is an object with {}, not {}",
+                        known(&below),
+                        kind_of(other)
+                    );
                     return Err(wrong(reason));
                 }
             },
             None => {
-                let beside = path.rsplit_once('.').map_or(String::new(), |(outer, _)| format!("{outer}."));
-                return Err(wrong(format!("unknown field `{path}`: there are {}", known(&beside))));
+                let beside = path
+                    .rsplit_once('.')
+                    .map_or(String::new(), |(outer, _)| format!("{outer}."));
+                return Err(wrong(format!(
+                    "unknown field `{path}`: there are {}",
+                    known(&beside)
+                )));
             }
         }
         keys.pop();
@@ -244,11 +255,9 @@ pub(crate) fn line_of(text: &str, keys: &[String]) -> usize {
     for key in keys {
         // as JSON writes it; keys with escapes in them are not found, and the line of what they are in is named
         let quoted = format!("\"{key}\"");
-        let found = text[at..].match_indices(&quoted).find(|(from, _)| {
-            text[at + from + quoted.len()..]
-                .trim_start()
-                .starts_with(':')
-        });
+        let found = text[at..]
+            .match_indices(&quoted)
+            .find(|(from, _)| text[at + from + quoted.len()..].trim_start().starts_with(':'));
         if let Some((from, _)) = found {
             at += from + quoted.len();
         }
@@ -268,22 +277,53 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         for (text, line, parts) in [
-            ("{\n\"hostz\": []}", 2, &["unknown field `hostz`", "hosts, data-root", "rights"][..]),
-            ("{\"hosts\": \"x\"}", 1, &["`hosts` is a list of texts, not \"x\""]),
+            (
+                "{\n\"hostz\": []}",
+                2,
+                &["unknown field `hostz`", "hosts, data-root", "rights"][..],
+            ),
+            (
+                "{\"hosts\": \"x\"}",
+                1,
+                &["`hosts` is a list of texts, not \"x\""],
+            ),
             ("{\"hosts\": [1]}", 1, &["not a list with other things in it"]),
-            ("{\"builder\": 1}", 1, &["`builder` is an object with entitlements, not 1"]),
+            (
+                "{\"builder\": 1}",
+                1,
+                &["`builder` is an object with entitlements, not 1"],
+            ),
             (
                 "{\"builder\": {\n\"entitlements\": {\n\n\"security\": 1}}}",
                 4,
-                &["unknown field `builder.entitlements.security`", "there are security-insecure"],
+                &[
+                    "unknown field `builder.entitlements.security`",
+                    "there are security-insecure",
+                ],
             ),
-            ("{\"rights\": {\"read\": {\"user\": []}}}", 1, &["there are users, groups"]),
-            ("{\"log-level\": \"loud\"}", 1, &["one of error, warn, info, debug, not \"loud\""]),
-            ("{\"shutdown-timeout\": -1}", 1, &["whole number from 0 to 86400, not -1"]),
+            (
+                "{\"rights\": {\"read\": {\"user\": []}}}",
+                1,
+                &["there are users, groups"],
+            ),
+            (
+                "{\"log-level\": \"loud\"}",
+                1,
+                &["one of error, warn, info, debug, not \"loud\""],
+            ),
+            (
+                "{\"shutdown-timeout\": -1}",
+                1,
+                &["whole number from 0 to 86400, not -1"],
+            ),
             ("{\"shutdown-timeout\": 1.5}", 1, &["not 1.5"]),
             ("[]", 1, &["the settings are an object, not a list"]),
             // a value that looks like the key is none
-            ("{\"data-root\": \"log-level\",\n\"log-level\": 1}", 2, &["`log-level`"]),
+            (
+                "{\"data-root\": \"log-level\",\n\"log-level\": 1}",
+                2,
+                &["`log-level`"],
+            ),
         ] {
             let (own, reason) = wrong(text);
             assert_eq!(own, line, "{text}");

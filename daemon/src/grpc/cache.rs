@@ -10,9 +10,9 @@ use mica_engine::{Budget, CacheItem, CacheKind, CacheSelection, blocking};
 use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
-use crate::work::Task;
 use crate::grpc::refused;
 use crate::grpc::status::time;
+use crate::work::Task;
 
 /// Adds the methods.
 pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>) -> Methods {

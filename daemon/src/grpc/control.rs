@@ -130,8 +130,13 @@ async fn solve(daemon: Arc<Daemon>, peer: Peer, request: SolveRequest) -> Result
 /// What the result is to be called, as it is written.
 fn names(request: &SolveRequest) -> Vec<String> {
     let new = request.exporters.iter().map(|exporter| &exporter.attrs);
-    let lists = new.chain([&request.exporter_attrs]).filter_map(|attrs| attrs.get(export::NAME));
-    lists.flat_map(|list| list.split(',')).map(str::to_owned).collect()
+    let lists = new
+        .chain([&request.exporter_attrs])
+        .filter_map(|attrs| attrs.get(export::NAME));
+    lists
+        .flat_map(|list| list.split(','))
+        .map(str::to_owned)
+        .collect()
 }
 
 async fn solve_job(

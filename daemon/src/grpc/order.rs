@@ -9,12 +9,12 @@ use mica_task::Cancel;
 use tonic::Status;
 
 use crate::daemon::Daemon;
-use crate::work::{Task, familiar};
 use crate::grpc::caching::Caching;
 use crate::grpc::frontend::{Asked, Origin, Tar};
 use crate::grpc::job::{Job, Told};
 use crate::grpc::sessions::Named;
 use crate::grpc::{bridge, control, export};
+use crate::work::{Task, familiar};
 
 /// Where a result goes that nobody says anything of: into the store.
 const STORE: &str = "moby";

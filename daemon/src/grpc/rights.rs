@@ -53,14 +53,17 @@ pub(super) fn may(daemon: &Daemon, peer: &Peer, right: Right, what: &str) -> Res
 /// The right that a build needs, and for what: more than most where its result or its cache goes to a registry, or a `RUN` is to
 /// have all rights of the daemon.
 pub(super) fn solve_right(request: &SolveRequest) -> (Right, &'static str) {
-    let pushes = request.exporters.iter().any(|exporter| is_push(&exporter.attrs))
-        || is_push(&request.exporter_attrs);
+    let pushes =
+        request.exporters.iter().any(|exporter| is_push(&exporter.attrs)) || is_push(&request.exporter_attrs);
     let caches = request
         .cache
         .iter()
         .flat_map(|cache| &cache.exports)
         .any(|export| export.kind != "inline");
-    let insecure = request.entitlements.iter().any(|name| name == "security.insecure");
+    let insecure = request
+        .entitlements
+        .iter()
+        .any(|name| name == "security.insecure");
     needed(pushes, caches, insecure)
 }
 

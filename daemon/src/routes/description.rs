@@ -129,13 +129,23 @@ mod tests {
         let description = description();
         let mut seen = BTreeSet::new();
         for (path, item) in items(&description) {
-            for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
+            for (method, operation) in item
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter(|(key, _)| *key != "parameters")
+            {
                 let example = nameless(path).replace("{}", "some");
                 let to = route(&method.to_uppercase().parse().unwrap(), &example).unwrap();
                 assert_eq!(operation["x-mica-right"], to.right().word(), "{method} {path}");
                 assert!(operation["responses"].get("403").is_some(), "{method} {path}");
                 let counted = nameless(to.template());
-                assert!(items(&description).iter().any(|(path, _)| nameless(path) == counted), "{counted}");
+                assert!(
+                    items(&description)
+                        .iter()
+                        .any(|(path, _)| nameless(path) == counted),
+                    "{counted}"
+                );
                 seen.insert(to.right());
             }
         }

@@ -115,7 +115,10 @@ pub(crate) async fn tag(call: Call, name: String) -> Result<Reply, Failure> {
 /// `DELETE /images/{name}`
 pub(crate) async fn remove(call: Call, name: String) -> Result<Reply, Failure> {
     if !is_own(&call, &name) {
-        call.may(Right::Full, "removing what one did not name oneself, or by its ID, or by force,")?;
+        call.may(
+            Right::Full,
+            "removing what one did not name oneself, or by its ID, or by force,",
+        )?;
     }
     let engine = call.daemon.engine.clone();
     let options = RemoveOptions {

@@ -38,7 +38,9 @@ pub(crate) async fn import(call: Call) -> Result<Reply, Failure> {
             .collect(),
         platform: text_platform(&call.query)?,
     };
-    let told = call.daemon.work(Task::Import, request.reference.iter().map(Reference::familiar));
+    let told = call
+        .daemon
+        .work(Task::Import, request.reference.iter().map(Reference::familiar));
     let (daemon, user, name) = (call.daemon.clone(), call.peer.user, request.reference.clone());
     let (engine, busy, cancel) = (call.daemon.engine.clone(), call.busy.clone(), Cancel::new());
     let guard = CancelOnDrop::new(cancel.clone());

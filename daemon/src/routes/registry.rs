@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use mica_api::{AuthConfig, AuthReply, BuiltImage, DistributionInspect, DistributionPlatform, Message, PushCheck};
+use mica_api::{
+    AuthConfig, AuthReply, BuiltImage, DistributionInspect, DistributionPlatform, Message, PushCheck,
+};
 use mica_engine::{CancelOnDrop, Error, IndexRequest, PullRequest, PushRequest, Sink, TransferEvents, sink};
 use mica_oci::{Attested, Compression, Digest, ImageId, Platform, PlatformImage, Reference, Repository, Tag};
 use mica_task::{Cancel, TransferEvent};
@@ -106,7 +108,11 @@ pub(crate) async fn push_check(call: Call, name: String) -> Result<Reply, Failur
         .map_err(|error| Failure::invalid(format!("{error}")))?;
     let credential = credential::of(&call.headers);
     let is_anonymous = credential.is_anonymous();
-    let may = call.daemon.engine.check_push(&reference.repository, &credential).await?;
+    let may = call
+        .daemon
+        .engine
+        .check_push(&reference.repository, &credential)
+        .await?;
     let answer = PushCheck {
         host: may.host,
         answered: may.answered,

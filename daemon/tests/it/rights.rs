@@ -30,7 +30,12 @@ fn start(settings: &str) -> (Micad, tempfile::NamedTempFile) {
 /// Asks as somebody else: a status, and what else was said.
 fn ask(micad: &Micad, user: u32, group: u32, arguments: &[&str], path: &str) -> (u16, String) {
     let output = Command::new("setpriv")
-        .args([&format!("--reuid={user}"), "--regid=700000", &format!("--groups={group}"), "curl"])
+        .args([
+            &format!("--reuid={user}"),
+            "--regid=700000",
+            &format!("--groups={group}"),
+            "curl",
+        ])
         .args(["-sS", "-i", "-m", "60", "--unix-socket"])
         .arg(micad.socket())
         .args(arguments)
@@ -84,10 +89,18 @@ fn users_and_groups_may_do_what_the_settings_say() {
             assert_eq!(status == 403, has < needed, "{user} {group} {path}: {text}");
             if status == 403 {
                 // what the door needs comes before what the image needs
-                let needed = if method.contains(&"DELETE") && has < 2 { 2 } else { needed };
+                let needed = if method.contains(&"DELETE") && has < 2 {
+                    2
+                } else {
+                    needed
+                };
                 let right = ["read", "build", "full"][needed - 1];
                 assert!(text.contains("{\"message\":"), "{text}");
-                for part in [&format!("uid {user}"), &format!("needs \\\"{right}\\\""), "the setting \\\"rights\\\" of "] {
+                for part in [
+                    &format!("uid {user}"),
+                    &format!("needs \\\"{right}\\\""),
+                    "the setting \\\"rights\\\" of ",
+                ] {
                     assert!(text.contains(part), "{part}: {text}");
                 }
             }
@@ -111,7 +124,10 @@ fn grpc_has_a_right_for_each_method() {
     };
     let empty = body("empty", b"");
     // reference "r", one exporter (13) of kind "image" with {"push": "true"}, and a frontend that is refused at once
-    let push = body("push", b"\x0a\x01r\x6a\x15\x0a\x05image\x12\x0c\x0a\x04push\x12\x04true\x32\x01x");
+    let push = body(
+        "push",
+        b"\x0a\x01r\x6a\x15\x0a\x05image\x12\x0c\x0a\x04push\x12\x04true\x32\x01x",
+    );
     let insecure = body("insecure", b"\x0a\x01r\x4a\x11security.insecure");
     for (user, method, message, is_denied) in [
         (STRANGER, "Control/Info", &empty, true),
@@ -141,7 +157,11 @@ fn grpc_has_a_right_for_each_method() {
         let path = format!("/moby.buildkit.v1.{method}");
         let (status, text) = ask(&micad, user, STRANGER, &arguments, &path);
         assert_eq!(status, 200, "{text}");
-        assert_eq!(text.contains("grpc-status: 7"), is_denied, "{user} {method}: {text}");
+        assert_eq!(
+            text.contains("grpc-status: 7"),
+            is_denied,
+            "{user} {method}: {text}"
+        );
         assert!(!is_denied || text.contains("rights"), "{text}");
     }
 }
@@ -157,12 +177,30 @@ fn one_s_own_names_may_be_removed_with_the_right_to_build() {
     std::fs::write(context.path(), tar(&[("Dockerfile", b"FROM a:1\nLABEL x=y\n")])).unwrap();
     std::fs::set_permissions(context.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
     let send = format!("@{}", context.path().display());
-    let (status, text) = ask(&micad, BUILDER, BUILDER, &["--data-binary", &send], "/build?t=mine:1");
-    assert!(status == 200 && text.contains("Successfully tagged mine:1"), "{text}");
-    let (status, text) = ask(&micad, BUILDER, BUILDER, &["-X", "POST"], "/images/a:1/tag?repo=mine&tag=2");
+    let (status, text) = ask(
+        &micad,
+        BUILDER,
+        BUILDER,
+        &["--data-binary", &send],
+        "/build?t=mine:1",
+    );
+    assert!(
+        status == 200 && text.contains("Successfully tagged mine:1"),
+        "{text}"
+    );
+    let (status, text) = ask(
+        &micad,
+        BUILDER,
+        BUILDER,
+        &["-X", "POST"],
+        "/images/a:1/tag?repo=mine&tag=2",
+    );
     assert_eq!(status, 201, "{text}");
     let delete = &["-X", "DELETE"][..];
-    let id = micad.get("/images/mine:1/json").json()["Id"].as_str().unwrap().to_owned();
+    let id = micad.get("/images/mine:1/json").json()["Id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     for (path, expected) in [
         ("/images/a:1".to_owned(), 403),
         (format!("/images/{id}"), 403),
@@ -192,10 +230,14 @@ fn nobody_else_can_connect_until_the_settings_name_them() {
     std::fs::write(file.path(), SETTINGS).unwrap();
     micad.signal("HUP");
     wait_until("the socket is open", || mode(&micad.socket()) == 0o666);
-    wait_until("the rights are there", || ask(&micad, READER, READER, &[], "/_ping").0 == 200);
+    wait_until("the rights are there", || {
+        ask(&micad, READER, READER, &[], "/_ping").0 == 200
+    });
     std::fs::write(file.path(), "{\"rights\": {\"read\": {\"users\": [\"700003\"]}}}").unwrap();
     micad.signal("HUP");
-    wait_until("the rights are gone", || ask(&micad, READER, READER, &[], "/_ping").0 == 403);
+    wait_until("the rights are gone", || {
+        ask(&micad, READER, READER, &[], "/_ping").0 == 403
+    });
     std::fs::write(file.path(), "{}").unwrap();
     micad.signal("HUP");
     wait_until("the socket is closed", || mode(&micad.socket()) == 0o660);

@@ -36,7 +36,14 @@ impl Log {
 
     #[track_caller]
     fn wait_for(&self, part: &str) -> String {
-        let find = || self.0.lock().unwrap().iter().find(|line| line.contains(part)).cloned();
+        let find = || {
+            self.0
+                .lock()
+                .unwrap()
+                .iter()
+                .find(|line| line.contains(part))
+                .cloned()
+        };
         wait_until(&format!("the log says {part}"), || find().is_some());
         find().unwrap()
     }
@@ -60,10 +67,22 @@ fn settings_are_looked_at_without_starting() {
     let folder = tempfile::tempdir().unwrap();
     for (text, code, part) in [
         (r#"{"log-level": "debug"}"#, 0, "configuration OK"),
-        ("{\n\n\"log-levle\": \"debug\"}", 125, "line 3: unknown field `log-levle`"),
-        (r#"{"shutdown-timeout": "10"}"#, 125, "a whole number from 0 to 86400, not \"10\""),
+        (
+            "{\n\n\"log-levle\": \"debug\"}",
+            125,
+            "line 3: unknown field `log-levle`",
+        ),
+        (
+            r#"{"shutdown-timeout": "10"}"#,
+            125,
+            "a whole number from 0 to 86400, not \"10\"",
+        ),
         (r#"{"registry-mirrors": ["ftp://x"]}"#, 125, "ftp"),
-        (r#"{"rights": {"read": {"users": ["no-such-user-here"]}}}"#, 125, "no user of that name"),
+        (
+            r#"{"rights": {"read": {"users": ["no-such-user-here"]}}}"#,
+            125,
+            "no user of that name",
+        ),
     ] {
         let file = settings(text);
         for flag in ["--check-config", "--validate"] {
@@ -74,10 +93,17 @@ fn settings_are_looked_at_without_starting() {
             let said = [output.stdout, output.stderr].concat();
             let said = String::from_utf8_lossy(&said);
             assert_eq!(output.status.code(), Some(code), "{said}");
-            assert!(said.contains(part) && said.contains(file.path().to_str().unwrap()), "{part}: {said}");
+            assert!(
+                said.contains(part) && said.contains(file.path().to_str().unwrap()),
+                "{part}: {said}"
+            );
         }
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was made"
+    );
 }
 
 #[test]
@@ -96,7 +122,10 @@ fn settings_are_read_anew_and_wrong_ones_change_nothing() {
     assert_eq!(mirrors(&micad), serde_json::json!(["https://m.example"]));
     log.wait_for("path=/info");
     for (text, part) in [
-        ("{\"registry-mirrors\": [],\n\"nope\": 1}", "line 2: unknown field `nope`"),
+        (
+            "{\"registry-mirrors\": [],\n\"nope\": 1}",
+            "line 2: unknown field `nope`",
+        ),
         ("{\"registry-mirrors\": [\"ftp://x\"]}", "ftp"),
         ("{", "EOF"),
     ] {
@@ -107,8 +136,14 @@ fn settings_are_read_anew_and_wrong_ones_change_nothing() {
         assert_eq!(mirrors(&micad), serde_json::json!(["https://m.example"]));
     }
     let counts = micad.get("/mica/metrics").text();
-    assert!(counts.contains("mica_config_reloads_total{result=\"refused\"} 3"), "{counts}");
-    assert!(counts.contains("mica_config_reloads_total{result=\"taken\"} 1"), "{counts}");
+    assert!(
+        counts.contains("mica_config_reloads_total{result=\"refused\"} 3"),
+        "{counts}"
+    );
+    assert!(
+        counts.contains("mica_config_reloads_total{result=\"taken\"} 1"),
+        "{counts}"
+    );
 }
 
 #[test]
@@ -150,9 +185,13 @@ fn be_busy(micad: &Micad) {
     micad.post("/build?t=c:1", &context);
     let credential = format!("{{\"username\":\"u\",\"password\":\"{SECRET}\"}}");
     let header: String = credential.bytes().map(|byte| format!("{byte:02x}")).collect();
-    for path in ["/images/127.0.0.1:1/x/push", "/images/create?fromImage=127.0.0.1:1/x"] {
+    for path in [
+        "/images/127.0.0.1:1/x/push",
+        "/images/create?fromImage=127.0.0.1:1/x",
+    ] {
         let mut connection = micad.connect();
-        let headers = format!("X-Registry-Auth: {header}\r\nAuthorization: Bearer {SECRET}\r\nContent-Length: 0\r\n");
+        let headers =
+            format!("X-Registry-Auth: {header}\r\nAuthorization: Bearer {SECRET}\r\nContent-Length: 0\r\n");
         connection.send_head("POST", path, &headers);
         connection.answer(false);
     }
@@ -220,7 +259,10 @@ fn by_default_requests_are_not_told() {
     assert!(micad.left().success());
     log.wait_for("micad leaves");
     let text = log.text();
-    assert!(text.contains("build done") && !text.contains("request request="), "{text}");
+    assert!(
+        text.contains("build done") && !text.contains("request request="),
+        "{text}"
+    );
 }
 
 #[test]
@@ -280,10 +322,15 @@ fn samples(text: &str) -> Vec<(String, String, f64)> {
             None => (series, ""),
         };
         let last = announced.last().unwrap();
-        let is_part = ["_bucket", "_sum", "_count"].iter().any(|end| name == format!("{last}{end}"));
+        let is_part = ["_bucket", "_sum", "_count"]
+            .iter()
+            .any(|end| name == format!("{last}{end}"));
         assert!(name == last || is_part, "{line} does not follow {last}");
         let new = (name.to_owned(), labels.to_owned(), value.parse().unwrap());
-        assert!(!found.iter().any(|old| (&old.0, &old.1) == (&new.0, &new.1)), "twice: {line}");
+        assert!(
+            !found.iter().any(|old| (&old.0, &old.1) == (&new.0, &new.1)),
+            "twice: {line}"
+        );
         found.push(new);
     }
     found
@@ -303,12 +350,22 @@ fn what_is_done_is_counted() {
     );
     let samples = samples(&answer.text());
     let value = |name: &str, labels: &str| {
-        let found = samples.iter().find(|(own, with, _)| own == name && with == labels);
-        found.unwrap_or_else(|| panic!("{name}{{{labels}}}: {}", answer.text())).2
+        let found = samples
+            .iter()
+            .find(|(own, with, _)| own == name && with == labels);
+        found
+            .unwrap_or_else(|| panic!("{name}{{{labels}}}: {}", answer.text()))
+            .2
     };
     let build = "method=\"POST\",route=\"/build\",status=\"200\"";
     assert!(value("mica_http_requests_total", build) >= 3.0);
-    assert_eq!(value("mica_http_requests_total", "method=\"GET\",route=\"/images/{name}/json\",status=\"404\""), 1.0);
+    assert_eq!(
+        value(
+            "mica_http_requests_total",
+            "method=\"GET\",route=\"/images/{name}/json\",status=\"404\""
+        ),
+        1.0
+    );
     let count = "route=\"/build\"";
     let infinite = "route=\"/build\",le=\"+Inf\"";
     assert_eq!(
@@ -340,15 +397,29 @@ fn builds_may_end_when_the_daemon_is_told_to_leave() {
     let mut connection = begin_waiting(&micad, "");
     micad.signal("TERM");
     wait_until("it stops listening", || !micad.socket().exists());
-    assert!(micad.child.try_wait().unwrap().is_none(), "it waits for the build");
-    let [id] = waiting_ids(&micad)[..] else { panic!("no process waits") };
+    assert!(
+        micad.child.try_wait().unwrap().is_none(),
+        "it waits for the build"
+    );
+    let [id] = waiting_ids(&micad)[..] else {
+        panic!("no process waits")
+    };
     // the step ends by itself, so to speak: its process does
-    assert!(Command::new("kill").args(["-KILL", &id.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &id.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     let mut rest = String::new();
     while let Some(chunk) = connection.chunk().filter(|chunk| !chunk.is_empty()) {
         rest.push_str(&String::from_utf8(chunk).unwrap());
     }
-    assert!(rest.contains("\"code\":137") && !rest.contains("cancelled"), "{rest}");
+    assert!(
+        rest.contains("\"code\":137") && !rest.contains("cancelled"),
+        "{rest}"
+    );
     assert!(micad.left().success());
     assert!(!log.text().contains("is cancelled"), "{}", log.text());
 }
@@ -356,21 +427,39 @@ fn builds_may_end_when_the_daemon_is_told_to_leave() {
 #[test]
 fn the_manual_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let written = program().arg("--write-manual").arg(folder.path()).status().unwrap();
+    let written = program()
+        .arg("--write-manual")
+        .arg(folder.path())
+        .status()
+        .unwrap();
     assert!(written.success());
     for page in ["micad.8", "mica-daemon.json.5"] {
         let path = folder.path().join(page);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with(".TH "), "{text}");
-        let is_there = |program: &str| Command::new("which").arg(program).output().is_ok_and(|found| found.status.success());
-        let Some(checker) = [&["mandoc", "-T", "lint", "-W", "error"][..], &["groff", "-man", "-ww", "-z"]]
-            .into_iter()
-            .find(|checker| is_there(checker[0]))
-        else {
+        let is_there = |program: &str| {
+            Command::new("which")
+                .arg(program)
+                .output()
+                .is_ok_and(|found| found.status.success())
+        };
+        let Some(checker) = [
+            &["mandoc", "-T", "lint", "-W", "error"][..],
+            &["groff", "-man", "-ww", "-z"],
+        ]
+        .into_iter()
+        .find(|checker| is_there(checker[0])) else {
             println!("skipped: neither mandoc nor groff is there to read man pages");
             continue;
         };
-        let checked = Command::new(checker[0]).args(&checker[1..]).arg(&path).output().unwrap();
-        assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
+        let checked = Command::new(checker[0])
+            .args(&checker[1..])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(
+            checked.status.success() && checked.stderr.is_empty(),
+            "{checked:?}"
+        );
     }
 }

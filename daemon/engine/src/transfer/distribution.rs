@@ -95,7 +95,11 @@ impl Engine {
     }
 
     /// Whether the owner of a credential may push to a repository: an upload is opened and given up.
-    pub async fn check_push(&self, repository: &Repository, credential: &Credential) -> Result<MayPush, Error> {
+    pub async fn check_push(
+        &self,
+        repository: &Repository,
+        credential: &Credential,
+    ) -> Result<MayPush, Error> {
         let remote = self
             .registries()
             .remote(repository, Intent::Push, credential, &Listener::deaf());
