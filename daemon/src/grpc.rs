@@ -25,7 +25,7 @@ mod upload;
 mod worker;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::Response;
 use mica_buildkit::message::solver::{self, Any, FailedSource, Position, Range, SourceInfo};
@@ -49,6 +49,8 @@ use crate::log::{self, Level};
 use crate::rights::Peer;
 use crate::work::seconds;
 
+/// How long the last answers of a connection may take once no build goes on any more and the daemon leaves.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// The longest text of a failure, in bytes.
 const TEXT_LIMIT: usize = 2 << 10;
 /// The longest Dockerfile that is sent along with a failure at one of its lines, in bytes; of longer ones only what is near.
@@ -66,9 +68,14 @@ where
     let (guarding, guarded) = (daemon.clone(), peer.clone());
     let methods = methods(daemon, peer)
         .guarded(move |method, next| answer(guarding.clone(), guarded.clone(), method, next));
+    // who follows what happens is told nothing more
+    let over = async {
+        daemon.drained().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+    };
     tokio::select! {
         () = methods.serve(connection, daemon.drained()) => {}
-        () = daemon.ended() => {}
+        () = over => {}
     }
 }
 

@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{Arguments, Settings};
+use crate::log::Level;
 
 /// Wrong use of the command line, docker's code for it.
 const USAGE: u8 = 125;
@@ -58,24 +59,31 @@ fn main() -> ExitCode {
         return told(config::write_manual(folder).map_err(|error| error.to_string()));
     }
     if arguments.check_config {
-        let checked = Settings::read(arguments).and_then(|settings| settings.check().map(|()| settings));
-        return match checked {
-            Ok(settings) => {
-                // nobody left to tell if this fails
-                let _ = writeln!(std::io::stdout(), "{}: configuration OK", settings.file.display());
-                ExitCode::SUCCESS
-            }
-            Err(error) => told(Err(error.describe())),
-        };
+        return check(arguments);
     }
     let ended =
         Settings::read(arguments.clone()).and_then(|settings| run::run(settings, arguments, handed_over));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_usage() => told(Err(error.describe())),
         Err(error) => {
-            say(&error.describe());
-            ExitCode::from(if error.is_usage() { USAGE } else { 1 })
+            log::say(Level::Error, &error.describe(), &[]);
+            log::flush();
+            ExitCode::FAILURE
         }
+    }
+}
+
+/// Looks at the settings, and says what is wrong with them.
+fn check(arguments: Arguments) -> ExitCode {
+    let checked = Settings::read(arguments).and_then(|settings| settings.check().map(|()| settings));
+    match checked {
+        Ok(settings) => {
+            // nobody left to tell if this fails
+            let _ = writeln!(std::io::stdout(), "{}: configuration OK", settings.file.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => told(Err(error.describe())),
     }
 }
 

@@ -34,6 +34,7 @@ const SLACK: Duration = Duration::from_secs(4);
 
 /// Runs the daemon until it is told to leave or has had nothing to do for long enough.
 pub(crate) fn run(settings: Settings, arguments: Arguments, handed_over: ListenFd) -> Result<(), Error> {
+    log::set(settings.log_level, settings.log_format);
     let helper = std::env::current_exe().map_err(system("find this program's own file"))?;
     // the store first: whoever has it is the one daemon that may answer
     let engine = Engine::open(Config {
@@ -44,7 +45,6 @@ pub(crate) fn run(settings: Settings, arguments: Arguments, handed_over: ListenF
     })
     .map_err(Error::Engine)?;
     let listeners = listen::open(&settings, handed_over)?;
-    log::set(settings.log_level, settings.log_format);
     log::start().map_err(system("start a thread"))?;
     let doors = Doors::of(&listeners);
     doors.follow(&settings);

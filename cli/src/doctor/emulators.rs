@@ -28,7 +28,8 @@ fn look(place: &Path) -> Finding {
             Some(why) => bad.push(format!("{machine}: {why}")),
         }
     }
-    (good.sort(), bad.sort());
+    good.sort();
+    bad.sort();
     if !bad.is_empty() {
         return Finding::warn(
             ABOUT,
