@@ -74,7 +74,7 @@ where
         tokio::time::sleep(LAST_ANSWERS).await;
     };
     tokio::select! {
-        () = methods.serve(connection, daemon.drained()) => {}
+        () = methods.serve_until(connection, daemon.drained()) => {}
         () = over => {}
     }
 }

@@ -24,6 +24,7 @@ mod ghcr;
 mod hostile;
 mod house;
 mod images;
+mod leave;
 mod limits;
 mod logs;
 mod memory;

@@ -226,9 +226,17 @@ impl Methods {
         Self(guarded.collect())
     }
 
+    /// Answers the calls of one connection until its client goes away. Calls that are not done by then are dropped.
+    pub async fn serve<C>(self, connection: C)
+    where
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.serve_until(connection, std::future::pending()).await;
+    }
+
     /// Answers the calls of one connection until its client goes away, or until `end`: from then on no new ones are taken, and
     /// those that go on are answered. Calls that are not done when this is dropped are dropped.
-    pub async fn serve<C>(self, connection: C, end: impl Future<Output = ()>)
+    pub async fn serve_until<C>(self, connection: C, end: impl Future<Output = ()>)
     where
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
