@@ -28,7 +28,10 @@ fn begun(command: &mut Command) -> (Child, impl Iterator<Item = String> + use<>)
         .by_ref()
         .take_while(|line| !line.contains("begun"))
         .collect();
-    assert!(!seen.iter().any(|line| line.to_lowercase().contains("error")), "{seen:?}");
+    assert!(
+        !seen.iter().any(|line| line.to_lowercase().contains("error")),
+        "{seen:?}"
+    );
     (child, lines)
 }
 

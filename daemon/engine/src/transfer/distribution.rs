@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::transfer::manifest::{describe, read};
 use crate::transfer::pull::or_latest;
-use crate::transfer::words::pull_error;
+use crate::transfer::words::{pull_error, push_error};
 
 /// What a registry has under a name.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,7 +105,7 @@ impl Engine {
             .remote(repository, Intent::Push, credential, &Listener::deaf());
         let remote = remote.map_err(|error| Error::Registry(Box::new(error)))?;
         let may = remote.check_push().await;
-        may.map_err(|error| Error::Registry(Box::new(error)))
+        may.map_err(|error| push_error(repository, error))
     }
 
     /// Shows a credential to a registry; gives a token to be kept in place of the password, if the registry has one.
