@@ -83,8 +83,8 @@ where
 async fn answer(daemon: Arc<Daemon>, peer: Peer, method: Method, next: Next) -> Response<Body> {
     let (number, began) = (daemon.metrics.request(), Instant::now());
     let answer = match rights::may(&daemon, &peer, rights::right(method), method) {
-        Ok(()) => log::within(number, next()).await,
-        Err(status) => status.into_http(),
+        Ok(()) => log::within(number, next.answer()).await,
+        Err(status) => next.refuse(status).await,
     };
     // a call that fails at once has its code in the head (gRPC over HTTP/2, "Responses")
     let code = answer

@@ -6,8 +6,11 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::Stream;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::{Request, Response};
@@ -34,8 +37,42 @@ type Handler =
 /// Messages that come one after the other.
 pub type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Has a call answered.
-pub type Next = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send>;
+/// How much of a refused call's messages is read away, in bytes, and how long that may take.
+const DRAIN_LIMIT: usize = 16 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// How long a refusal waits for the end of what is refused.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A call that is not answered yet.
+pub struct Next {
+    handler: Handler,
+    request: Request<Incoming>,
+}
+
+impl Next {
+    /// Answers it.
+    pub async fn answer(self) -> Response<Body> {
+        (self.handler)(self.request).await
+    }
+
+    /// Refuses it, once the client has sent what it has to send or taken its time. What still comes is read away meanwhile: the client
+    /// would otherwise see a broken stream instead of the status.
+    pub async fn refuse(self, status: Status) -> Response<Body> {
+        let mut body = self.request.into_body();
+        let draining = tokio::spawn(tokio::time::timeout(DRAIN_TIME, async move {
+            let mut read = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                read += frame.data_ref().map_or(0, Bytes::len);
+                if read > DRAIN_LIMIT {
+                    return;
+                }
+            }
+        }));
+        // it goes on in the background if it takes longer
+        let _ = tokio::time::timeout(PATIENCE, draining).await;
+        status.into_http()
+    }
+}
 
 /// The path of a method: `/package.Service/Method`.
 pub type Method = &'static str;
@@ -219,7 +256,7 @@ impl Methods {
             let guard = guard.clone();
             let new: Handler = Arc::new(move |request| {
                 let handler = handler.clone();
-                Box::pin(guard(method, Box::new(move || handler(request))))
+                Box::pin(guard(method, Next { handler, request }))
             });
             (method, new)
         });
