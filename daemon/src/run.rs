@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
-use mica_engine::{Config, Engine};
+use mica_engine::{Config, Engine, blocking};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -46,7 +46,7 @@ pub(crate) fn run(settings: Settings, arguments: Arguments, handed_over: ListenF
     .map_err(Error::Engine)?;
     let listeners = listen::open(&settings, handed_over)?;
     log::start().map_err(system("start a thread"))?;
-    let doors = Doors::of(&listeners);
+    let doors = Arc::new(Doors::of(&listeners));
     doors.follow(&settings);
     let idle = settings.idle;
     let fields = [
@@ -83,7 +83,7 @@ async fn live(
     daemon: Arc<Daemon>,
     listeners: Vec<Listener>,
     idle: Option<Duration>,
-    (arguments, doors): (Arguments, Doors),
+    (arguments, doors): (Arguments, Arc<Doors>),
 ) -> Result<(), Error> {
     let mut signals = Signals::new()?;
     let mut reloads = signal(SignalKind::hangup()).map_err(system("listen for signals"))?;
@@ -100,7 +100,7 @@ async fn live(
         tokio::select! {
             () = signals.next() => break "it was told to",
             () = idling.as_mut() => break "it has nothing to do",
-            _ = reloads.recv() => reload(&daemon, &arguments, &doors),
+            _ = reloads.recv() => reload_aside(&daemon, &arguments, &doors).await,
             ended = &mut serving => {
                 return ended.map_err(std::io::Error::other).flatten().map_err(system("serve"));
             }
@@ -112,6 +112,17 @@ async fn live(
         () = signals.next() => log::say(Level::Warn, "micad was told again and leaves at once", &[]),
     }
     Ok(())
+}
+
+/// Reads the settings anew where it holds nobody up: whom they name may have to be asked for.
+async fn reload_aside(daemon: &Arc<Daemon>, arguments: &Arguments, doors: &Arc<Doors>) {
+    let (daemon, arguments, doors) = (daemon.clone(), arguments.clone(), doors.clone());
+    let work = blocking(move || {
+        reload(&daemon, &arguments, &doors);
+        Ok(())
+    });
+    // it said what there is to say
+    let _ = work.await;
 }
 
 /// Takes no more requests, waits for what goes on as long as the settings say, then ends it.

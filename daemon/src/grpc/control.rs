@@ -95,8 +95,6 @@ pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>, peer: &Peer) -> Me
 async fn solve(daemon: Arc<Daemon>, peer: Peer, request: SolveRequest) -> Result<SolveResponse, Status> {
     let (right, what) = rights::solve_right(&request);
     may(&daemon, &peer, right, what)?;
-    // a client's look at what is possible is no build
-    let work = (!request.internal).then(|| daemon.work(Task::Build, names(&request)));
     let session = match request.session.as_str() {
         "" => None,
         name => Some(daemon.sessions.get(name).await?),
@@ -116,6 +114,8 @@ async fn solve(daemon: Arc<Daemon>, peer: Peer, request: SolveRequest) -> Result
     .of_user(peer.user);
     // a client that goes away drops this, and with it the build
     let running = daemon.jobs.begin(request.reference.clone(), job)?;
+    // a client's look at what is possible is no build
+    let work = (!request.internal).then(|| daemon.work(Task::Build, names(&request)));
     let recorder = recording.map(|recording| daemon.history.begin(recording));
     let answer = solve_job(&daemon, &running.job, &request).await;
     if let Some(recorder) = recorder {

@@ -56,7 +56,6 @@ pub(crate) fn begin(
             "the build names no session that could send its files",
         ));
     }
-    let work = daemon.work(Task::Build, familiar(&request.tags));
     let cancel = Cancel::new();
     let registered = daemon.builds.begin(order.name.as_deref(), &cancel);
     let number = registered.number();
@@ -67,6 +66,7 @@ pub(crate) fn begin(
     };
     let name = order.name.unwrap_or_else(|| format!("/build {number}"));
     let running = daemon.jobs.begin(name, job)?;
+    let work = daemon.work(Task::Build, familiar(&request.tags));
     let job = running.job.clone();
     let told = job.told().ok_or_else(|| {
         // it is its own, and nobody else knew of it

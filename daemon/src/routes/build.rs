@@ -102,7 +102,6 @@ async fn start(
     let (right, what) = build_right(&request, false);
     call.may(right, what)?;
     request.credentials = credential::all(&call.headers).into();
-    let work = call.daemon.work(Task::Build, familiar(&request.tags));
     let (daemon, tags, user) = (call.daemon.clone(), request.tags.clone(), call.peer.user);
     let cancel = Cancel::new();
     let registered = call.daemon.builds.begin(call.query.filled("buildid"), &cancel);
@@ -116,6 +115,7 @@ async fn start(
     let context = cancel.guard(call.upload.into_reader());
     // reading what was handed over may wait for a disk
     let input = blocking(move || Ok(input(descriptors, peer, context))).await??;
+    let work = daemon.work(Task::Build, familiar(&tags));
     tokio::spawn(async move {
         let built = blocking(move || {
             let built = engine.build(request, input, reporter, cancel);
