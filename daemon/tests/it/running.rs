@@ -463,3 +463,20 @@ fn the_manual_is_written() {
         );
     }
 }
+
+#[test]
+fn transfers_that_need_too_long_are_cancelled() {
+    let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut micad = Micad::start_with(&["--shutdown-timeout", "0"]);
+    let mut connection = micad.connect();
+    let path = format!(
+        "/images/create?fromImage={}/a&tag=1",
+        registry.local_addr().unwrap()
+    );
+    connection.send_head("POST", &path, "Content-Length: 0\r\n");
+    // it is asked, and never answers
+    let _asked = registry.accept().unwrap();
+    micad.signal("TERM");
+    connection.answer(false).expect_error(503, "cancelled");
+    assert!(micad.left().success());
+}
