@@ -25,6 +25,7 @@ mod context_inspect;
 mod context_ls;
 mod contexts;
 mod debug;
+mod doctor;
 mod elsewhere;
 mod events;
 mod foreign;
@@ -161,6 +162,8 @@ enum Command {
     Logs(logs::Options),
     /// Open a shell, or run a command, where a build failed
     Debug(debug::Options),
+    /// Look whether this machine, this user and a registry are ready, and say what to do where they are not
+    Doctor(doctor::Options),
     /// Manage images
     Image {
         #[command(subcommand)]
@@ -332,6 +335,7 @@ impl Command {
             } => command.run(session).await,
             Self::Version(options) => version::run(options, session.client()).await,
             Self::Debug(options) => debug::run(options, &session.client()?).await,
+            Self::Doctor(options) => doctor::run(options, session).await,
             Self::Logs(options) => logs::run(options, &session.client()?).await,
             Self::Info(options) => SystemCommand::Info(options).run(session).await,
             Self::Completion(options) => completion::run(&options),

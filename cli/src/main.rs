@@ -9,6 +9,7 @@ mod commands;
 mod context;
 mod credentials;
 mod display;
+mod doctor;
 mod draft;
 #[cfg(test)]
 #[path = "../tests/it/emulator.rs"]

@@ -1,18 +1,25 @@
 //! The settings: command line over settings file over defaults.
 
+mod manual;
+mod options;
+
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use mica_engine::{Folders, Proxies, RegistrySettings};
+use mica_engine::{Engine, Folders, Proxies, RegistrySettings};
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::log;
+use crate::rights::{Rights, RightsFile};
+
+pub(crate) use crate::config::manual::write as write_manual;
 
 /// The command line, with dockerd's names for what dockerd has too.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(
     name = "micad",
     version,
@@ -34,7 +41,32 @@ pub(crate) struct Arguments {
     /// Leave after so many seconds without connections and work; 0 stays
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     idle_timeout: u64,
+
+    /// Let builds and transfers go on for so many seconds after micad was told to leave [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    shutdown_timeout: Option<u64>,
+
+    /// Log so much [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<log::Level>,
+
+    /// Write lines of the log like this [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<log::Format>,
+
+    /// Look whether the settings can be used, and leave
+    #[arg(long, visible_alias = "validate")]
+    pub(crate) check_config: bool,
+
+    /// Write the manual into this folder, and leave
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) write_manual: Option<PathBuf>,
 }
+
+/// How long builds and transfers may go on after the daemon was told to leave, if nothing is said, in seconds.
+const SHUTDOWN_SECONDS: u64 = 10;
+/// Where the rights of a daemon are named whose user has no place for settings.
+const NO_FILE: &str = "daemon.json";
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +115,16 @@ pub(crate) struct Settings {
     pub(crate) registries: Registries,
     /// Whether builds may ask for `RUN --security=insecure`.
     pub(crate) insecure_allowed: bool,
+    /// The settings file, whether it is there or not.
+    pub(crate) file: PathBuf,
+    /// Who may do what.
+    pub(crate) rights: Rights,
+    /// How much is logged.
+    pub(crate) log_level: log::Level,
+    /// How lines of the log look.
+    pub(crate) log_format: log::Format,
+    /// How long builds and transfers may go on after the daemon was told to leave.
+    pub(crate) shutdown: Duration,
 }
 
 /// The settings file. A key that is not known is an error: it would otherwise be a setting without effect.
@@ -94,6 +136,10 @@ struct File {
     registry_mirrors: Vec<String>,
     insecure_registries: Vec<String>,
     builder: BuilderFile,
+    rights: RightsFile,
+    log_level: Option<log::Level>,
+    log_format: Option<log::Format>,
+    shutdown_timeout: Option<u64>,
 }
 
 /// What the settings file says of builds, as dockerd's does.
@@ -126,14 +172,34 @@ impl Settings {
         Self::combine(arguments, &Places::of_this_user())
     }
 
+    /// Looks at what the daemon would only find out later.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let registries = self.registries.clone().into_settings()?;
+        Engine::check_registries(registries)
+            .map_err(|error| setting(&format!("{}: {}", self.file.display(), error.describe())))
+    }
+
+    /// The settings that differ and take effect only after a restart, by their keys.
+    pub(crate) fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        [
+            ("hosts", self.addresses != new.addresses),
+            ("data-root", self.root != new.root),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
     fn combine(arguments: Arguments, places: &Places) -> Result<Self, Error> {
-        let file = match &arguments.config_file {
-            Some(path) => read_file(path, true)?,
-            None => match places.config_file() {
-                Some(path) => read_file(&path, false)?,
-                None => File::default(),
-            },
+        let is_named = arguments.config_file.is_some();
+        let path = arguments.config_file.clone().or_else(|| places.config_file());
+        let file = match &path {
+            Some(path) => read_file(path, is_named)?,
+            None => File::default(),
         };
+        let path = path.unwrap_or_else(|| PathBuf::from(NO_FILE));
+        let in_file = |reason: &str| setting(&format!("{}: {reason}", path.display()));
+        let rights = Rights::resolve(&file.rights, &path).map_err(|reason| in_file(&reason))?;
         let hosts = match arguments.hosts.is_empty() {
             true => file.hosts,
             false => arguments.hosts,
@@ -151,7 +217,22 @@ impl Settings {
             action: "find out the working directory",
             source,
         })?;
+        if let Some(twice) = (1..hosts.len()).find(|at| hosts[..*at].contains(&hosts[*at])) {
+            return Err(setting(&format!(
+                "{} is to be listened on twice: name it once",
+                hosts[twice]
+            )));
+        }
+        let seconds = arguments.shutdown_timeout.or(file.shutdown_timeout);
         Ok(Self {
+            rights,
+            log_level: arguments.log_level.or(file.log_level).unwrap_or(log::Level::Info),
+            log_format: arguments
+                .log_format
+                .or(file.log_format)
+                .unwrap_or(log::Format::Text),
+            shutdown: Duration::from_secs(seconds.unwrap_or(SHUTDOWN_SECONDS)),
+            file: path,
             addresses: hosts.iter().map(|host| address(host)).collect::<Result<_, _>>()?,
             default_address: places.socket(),
             root,
@@ -220,10 +301,17 @@ fn read_file(path: &Path, needed: bool) -> Result<File, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !needed => return Ok(File::default()),
         Err(source) => return Err(Error::ReadConfig { source }),
     };
-    serde_json::from_slice(&bytes).map_err(|source| Error::ParseConfig {
+    let invalid = |source| Error::ParseConfig {
         path: path.to_owned(),
         source,
-    })
+    };
+    // this names what is wrong, the other one makes sure that nothing else is
+    options::check(&serde_json::from_slice(&bytes).map_err(invalid)?).map_err(|wrong| Error::Option {
+        path: path.to_owned(),
+        line: options::line_of(&String::from_utf8_lossy(&bytes), &wrong.key),
+        reason: wrong.reason,
+    })?;
+    serde_json::from_slice(&bytes).map_err(invalid)
 }
 
 fn address(host: &str) -> Result<Address, Error> {
@@ -248,105 +336,4 @@ fn setting(reason: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn places(root: bool) -> Places {
-        Places {
-            root,
-            home: Some("/home/me".into()),
-            runtime: Some("/run/user/1000".into()),
-            data: None,
-            config: Some("/nonexistent".into()),
-        }
-    }
-
-    fn parse(words: &[&str]) -> Arguments {
-        Arguments::try_parse_from([&["micad"], words].concat()).unwrap()
-    }
-
-    #[test]
-    fn defaults_differ_between_root_and_others() {
-        let nowhere = ["--config-file", "/dev/null"];
-        assert!(
-            Settings::combine(parse(&nowhere), &places(true)).is_err(),
-            "an empty file is no JSON"
-        );
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs_err::write(file.path(), "{}").unwrap();
-        let words = ["--config-file", file.path().to_str().unwrap()];
-        let settings = Settings::combine(parse(&words), &places(true)).unwrap();
-        assert_eq!(settings.root, Path::new("/var/lib/mica"));
-        assert_eq!(
-            settings.default_address.as_deref(),
-            Some(Path::new("/run/mica/mica.sock"))
-        );
-        assert_eq!(settings.idle, None);
-        assert!(!settings.insecure_allowed);
-        let settings = Settings::combine(parse(&[]), &places(false)).unwrap();
-        assert_eq!(settings.root, Path::new("/home/me/.local/share/mica"));
-        assert_eq!(
-            settings.default_address.as_deref(),
-            Some(Path::new("/run/user/1000/mica/mica.sock"))
-        );
-    }
-
-    #[test]
-    fn the_command_line_wins_over_the_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs_err::write(
-            file.path(),
-            r#"{"hosts":["unix:///a"],"data-root":"/b","registry-mirrors":["https://m"],"insecure-registries":["h:1"],
-                "builder":{"entitlements":{"security-insecure":true}}}"#,
-        )
-        .unwrap();
-        let path = file.path().to_str().unwrap();
-        let settings = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap();
-        assert_eq!(settings.addresses, [Address::Unix("/a".into())]);
-        assert_eq!(settings.root, Path::new("/b"));
-        assert_eq!(settings.registries.mirrors, ["https://m"]);
-        let words = [
-            "--config-file",
-            path,
-            "-H",
-            "unix:///c",
-            "-H",
-            "fd://",
-            "--data-root",
-            "/d",
-            "--idle-timeout",
-            "7",
-        ];
-        let settings = Settings::combine(parse(&words), &places(true)).unwrap();
-        assert_eq!(
-            settings.addresses,
-            [Address::Unix("/c".into()), Address::Activation]
-        );
-        assert_eq!(settings.root, Path::new("/d"));
-        assert_eq!(settings.idle, Some(Duration::from_secs(7)));
-    }
-
-    #[test]
-    fn a_key_without_effect_is_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs_err::write(file.path(), r#"{"hostz":[]}"#).unwrap();
-        let path = file.path().to_str().unwrap();
-        let error = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap_err();
-        assert!(
-            error.describe().contains("unknown field `hostz`"),
-            "{}",
-            error.describe()
-        );
-        assert!(error.is_usage());
-        let missing = ["--config-file", "/nonexistent/x"];
-        assert!(Settings::combine(parse(&missing), &places(true)).is_err());
-    }
-
-    #[test]
-    fn only_unix_sockets_are_listened_on() {
-        assert_eq!(address("/x").unwrap(), Address::Unix("/x".into()));
-        for host in ["tcp://0.0.0.0:2375", "unix://x", "x", "", "npipe://x"] {
-            assert!(address(host).is_err(), "{host}");
-        }
-    }
-}
+mod tests;

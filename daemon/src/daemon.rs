@@ -8,15 +8,22 @@ use mica_task::Cancel;
 use tokio::sync::watch;
 
 use crate::activity::Activity;
-use crate::config::Registries;
 use crate::grpc::{History, Jobs, Sessions};
+use crate::metrics::Metrics;
+use crate::names::Names;
+use crate::reload::Current;
+use crate::work::{Task, Work};
 
 /// What all requests share.
 pub(crate) struct Daemon {
     /// Does the work.
     pub(crate) engine: Engine,
-    /// What is known of registries.
-    pub(crate) registries: Registries,
+    /// The settings in force.
+    pub(crate) settings: Current,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Who gave which name.
+    pub(crate) names: Names,
     /// Whether anything goes on.
     pub(crate) activity: Activity,
     /// The builds that are running.
@@ -27,8 +34,10 @@ pub(crate) struct Daemon {
     pub(crate) jobs: Jobs,
     /// What is known of those, and of those of before.
     pub(crate) history: History,
-    /// Says when to stop.
+    /// Says when to stop: no new requests are taken, builds go on.
     pub(crate) stop: watch::Sender<bool>,
+    /// Says when what still goes on is to end.
+    pub(crate) end: watch::Sender<bool>,
 }
 
 impl Daemon {
@@ -37,11 +46,44 @@ impl Daemon {
         // the sender lives in `self`, so the wait cannot fail
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
+
+    /// Waits until what still goes on is to end.
+    pub(crate) async fn ended(&self) {
+        // as above
+        let _ = self.end.subscribe().wait_for(|end| *end).await;
+    }
+
+    /// Waits until the daemon is told to leave and no build goes on any more, or none may.
+    pub(crate) async fn drained(&self) {
+        self.stopped().await;
+        tokio::select! {
+            () = self.builds.none() => {}
+            () = self.ended() => {}
+        }
+    }
+
+    /// Work begins that is about these names.
+    pub(crate) fn work(&self, task: Task, names: impl IntoIterator<Item = String>) -> Work {
+        Work::begin(&self.metrics, task, names)
+    }
 }
 
 /// The builds that are running.
-#[derive(Clone, Default)]
-pub(crate) struct Builds(Arc<Mutex<Running>>);
+#[derive(Clone)]
+pub(crate) struct Builds {
+    running: Arc<Mutex<Running>>,
+    /// How many there are.
+    count: watch::Sender<usize>,
+}
+
+impl Default for Builds {
+    fn default() -> Self {
+        Self {
+            running: Arc::default(),
+            count: watch::Sender::new(0),
+        }
+    }
+}
 
 #[derive(Default)]
 struct Running {
@@ -59,7 +101,7 @@ pub(crate) struct Registered {
 impl Builds {
     /// A build begins; `name` is what its client calls it.
     pub(crate) fn begin(&self, name: Option<&str>, cancel: &Cancel) -> Registered {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.stopped {
             cancel.cancel();
         }
@@ -68,6 +110,7 @@ impl Builds {
         running
             .builds
             .insert(number, (name.map(str::to_owned), cancel.clone()));
+        self.count.send_replace(running.builds.len());
         Registered {
             builds: self.clone(),
             number,
@@ -76,7 +119,7 @@ impl Builds {
 
     /// Stops the builds that are called so.
     pub(crate) fn cancel(&self, name: &str) {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         for (own, cancel) in running.builds.values() {
             if own.as_deref() == Some(name) {
                 cancel.cancel();
@@ -84,9 +127,21 @@ impl Builds {
         }
     }
 
+    /// Lets those that run go on, and stops all that begin from now on.
+    pub(crate) fn close(&self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.stopped = true;
+    }
+
+    /// Waits until none is running.
+    pub(crate) async fn none(&self) {
+        // the sender lives in `self`, so the wait cannot fail
+        let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
+    }
+
     /// Stops all builds, and those that begin from now on.
     pub(crate) fn stop(&self) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.stopped = true;
         for (_, cancel) in running.builds.values() {
             cancel.cancel();
@@ -103,8 +158,9 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let mut running = self.builds.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.builds.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.builds.remove(&self.number);
+        self.builds.count.send_replace(running.builds.len());
     }
 }
 
@@ -125,5 +181,23 @@ mod tests {
         assert!(cancels[1].is_cancelled());
         let _late = builds.begin(None, &cancels[3]);
         assert!(cancels[3].is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn those_that_run_may_end_when_no_more_may_begin() {
+        let builds = Builds::default();
+        let (running, late) = (Cancel::new(), Cancel::new());
+        let registered = builds.begin(None, &running);
+        builds.close();
+        assert!(!running.is_cancelled());
+        let refused = builds.begin(None, &late);
+        assert!(late.is_cancelled());
+        drop(refused);
+        let none = builds.none();
+        tokio::pin!(none);
+        let soon = std::time::Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, &mut none).await.is_err());
+        drop(registered);
+        none.await;
     }
 }

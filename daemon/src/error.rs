@@ -24,6 +24,16 @@ pub(crate) enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A value in the settings file is not what it should be.
+    #[error("the configuration file {}, line {line}: {reason}", path.display())]
+    Option {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong, and what is allowed.
+        reason: String,
+    },
     /// A setting makes no sense.
     #[error("{reason}")]
     Setting {
@@ -87,7 +97,7 @@ impl Error {
     pub(crate) fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Setting { .. } | Self::ParseConfig { .. } | Self::ReadConfig { .. }
+            Self::Setting { .. } | Self::Option { .. } | Self::ParseConfig { .. } | Self::ReadConfig { .. }
         )
     }
 }

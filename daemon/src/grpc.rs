@@ -16,6 +16,7 @@ mod order;
 mod plan;
 mod platforms;
 mod results;
+mod rights;
 mod sessions;
 mod several;
 mod status;
@@ -24,22 +25,32 @@ mod upload;
 mod worker;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use mica_buildkit::Methods;
+use hyper::Response;
 use mica_buildkit::message::solver::{self, Any, FailedSource, Position, Range, SourceInfo};
+use mica_buildkit::{Method, Methods, Next};
 use mica_engine::{Error, Kind};
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::body::Body;
 use tonic::{Code, Status};
 
 pub(crate) use crate::grpc::frontend::Origin;
 pub(crate) use crate::grpc::history::History;
 pub(crate) use crate::grpc::job::{Jobs, Told};
 pub(crate) use crate::grpc::order::{Order, begin, upload};
+pub(crate) use crate::grpc::rights::{build_right, is_push};
 pub(crate) use crate::grpc::sessions::Sessions;
 pub(crate) use crate::grpc::tunnel::Announced;
 
 use crate::daemon::Daemon;
+use crate::log::{self, Level};
+use crate::rights::Peer;
+use crate::work::seconds;
 
+/// How long the last answers of a connection may take once no build goes on any more and the daemon leaves.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// The longest text of a failure, in bytes.
 const TEXT_LIMIT: usize = 2 << 10;
 /// The longest Dockerfile that is sent along with a failure at one of its lines, in bytes; of longer ones only what is near.
@@ -49,9 +60,53 @@ const HEADERS_LIMIT: usize = 14 << 10;
 /// How many lines before and after the one that failed are near.
 const NEAR: usize = 8;
 
+/// Answers the calls of a connection until its client goes away; once the daemon is told to leave, until no build goes on.
+pub(crate) async fn serve<C>(daemon: &Arc<Daemon>, peer: &Peer, connection: C)
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (guarding, guarded) = (daemon.clone(), peer.clone());
+    let methods = methods(daemon, peer)
+        .guarded(move |method, next| answer(guarding.clone(), guarded.clone(), method, next));
+    // who follows what happens is told nothing more
+    let over = async {
+        daemon.drained().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+    };
+    tokio::select! {
+        () = methods.serve_until(connection, daemon.drained()) => {}
+        () = over => {}
+    }
+}
+
+/// Answers a call, if the client may make it.
+async fn answer(daemon: Arc<Daemon>, peer: Peer, method: Method, next: Next) -> Response<Body> {
+    let (number, began) = (daemon.metrics.request(), Instant::now());
+    let answer = match rights::may(&daemon, &peer, rights::right(method), method) {
+        Ok(()) => log::within(number, next.answer()).await,
+        Err(status) => next.refuse(status).await,
+    };
+    // a call that fails at once has its code in the head (gRPC over HTTP/2, "Responses")
+    let code = answer
+        .headers()
+        .get("grpc-status")
+        .and_then(|code| code.to_str().ok());
+    let code = code.unwrap_or("0");
+    daemon.metrics.called(method, code);
+    let fields = [
+        ("request", number.into()),
+        ("method", method.into()),
+        ("code", code.into()),
+        ("uid", peer.user.into()),
+        ("seconds", seconds(began.elapsed()).into()),
+    ];
+    log::say(Level::Debug, "call", &fields);
+    answer
+}
+
 /// All methods that are answered.
-pub(crate) fn methods(daemon: &Arc<Daemon>) -> Methods {
-    let methods = control::methods(Methods::default(), daemon);
+fn methods(daemon: &Arc<Daemon>, peer: &Peer) -> Methods {
+    let methods = control::methods(Methods::default(), daemon, peer);
     let methods = cache::methods(methods, daemon);
     results::methods(bridge::methods(methods, daemon), daemon)
 }

@@ -9,13 +9,16 @@ use std::path::{Path, PathBuf};
 use listenfd::ListenFd;
 use rustix::fs::Mode;
 
+use crate::accounts::{self, Kind};
 use crate::config::{Address, Settings};
 use crate::error::Error;
+use crate::log::{self, Level};
+use crate::rights::GROUP;
 
-/// Who may use the socket beside its owner: this group, if there is one.
-const GROUP: &str = "mica";
 /// Owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
+/// All may connect, and hear what they may do.
+const OPEN_MODE: u32 = 0o666;
 
 /// A socket that is listened on.
 #[derive(Debug)]
@@ -23,6 +26,33 @@ pub(crate) struct Listener {
     /// The socket.
     pub(crate) socket: UnixListener,
     own: Option<OwnSocket>,
+}
+
+/// The file of a socket, as far as it has one.
+#[derive(Debug)]
+pub(crate) struct Door {
+    path: PathBuf,
+    identity: (u64, u64),
+    /// The mode it had when nobody but owner and group was to connect.
+    closed: u32,
+}
+
+impl Door {
+    /// Lets all users connect, or only those of before.
+    pub(crate) fn set(&self, is_open: bool) -> io::Result<()> {
+        let metadata = fs_err::symlink_metadata(&self.path)?;
+        if (metadata.dev(), metadata.ino()) != self.identity {
+            return Err(io::Error::other(format!(
+                "{} is another file now",
+                self.path.display()
+            )));
+        }
+        let mode = if is_open { OPEN_MODE } else { self.closed };
+        if metadata.mode() & 0o777 == mode {
+            return Ok(());
+        }
+        fs_err::set_permissions(&self.path, Permissions::from_mode(mode))
+    }
 }
 
 /// A socket file the daemon made and takes away again.
@@ -33,13 +63,29 @@ struct OwnSocket {
 }
 
 impl Listener {
+    /// The file of the socket. One of a service manager's was made with the mode that its unit says, which is the one to go back
+    /// to, unless it is already open to all.
+    pub(crate) fn door(&self) -> Option<Door> {
+        let address = self.socket.local_addr().ok()?;
+        let path = address.as_pathname()?.to_owned();
+        let metadata = fs_err::symlink_metadata(&path).ok()?;
+        Some(Door {
+            identity: (metadata.dev(), metadata.ino()),
+            closed: match metadata.mode() & 0o777 {
+                OPEN_MODE => SOCKET_MODE,
+                mode => mode,
+            },
+            path,
+        })
+    }
+
     /// Takes the socket file away, if it is still this daemon's.
     pub(crate) fn close(&mut self) {
         let Some(own) = self.own.take() else { return };
         let still_own = fs_err::symlink_metadata(&own.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == own.identity);
         if still_own && let Err(error) = fs_err::remove_file(&own.path) {
-            crate::say(&format!("{error}"));
+            log::say(Level::Warn, &error.to_string(), &[]);
         }
     }
 }
@@ -117,7 +163,7 @@ fn bind(path: &Path) -> Result<Listener, Error> {
             identity: (metadata.dev(), metadata.ino()),
         }),
     };
-    if let Some(group) = group_id(GROUP) {
+    if let Some(group) = accounts::local(Kind::Group, GROUP) {
         // someone who is not root and not in the group keeps the socket to himself
         match chown(path, None, Some(group)) {
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
@@ -161,30 +207,9 @@ fn clear(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// The number of a group of this machine, group(5).
-fn group_id(name: &str) -> Option<u32> {
-    let groups = fs_err::read_to_string("/etc/group").ok()?;
-    find_group(&groups, name)
-}
-
-fn find_group(groups: &str, name: &str) -> Option<u32> {
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn groups_are_found() {
-        let groups = "root:x:0:\nmica:x:991:me\nmicado:x:7:\n";
-        assert_eq!(find_group(groups, "mica"), Some(991));
-        assert_eq!(find_group(groups, "mic"), None);
-        assert_eq!(find_group("mica:x:no:", "mica"), None);
-    }
 
     #[test]
     fn a_stale_socket_is_replaced_and_a_live_one_respected() {
@@ -196,7 +221,17 @@ mod tests {
             SOCKET_MODE
         );
         assert!(matches!(bind(&path), Err(Error::Occupied { .. })));
+        let mode = || fs_err::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let door = first.door().unwrap();
+        door.set(true).unwrap();
+        assert_eq!(mode(), OPEN_MODE);
+        first.door().unwrap().set(false).unwrap();
+        assert_eq!(mode(), SOCKET_MODE);
+        door.set(true).unwrap();
+        door.set(false).unwrap();
+        assert_eq!(mode(), SOCKET_MODE);
         drop(first);
+        assert!(door.set(true).is_err(), "it is gone");
         assert!(!path.exists());
         // a daemon that was killed leaves its file
         drop(UnixListener::bind(&path).unwrap());

@@ -1,6 +1,8 @@
 //! The mica daemon: the Docker Engine API over a Unix socket.
 
+mod accounts;
 mod activity;
+mod answering;
 mod config;
 mod connection;
 mod daemon;
@@ -8,13 +10,19 @@ mod descriptors;
 mod error;
 mod grpc;
 mod listen;
+mod log;
+mod metrics;
+mod names;
 mod notify;
 mod preface;
+mod reload;
+mod rights;
 mod router;
 mod routes;
 mod run;
 mod serve;
 mod wire;
+mod work;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -22,6 +30,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{Arguments, Settings};
+use crate::log::Level;
 
 /// Wrong use of the command line, docker's code for it.
 const USAGE: u8 = 125;
@@ -46,12 +55,44 @@ fn main() -> ExitCode {
             };
         }
     };
-    let ended = Settings::read(arguments).and_then(|settings| run::run(&settings, handed_over));
+    if let Some(folder) = &arguments.write_manual {
+        return told(config::write_manual(folder).map_err(|error| error.to_string()));
+    }
+    if arguments.check_config {
+        return check(arguments);
+    }
+    let ended =
+        Settings::read(arguments.clone()).and_then(|settings| run::run(settings, arguments, handed_over));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_usage() => told(Err(error.describe())),
         Err(error) => {
-            say(&error.describe());
-            ExitCode::from(if error.is_usage() { USAGE } else { 1 })
+            log::say(Level::Error, &error.describe(), &[]);
+            log::flush();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Looks at the settings, and says what is wrong with them.
+fn check(arguments: Arguments) -> ExitCode {
+    let checked = Settings::read(arguments).and_then(|settings| settings.check().map(|()| settings));
+    match checked {
+        Ok(settings) => {
+            // nobody left to tell if this fails
+            let _ = writeln!(std::io::stdout(), "{}: configuration OK", settings.file.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => told(Err(error.describe())),
+    }
+}
+
+fn told(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            say(&text);
+            ExitCode::from(USAGE)
         }
     }
 }

@@ -6,6 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use crate::log::{self, Level};
+
 /// Sends `state`, such as `READY=1`, to whoever `NOTIFY_SOCKET` names. Nobody is named outside a service, and a service manager
 /// that does not listen is no reason to fail.
 pub(crate) fn notify(state: &str) {
@@ -13,7 +15,11 @@ pub(crate) fn notify(state: &str) {
         return;
     };
     if let Err(error) = send(&name, state) {
-        crate::say(&format!("cannot tell the service manager {state}: {error}"));
+        log::say(
+            Level::Warn,
+            &format!("cannot tell the service manager {state}: {error}"),
+            &[],
+        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! The table of doors: which method and path lead where.
 
+mod table;
+
 use hyper::Method;
 
 /// Where a request goes.
@@ -27,6 +29,10 @@ pub(crate) enum Route {
     RemoteManifest(String),
     /// Ours: what is served, as OpenAPI describes it.
     Description,
+    /// Ours: what is counted.
+    Metrics,
+    /// Ours: whether a registry would take a push.
+    PushCheck(String),
     /// Ours: what the build cache holds.
     Cache,
     /// Ours: the store looked over.
@@ -103,6 +109,8 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<Route> {
         ("GET", ["mica", "cache"]) => Route::Cache,
         ("POST", ["mica", "check"]) => Route::Check,
         ("GET", ["mica", "openapi.json"]) => Route::Description,
+        ("GET", ["mica", "metrics"]) => Route::Metrics,
+        ("POST", ["mica", "push-check", of @ ..]) if !of.is_empty() => Route::PushCheck(name(of)),
         ("GET", ["system", "df"]) => Route::DiskUsage,
         ("GET", ["events"]) => Route::Events,
 

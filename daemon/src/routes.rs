@@ -14,6 +14,7 @@ pub(crate) mod images;
 mod import;
 mod inspect;
 mod logs;
+mod metrics;
 mod registry;
 mod search;
 mod system;
@@ -29,8 +30,9 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use crate::activity::Busy;
 use crate::daemon::Daemon;
 use crate::descriptors::Descriptors;
+use crate::rights::{Denied, Peer, Right};
 use crate::router::{Route, route};
-use crate::serve::{Caller, Peer};
+use crate::serve::Caller;
 use crate::wire::query::{Query, decode};
 use crate::wire::reply::{Failure, Reply, empty};
 use crate::wire::upload::Upload;
@@ -48,6 +50,15 @@ pub(crate) struct Call {
     descriptors: Descriptors,
     peer: Peer,
     upgrade: OnUpgrade,
+}
+
+impl Call {
+    /// Whether the client may do something that needs more than its door.
+    fn may(&self, right: Right, what: &str) -> Result<(), Failure> {
+        let rights = &self.daemon.settings.get().rights;
+        let checked: Result<(), Denied> = rights.check(&self.peer, right, || what.to_owned());
+        checked.map_err(Failure::denied)
+    }
 }
 
 /// Finds the door and opens it.
@@ -73,7 +84,23 @@ async fn serve(
     let upload = Upload::new(body, busy.clone());
     let descriptors = caller.waiting.begin(&head.headers)?;
     let (version, path) = ApiVersion::strip(head.uri.path());
-    let route = route(&head.method, &decode(path)?).ok_or_else(Failure::no_route)?;
+    let route = route(&head.method, &decode(path)?);
+    // who has no right is not even told what there is
+    let right = route.as_ref().map_or(Right::Read, Route::right);
+    let what = || {
+        format!(
+            "{} {}",
+            head.method,
+            route.as_ref().map_or(path, |route| route.template())
+        )
+    };
+    daemon
+        .settings
+        .get()
+        .rights
+        .check(&caller.peer, right, what)
+        .map_err(Failure::denied)?;
+    let route = route.ok_or_else(Failure::no_route)?;
     let call = Call {
         daemon,
         method: head.method,
@@ -122,6 +149,8 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::Check => check::check(call).await,
         Route::DiskUsage => usage::usage(call).await,
         Route::Description => Ok(description::description()),
+        Route::Metrics => metrics::metrics(call).await,
+        Route::PushCheck(name) => registry::push_check(call, name).await,
         Route::Grpc => upgrade::grpc(call),
         Route::Session => upgrade::session(call),
         Route::BuildCancel => build::cancel(&call),

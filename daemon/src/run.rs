@@ -5,27 +5,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
-use mica_engine::{Config, Engine};
+use mica_engine::{Config, Engine, blocking};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::activity::Activity;
-use crate::config::Settings;
+use crate::config::{Arguments, Settings};
 use crate::daemon::{Builds, Daemon};
 use crate::error::Error;
 use crate::grpc::{History, Jobs, Sessions};
 use crate::listen::{self, Listener};
+use crate::log::{self, Level};
+use crate::metrics::Metrics;
+use crate::names::Names;
 use crate::notify::notify;
+use crate::reload::{Current, Doors, reload};
 use crate::serve::serve;
 
-/// How long answers may take once the daemon is told to leave.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How long answers may take once what still goes on was told to end.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long those who listen to what happens may take to hear that nothing more will.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// What the service manager is to wait for beside all that, for a store on a slow disk.
+const SLACK: Duration = Duration::from_secs(4);
+
 /// Runs the daemon until it is told to leave or has had nothing to do for long enough.
-pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Error> {
+pub(crate) fn run(settings: Settings, arguments: Arguments, handed_over: ListenFd) -> Result<(), Error> {
+    log::set(settings.log_level, settings.log_format);
     let helper = std::env::current_exe().map_err(system("find this program's own file"))?;
     // the store first: whoever has it is the one daemon that may answer
     let engine = Engine::open(Config {
@@ -35,29 +44,49 @@ pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Erro
         insecure_allowed: settings.insecure_allowed,
     })
     .map_err(Error::Engine)?;
-    let listeners = listen::open(settings, handed_over)?;
+    let listeners = listen::open(&settings, handed_over)?;
+    log::start().map_err(system("start a thread"))?;
+    let doors = Arc::new(Doors::of(&listeners));
+    doors.follow(&settings);
+    let idle = settings.idle;
+    let fields = [
+        ("version", mica_engine::version().version.into()),
+        ("root", settings.root.display().to_string().into()),
+        ("sockets", listeners.len().into()),
+    ];
+    log::say(Level::Info, "micad starts", &fields);
     let daemon = Arc::new(Daemon {
         engine,
-        registries: settings.registries.clone(),
+        settings: Current::new(settings),
+        metrics: Arc::new(Metrics::new()),
+        names: Names::default(),
         activity: Activity::new(),
         builds: Builds::default(),
         sessions: Sessions::default(),
         jobs: Jobs::default(),
         history: History::default(),
         stop: watch::Sender::new(false),
+        end: watch::Sender::new(false),
     });
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
-    let ended = runtime.block_on(live(daemon, listeners, settings.idle));
+    let ended = runtime.block_on(live(daemon, listeners, idle, (arguments, doors)));
     // work that did not end in time is left behind: the store survives any end of the program
     runtime.shutdown_background();
+    log::flush();
     ended
 }
 
-async fn live(daemon: Arc<Daemon>, listeners: Vec<Listener>, idle: Option<Duration>) -> Result<(), Error> {
+async fn live(
+    daemon: Arc<Daemon>,
+    listeners: Vec<Listener>,
+    idle: Option<Duration>,
+    (arguments, doors): (Arguments, Arc<Doors>),
+) -> Result<(), Error> {
     let mut signals = Signals::new()?;
+    let mut reloads = signal(SignalKind::hangup()).map_err(system("listen for signals"))?;
     let mut serving = tokio::spawn(serve(daemon.clone(), listeners, daemon.stop.subscribe()));
     notify(&format!("READY=1\nMAINPID={}", process::id()));
     let idling = async {
@@ -66,31 +95,58 @@ async fn live(daemon: Arc<Daemon>, listeners: Vec<Listener>, idle: Option<Durati
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        () = signals.next() => {}
-        () = idling => {}
-        ended = &mut serving => {
-            return ended.map_err(std::io::Error::other).flatten().map_err(system("serve"));
+    let mut idling = std::pin::pin!(idling);
+    let why = loop {
+        tokio::select! {
+            () = signals.next() => break "it was told to",
+            () = idling.as_mut() => break "it has nothing to do",
+            _ = reloads.recv() => reload_aside(&daemon, &arguments, &doors).await,
+            ended = &mut serving => {
+                return ended.map_err(std::io::Error::other).flatten().map_err(system("serve"));
+            }
         }
-    }
-    notify("STOPPING=1");
-    daemon.stop.send_replace(true);
-    daemon.builds.stop();
-    let farewell = async {
-        let work = async {
-            let _ = serving.await;
-            daemon.activity.quiet().await;
-        };
-        // in vain or not: what did not end in time is left behind, and what did was told
-        let _ = tokio::time::timeout(FAREWELL, work).await;
-        daemon.engine.feed().end();
-        let _ = tokio::time::timeout(LAST_WORD, daemon.activity.deserted()).await;
     };
+    log::say(Level::Info, "micad leaves", &[("because", why.into())]);
     tokio::select! {
-        () = farewell => {}
-        () = signals.next() => {}
+        () = leave(&daemon, serving) => {}
+        () = signals.next() => log::say(Level::Warn, "micad was told again and leaves at once", &[]),
     }
     Ok(())
+}
+
+/// Reads the settings anew where it holds nobody up: whom they name may have to be asked for.
+async fn reload_aside(daemon: &Arc<Daemon>, arguments: &Arguments, doors: &Arc<Doors>) {
+    let (daemon, arguments, doors) = (daemon.clone(), arguments.clone(), doors.clone());
+    let work = blocking(move || {
+        reload(&daemon, &arguments, &doors);
+        Ok(())
+    });
+    // it said what there is to say
+    let _ = work.await;
+}
+
+/// Takes no more requests, waits for what goes on as long as the settings say, then ends it.
+async fn leave(daemon: &Daemon, serving: JoinHandle<std::io::Result<()>>) {
+    let patience = daemon.settings.get().shutdown;
+    let whole = patience + FAREWELL + LAST_WORD + SLACK;
+    notify(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", whole.as_micros()));
+    daemon.builds.close();
+    daemon.stop.send_replace(true);
+    let work = async {
+        let _ = serving.await;
+        daemon.activity.quiet().await;
+    };
+    let mut work = std::pin::pin!(work);
+    if tokio::time::timeout(patience, work.as_mut()).await.is_err() {
+        let text = "what still goes on is cancelled: its time is over";
+        log::say(Level::Warn, text, &[("seconds", patience.as_secs().into())]);
+        daemon.builds.stop();
+        daemon.end.send_replace(true);
+        // in vain or not: what did not end in time is left behind, and what did was told
+        let _ = tokio::time::timeout(FAREWELL, work).await;
+    }
+    daemon.engine.feed().end();
+    let _ = tokio::time::timeout(LAST_WORD, daemon.activity.deserted()).await;
 }
 
 /// The signals that ask the daemon to leave.

@@ -13,17 +13,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mica_api::API_VERSION;
-use rustix::fs::Stat;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::answering::Answering;
 use crate::connection::share;
 use crate::daemon::Daemon;
 use crate::descriptors::Waiting;
 use crate::grpc;
 use crate::listen::Listener;
+use crate::log::{self, Level};
 use crate::preface;
+use crate::rights::Peer;
 use crate::routes;
 use crate::wire::reply::Reply;
 
@@ -48,41 +50,6 @@ pub(crate) struct Caller {
     pub(crate) waiting: Waiting,
     /// Who it is.
     pub(crate) peer: Peer,
-}
-
-/// Who is at the other end of a connection, as they were when they connected (`SO_PEERCRED`, unix(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Peer {
-    user: u32,
-    group: u32,
-    /// Whether it is root or the user this program runs as: what this program may do they may do too.
-    pub(crate) is_owner: bool,
-}
-
-impl Peer {
-    /// The peer of a connection; nobody if the system does not tell.
-    fn of(stream: &UnixStream) -> Self {
-        let (user, group) = stream
-            .peer_cred()
-            .map_or((u32::MAX, u32::MAX), |peer| (peer.uid(), peer.gid()));
-        Self {
-            user,
-            group,
-            is_owner: user == 0 || user == rustix::process::geteuid().as_raw(),
-        }
-    }
-
-    /// Whether the peer may write to a file with this owner and mode; groups beside their first are not known.
-    pub(crate) fn may_write(&self, file: &Stat) -> bool {
-        let bit = if self.user == file.st_uid {
-            0o200
-        } else if self.group == file.st_gid {
-            0o020
-        } else {
-            0o002
-        };
-        self.is_owner || file.st_mode & bit != 0
-    }
 }
 
 /// Accepts connections on all sockets until told to stop. Socket files are gone when this returns; connections that were accepted
@@ -122,7 +89,7 @@ async fn accept(daemon: &Arc<Daemon>, socket: &UnixListener, places: &Arc<Semaph
                 });
             }
             Err(error) => {
-                crate::say(&format!("cannot accept a connection: {error}"));
+                log::say(Level::Warn, &format!("cannot accept a connection: {error}"), &[]);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -132,6 +99,7 @@ async fn accept(daemon: &Arc<Daemon>, socket: &UnixListener, places: &Arc<Semaph
 /// Answers the requests of one connection. When the client goes away everything that is done for it is dropped, and with it told to
 /// stop.
 async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
+    let peer = Peer::of(&stream);
     let begins = tokio::time::timeout(HEAD_TIMEOUT, preface::is_http2(&stream));
     let is_http2 = tokio::select! {
         begins = begins => begins,
@@ -139,13 +107,13 @@ async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
     };
     match is_http2 {
         Ok(Ok(false)) => {}
-        Ok(Ok(true)) => return talk_http2(daemon, stream, stop).await,
+        Ok(Ok(true)) => return talk_http2(daemon, peer, stream).await,
         // nothing was said, or the client is gone
         Ok(Err(_)) | Err(_) => return,
     }
     let caller = Caller {
         waiting: Waiting::default(),
-        peer: Peer::of(&stream),
+        peer,
     };
     let (bytes, client) = share(stream, caller.waiting.clone());
     let answer = service_fn(|request| answer(daemon.clone(), caller.clone(), request));
@@ -176,12 +144,11 @@ async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
 }
 
 /// Answers gRPC on a connection that began with HTTP/2.
-async fn talk_http2(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
+async fn talk_http2(daemon: Arc<Daemon>, peer: Peer, stream: UnixStream) {
     let (bytes, client) = share(stream, Waiting::default());
     tokio::select! {
-        () = grpc::methods(&daemon).serve(bytes) => {}
+        () = grpc::serve(&daemon, &peer, bytes) => {}
         () = client.gone() => {}
-        _ = stop.wait_for(|stop| *stop) => {}
     }
 }
 
@@ -190,10 +157,13 @@ async fn answer(
     caller: Caller,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
-    let mut reply = match routes::dispatch(daemon, caller, request).await {
+    let seen = Answering::begin(&daemon, &caller.peer, &request);
+    let answer = routes::dispatch(daemon, caller, request);
+    let mut reply = match log::within(seen.request(), answer).await {
         Ok(reply) => reply,
         Err(failure) => failure.reply(),
     };
+    seen.answered(&mut reply);
     let headers = reply.headers_mut();
     let fixed = |name| HeaderName::from_static(name);
     headers.insert(fixed("api-version"), HeaderValue::from_static(API_VERSION));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mica_buildkit::message::control::{SolveResponse, StatusRequest, StatusResponse};
 use mica_buildkit::message::gateway;
-use mica_tests::{Context, Daemon};
+use mica_tests::{Context, Daemon, Options};
 use tonic::Code;
 
 use crate::build::{BRIDGE_SOLVE, Build, SOLVE, STATUS, WAYS, Way, listen};
@@ -124,7 +124,7 @@ async fn a_call_that_is_given_up_takes_its_build_along() {
 
 #[tokio::test]
 async fn a_daemon_that_is_told_to_leave_leaves() {
-    let mut daemon = Daemon::start();
+    let mut daemon = Daemon::with(Options::default().settings(r#"{"shutdown-timeout": 1}"#));
     let (context, mark) = sleeping(&daemon);
     let client = Client::upgraded(&daemon).await;
     let session = Session::of(&Folder::of(context.path())).attach(&daemon).await;

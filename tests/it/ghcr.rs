@@ -219,3 +219,40 @@ fn the_walk_with_mica() {
 fn the_walk_with_docker() {
     walk(Program::Docker);
 }
+
+/// Before a long build: may this user push where it is to go? What GitHub answers is told, and nothing is left there.
+#[test]
+fn a_doctor_says_beforehand_whether_a_push_will_be_taken() {
+    let ghcr = Ghcr::start();
+    let daemon = ghcr.daemon();
+    let image = "ghcr.io/octo-org/image-name";
+    let asked = || daemon.mica(["doctor", image]);
+    let line = |ran: &Ran| {
+        let found = ran.stdout.lines().find(|line| line.contains("  push  "));
+        found.unwrap_or_else(|| panic!("{ran:?}")).to_owned()
+    };
+
+    Program::Mica.login(&daemon, "reader", READER).ok();
+    let refused = asked();
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    let told = line(&refused);
+    assert!(told.starts_with("fail") && told.contains(image), "{told}");
+    for part in ["denied", "write:packages"] {
+        assert!(refused.stdout.contains(part), "{part}: {}", refused.stdout);
+    }
+    assert!(
+        refused.stdout.contains("→ mica login ghcr.io"),
+        "{}",
+        refused.stdout
+    );
+
+    Program::Mica.login(&daemon, "octocat", TOKEN).ok();
+    let allowed = asked();
+    let told = line(&allowed);
+    assert!(told.starts_with("ok") && told.contains("202 Accepted"), "{told}");
+    assert_eq!(ghcr.registry.open_uploads(), 0, "the upload was given up");
+    assert!(ghcr.registry.manifest("octo-org/image-name", "latest").is_none());
+    for ran in [&refused, &allowed] {
+        assert!(!said(ran).contains("ghp_"), "no token is told");
+    }
+}

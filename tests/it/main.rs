@@ -15,6 +15,7 @@ mod debian;
 mod debug;
 mod disk;
 mod docker;
+mod doctor;
 #[path = "../../cli/tests/it/emulator.rs"]
 mod emulator;
 mod events;
@@ -24,9 +25,12 @@ mod ghcr;
 mod hostile;
 mod house;
 mod images;
+mod leave;
 mod limits;
 mod logs;
 mod memory;
+mod metrics;
+mod package;
 mod progress;
 #[path = "../../cli/tests/it/pseudo.rs"]
 mod pseudo;

@@ -63,6 +63,7 @@ fn system(world: &mut World) {
             ("GET", "/images/json"),
             ("GET", "/mica/cache"),
             ("GET", "/mica/logs"),
+            ("GET", "/mica/metrics"),
             ("GET", "/mica/openapi.json"),
             ("GET", "/containers/json"),
             ("GET", "/networks"),
@@ -187,7 +188,10 @@ fn images(world: &mut World) -> Vec<u8> {
 fn registries(world: &mut World) {
     let registry = FakeRegistry::with(Options {
         door: Some(Door::Basic),
-        users: vec![User::new("u", "p").may("*", &[Action::Pull, Action::Push])],
+        users: vec![
+            User::new("u", "p").may("*", &[Action::Pull, Action::Push]),
+            User::new("r", "r").may("*", &[Action::Pull]),
+        ],
         ..Options::default()
     });
     // far enough away for bars to be drawn
@@ -212,6 +216,19 @@ fn registries(world: &mut World) {
     for (image, tag) in [("all:1", "1"), ("arm:1", "arm")] {
         let target = format!("/images/{image}/tag?repo={host}/a&tag={tag}");
         world.ask("POST /images/{name}/tag", &target);
+    }
+    // {"username":"r","password":"r"}
+    let reader = "X-Registry-Auth: eyJ1c2VybmFtZSI6InIiLCJwYXNzd29yZCI6InIifQ==\r\n";
+    let check = "POST /mica/push-check/{name}";
+    assert_eq!(
+        world
+            .send(check, &format!("/mica/push-check/{host}/a"), auth, b"")
+            .status,
+        200
+    );
+    for version in ["/v1.22", ""] {
+        let target = format!("{version}/mica/push-check/{host}/a");
+        assert_eq!(world.send(check, &target, reader, b"").status, 403);
     }
     let push = format!("/images/{host}/a/push");
     let pushed = world.send("POST /images/{name}/push", &push, auth, b"");

@@ -43,7 +43,7 @@ impl Places {
     }
 
     /// Docker's `config.json`, the only file that is written; `None` if nothing says where it is.
-    pub(super) fn docker_file(&self) -> Option<PathBuf> {
+    pub(crate) fn docker_file(&self) -> Option<PathBuf> {
         let home = || Some(PathBuf::from(self.home.as_ref()?).join(".docker"));
         let set = self
             .flag

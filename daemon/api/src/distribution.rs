@@ -42,3 +42,15 @@ pub struct DistributionPlatform {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub variant: String,
 }
+
+/// What a registry answered to an upload that was opened and given up, as `POST /mica/push-check/{name}` tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PushCheck {
+    /// The host that was asked.
+    pub host: String,
+    /// What it said.
+    pub answered: String,
+    /// Whether no credential was shown to it.
+    pub is_anonymous: bool,
+}

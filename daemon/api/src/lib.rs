@@ -24,7 +24,7 @@ pub use build::{
 };
 pub use cache::CacheRecord;
 pub use check::{CheckFinding, CheckImage, CheckLine, CheckProgress, CheckRepair, CheckSummary};
-pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform};
+pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform, PushCheck};
 pub use error::ErrorBody;
 pub use event::{Actor, EventMessage};
 pub use image::{

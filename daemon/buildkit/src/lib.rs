@@ -10,7 +10,7 @@ mod sync;
 
 pub use content::{BlobRead, BlobWrite, ContentStore};
 pub use send::{ArchiveSend, DirSend, Teller, Wanted};
-pub use service::{Messages, Method, Methods};
+pub use service::{Messages, Method, Methods, Next};
 pub use session::{Answers, Attached, Session, SessionError};
 pub use sync::{DirSync, FileKind, Stat, SyncError, SyncRequest};
 

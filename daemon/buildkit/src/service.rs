@@ -6,8 +6,11 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::Stream;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::{Request, Response};
@@ -33,6 +36,43 @@ type Handler =
 
 /// Messages that come one after the other.
 pub type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// How much of a refused call's messages is read away, in bytes, and how long that may take.
+const DRAIN_LIMIT: usize = 16 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// How long a refusal waits for the end of what is refused.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A call that is not answered yet.
+pub struct Next {
+    handler: Handler,
+    request: Request<Incoming>,
+}
+
+impl Next {
+    /// Answers it.
+    pub async fn answer(self) -> Response<Body> {
+        (self.handler)(self.request).await
+    }
+
+    /// Refuses it, once the client has sent what it has to send or taken its time. What still comes is read away meanwhile: the client
+    /// would otherwise see a broken stream instead of the status.
+    pub async fn refuse(self, status: Status) -> Response<Body> {
+        let mut body = self.request.into_body();
+        let draining = tokio::spawn(tokio::time::timeout(DRAIN_TIME, async move {
+            let mut read = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                read += frame.data_ref().map_or(0, Bytes::len);
+                if read > DRAIN_LIMIT {
+                    return;
+                }
+            }
+        }));
+        // it goes on in the background if it takes longer
+        let _ = tokio::time::timeout(PATIENCE, draining).await;
+        status.into_http()
+    }
+}
 
 /// The path of a method: `/package.Service/Method`.
 pub type Method = &'static str;
@@ -200,8 +240,40 @@ impl Methods {
         self
     }
 
+    /// The paths of all methods.
+    pub fn paths(&self) -> impl Iterator<Item = Method> {
+        self.0.keys().copied()
+    }
+
+    /// The same methods, each call of which goes through `guard` first: it lets the call be answered, or answers by itself.
+    #[must_use]
+    pub fn guarded<G, A>(self, guard: G) -> Self
+    where
+        G: Fn(Method, Next) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let guarded = self.0.into_iter().map(|(method, handler)| {
+            let guard = guard.clone();
+            let new: Handler = Arc::new(move |request| {
+                let handler = handler.clone();
+                Box::pin(guard(method, Next { handler, request }))
+            });
+            (method, new)
+        });
+        Self(guarded.collect())
+    }
+
     /// Answers the calls of one connection until its client goes away. Calls that are not done by then are dropped.
     pub async fn serve<C>(self, connection: C)
+    where
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.serve_until(connection, std::future::pending()).await;
+    }
+
+    /// Answers the calls of one connection until its client goes away, or until `end`: from then on no new ones are taken, and
+    /// those that go on are answered. Calls that are not done when this is dropped are dropped.
+    pub async fn serve_until<C>(self, connection: C, end: impl Future<Output = ()>)
     where
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -218,14 +290,19 @@ impl Methods {
                 Ok::<_, Infallible>(answer)
             }
         });
-        // an error is the client's: garbage, or a connection that broke
-        let _ = http2::Builder::new(TokioExecutor::new())
+        let serving = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(CALLS_LIMIT)
             .max_header_list_size(HEAD_LIMIT)
-            .serve_connection(TokioIo::new(connection), service)
-            .await;
+            .serve_connection(TokioIo::new(connection), service);
+        let mut serving = std::pin::pin!(serving);
+        // an error is the client's: garbage, or a connection that broke
+        tokio::select! {
+            _ = serving.as_mut() => return,
+            () = end => serving.as_mut().graceful_shutdown(),
+        }
+        let _ = serving.await;
     }
 }

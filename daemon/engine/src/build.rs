@@ -106,7 +106,13 @@ impl Engine {
         cancel: Cancel,
     ) -> Result<BuildOutcome, Error> {
         let log = BuildLog::new(self.store());
-        let built = self.build_logged(request, input, log.build(), &log.tee(&reporter), &cancel);
+        let built = self.build_logged(
+            request,
+            input,
+            log.build(),
+            &self.counting(&log.tee(&reporter)),
+            &cancel,
+        );
         let last = built.as_ref().err().map(Error::describe);
         if log.finish(last.as_deref()) && last.is_some() {
             reporter.report(Event::Kept {
@@ -137,7 +143,7 @@ impl Engine {
                 .map(|name| name.to_ascii_lowercase())
                 .collect(),
             cache_from: request.cache_from,
-            insecure_allowed: request.insecure_allowed && self.config().insecure_allowed,
+            insecure_allowed: request.insecure_allowed && self.is_insecure_allowed(),
             explain: request.explain,
             verify: request.verify,
             network: match request.network {
@@ -179,6 +185,7 @@ impl Engine {
             workshop: self.workshop(),
         };
         let built = builder.build(&options, &request.tags, input)?;
+        self.count_built(&built.image)?;
         for other in built.images.iter().filter(|other| other.image != built.image) {
             self.tell_built(&other.image, &[])?;
         }
@@ -193,6 +200,14 @@ impl Engine {
             unused_args: built.unused_args,
             attestations: built.attestations,
         })
+    }
+
+    /// Bytes are of all that the image is made of, whatever of it was there before.
+    fn count_built(&self, id: &ImageId) -> Result<(), Error> {
+        if let Some(image) = self.store().image(id)? {
+            self.tally().built(image.size);
+        }
+        Ok(())
     }
 
     fn tell_built(&self, id: &ImageId, tags: &[Reference]) -> Result<(), Error> {

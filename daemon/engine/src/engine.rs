@@ -1,8 +1,8 @@
 //! The engine: one handle on the store through which everything is done.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use mica_builder::Workshop;
 use mica_registry::{Client, Settings};
@@ -11,6 +11,7 @@ use mica_store::Store;
 use crate::attested::Kept;
 use crate::error::Error;
 use crate::feed::Feed;
+use crate::tally::Tally;
 use crate::transfer::Downloads;
 
 /// What the engine has to know from the start.
@@ -35,7 +36,9 @@ struct Inner {
     config: Config,
     pruning: AtomicBool,
     workshop: Workshop,
-    registries: Client,
+    registries: RwLock<Client>,
+    insecure_allowed: AtomicBool,
+    tally: Tally,
     downloads: Downloads,
     feed: Feed,
     attested: Kept,
@@ -53,7 +56,9 @@ impl Engine {
             Client::new(config.registries.clone()).map_err(|error| Error::Registry(Box::new(error)))?;
         Ok(Self(Arc::new(Inner {
             store: Store::open(&config.root)?,
-            registries,
+            registries: RwLock::new(registries),
+            insecure_allowed: AtomicBool::new(config.insecure_allowed),
+            tally: Tally::default(),
             downloads: Downloads::default(),
             feed: Feed::new(),
             attested: Kept::default(),
@@ -61,6 +66,12 @@ impl Engine {
             pruning: AtomicBool::new(false),
             workshop: Workshop::default(),
         })))
+    }
+
+    /// Whether these settings can be followed.
+    pub fn check_registries(registries: Settings) -> Result<(), Error> {
+        let client = Client::new(registries);
+        client.map(drop).map_err(|error| Error::Registry(Box::new(error)))
     }
 
     /// Where the store is.
@@ -85,8 +96,28 @@ impl Engine {
         &self.0.store
     }
 
-    pub(crate) fn registries(&self) -> &Client {
-        &self.0.registries
+    pub(crate) fn registries(&self) -> Client {
+        let client = self.0.registries.read();
+        client.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether builds whose client allows it may have all rights of the daemon.
+    pub(crate) fn is_insecure_allowed(&self) -> bool {
+        self.0.insecure_allowed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.tally
+    }
+
+    /// Follows other settings from now on; work that goes on keeps those it began with. If they cannot be followed, nothing
+    /// changes.
+    pub fn reconfigure(&self, registries: Settings, insecure_allowed: bool) -> Result<(), Error> {
+        let client = self.registries().renewed(registries);
+        let client = client.map_err(|error| Error::Registry(Box::new(error)))?;
+        *self.0.registries.write().unwrap_or_else(PoisonError::into_inner) = client;
+        self.0.insecure_allowed.store(insecure_allowed, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn kept_attestations(&self) -> &Kept {

@@ -1,6 +1,7 @@
 //! What happened: the last happenings in their order, and those who follow them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -94,6 +95,8 @@ struct Shared {
     ring: Mutex<Ring>,
     /// Wakes the followers, each of which has one receiver.
     news: watch::Sender<()>,
+    prunes: AtomicU64,
+    reclaimed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -135,6 +138,8 @@ impl Feed {
         Self(Arc::new(Shared {
             ring: Mutex::default(),
             news: watch::Sender::new(()),
+            prunes: AtomicU64::new(0),
+            reclaimed: AtomicU64::new(0),
         }))
     }
 
@@ -163,6 +168,12 @@ impl Feed {
         self.0.news.receiver_count()
     }
 
+    /// How many prunes there were, and how many bytes they freed.
+    pub(crate) fn pruned(&self) -> (u64, u64) {
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        (count(&self.0.prunes), count(&self.0.reclaimed))
+    }
+
     /// Ends it: followers read what is there, and then that it has ended.
     pub fn end(&self) {
         self.0.ring().ended = true;
@@ -186,6 +197,8 @@ impl Feed {
 
     /// This many bytes were freed.
     pub(crate) fn prune(&self, subject: Subject, bytes: u64) {
+        self.0.prunes.fetch_add(1, Ordering::Relaxed);
+        self.0.reclaimed.fetch_add(bytes, Ordering::Relaxed);
         let attributes = BTreeMap::from([("reclaimed".to_owned(), bytes.to_string())]);
         self.publish(Action::Prune, subject, attributes);
     }

@@ -27,6 +27,7 @@ mod root;
 mod roots;
 mod select;
 mod system;
+mod tally;
 mod transfer;
 mod usage;
 
@@ -51,7 +52,7 @@ pub use mica_dockerfile::answer::{Answer, Examined, Question, answer};
 pub use mica_dockerfile::ignore::IgnorePatterns;
 pub use mica_layer::{ImagePath, Kind as FileType, Meta as FileMeta, Mtime};
 pub use mica_registry::{
-    Credential, Credentials, Fetched, Folders, Hit, Keyring, Proxies, Settings as RegistrySettings,
+    Credential, Credentials, Fetched, Folders, Hit, Keyring, MayPush, Proxies, Settings as RegistrySettings,
     registry_of_server,
 };
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
@@ -61,6 +62,7 @@ pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;
 pub use select::{LabelMatch, Listed, Selection};
 pub use system::{Info, Version, version};
+pub use tally::Counted;
 pub use transfer::{
     BadCacheExport, CacheExport, CacheForm, Distribution, IndexRequest, PullRequest, Pulled, PushRequest,
     Pushed, PushedIndex, Saving, SavingIndex, SearchRequest, Sink, TransferEvents, sink,

@@ -302,6 +302,7 @@ impl Download<'_> {
         let mut encoding = self.encoding(&response)?;
         let broken = |error: std::io::Error| self.broken_encoding(&error.to_string());
         while let Some(chunk) = next(&mut response).await? {
+            self.site.shared.traffic.receive(chunk.len() as u64);
             for slice in encoding.slices(chunk) {
                 let bytes = encoding.decode(slice).map_err(broken)?;
                 if self.deliver(bytes, &mut skip, at, *end, limit).await? {

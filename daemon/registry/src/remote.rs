@@ -41,6 +41,18 @@ impl Client {
         Ok(Self(Arc::new(Shared::new(Hosts::new(settings)?))))
     }
 
+    /// A client that follows other settings, and goes on counting where this one is; work that goes on keeps this one.
+    pub fn renewed(&self, settings: Settings) -> Result<Self, Error> {
+        let mut shared = Shared::new(Hosts::new(settings)?);
+        shared.traffic = self.0.traffic.clone();
+        Ok(Self(Arc::new(shared)))
+    }
+
+    /// Bytes of blobs that came from registries, and that were sent to them.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.0.traffic.so_far()
+    }
+
     pub(crate) fn hosts(&self) -> &Hosts {
         &self.0.hosts
     }

@@ -21,6 +21,7 @@ use crate::refusal::{BODY_LIMIT, Refusal, without_query};
 use crate::retry;
 use crate::scope::Scope;
 use crate::token::Tokens;
+use crate::traffic::Traffic;
 
 /// How often one request is made with another authorization: none, a kept one, a new one, one with more scopes.
 const AUTHORIZATIONS: usize = 4;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) answered: Mutex<HashSet<String>>,
     /// Registries that take blobs only by PATCH.
     pub(crate) patching: Mutex<HashSet<String>>,
+    /// How much was moved.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 impl Shared {
@@ -47,6 +50,7 @@ impl Shared {
             doors: Mutex::default(),
             answered: Mutex::default(),
             patching: Mutex::default(),
+            traffic: Arc::default(),
         }
     }
 }

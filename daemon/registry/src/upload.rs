@@ -138,6 +138,7 @@ impl Upload<'_> {
             let sent = Sent::default();
             let result = self.attempt(session.take(), &sent, &mut opened).await;
             bytes_sent += sent.bytes();
+            self.site.shared.traffic.send(sent.bytes());
             let error = match result {
                 Ok(content) => return Ok(arrived(content, Arrival::Sent, bytes_sent)),
                 Err(error) if self.may_retry(&error) => error,

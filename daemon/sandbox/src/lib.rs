@@ -31,3 +31,4 @@ pub use run::{run, run_on};
 pub use spec::{
     HELPER_ARGUMENT, MAX_HIDDEN, MAX_LOWERS, MountSpec, Network, Resource, Rlimit, Scratch, Security, Spec,
 };
+pub use sys::peer_groups;

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::outcome::{Exit, Usage};
 
@@ -245,6 +245,43 @@ pub(crate) fn execute(program: &CString, argv: &[CString], env: &[CString]) -> i
     io::Error::last_os_error()
 }
 
+/// How many supplementary groups a first question has room for.
+const GROUPS: usize = 64;
+
+/// The supplementary groups that whoever connected to a Unix socket had when they connected (`SO_PEERGROUPS`, Linux 4.13): the
+/// kernel kept them, so no process that has their number by now is mistaken for them.
+///
+/// # Errors
+/// The system's, for what is no Unix socket.
+pub fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; GROUPS];
+    loop {
+        let mut bytes = libc::socklen_t::try_from(groups.len() * size_of::<libc::gid_t>())
+            .map_err(|_| io::Error::from_raw_os_error(libc::ERANGE))?;
+        // SAFETY: the kernel writes at most `bytes` bytes to `groups`, which is that long, and the length to `bytes`.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut bytes,
+            )
+        };
+        let told = bytes as usize / size_of::<libc::gid_t>();
+        if result == 0 {
+            groups.truncate(told);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        // it says how much room it needs
+        if error.raw_os_error() != Some(libc::ERANGE) || told <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(told, 0);
+    }
+}
+
 /// Ends this process at once, without the handlers of the process it is a copy of.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: takes no pointers and does not return.
@@ -260,4 +297,22 @@ pub(crate) fn leave_mount_namespace() -> io::Result<()> {
     }
     let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
     Ok(rustix::mount::mount_change("/", private)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_end_of_a_socket_has_groups() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let own: Vec<u32> = rustix::process::getgroups()
+            .unwrap()
+            .into_iter()
+            .map(rustix::process::Gid::as_raw)
+            .collect();
+        assert_eq!(peer_groups(one.as_fd()).unwrap(), own);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(peer_groups(file.as_fd()).is_err());
+    }
 }

@@ -12,6 +12,7 @@ use tonic::{Request, Status};
 use crate::daemon::Daemon;
 use crate::grpc::refused;
 use crate::grpc::status::time;
+use crate::work::Task;
 
 /// Adds the methods.
 pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>) -> Methods {
@@ -64,13 +65,15 @@ async fn prune(daemon: Arc<Daemon>, request: PruneRequest) -> Result<Messages<Us
         ..CacheSelection::default()
     };
     let (engine, busy) = (daemon.engine.clone(), daemon.activity.begin());
+    let work = daemon.work(Task::Prune, ["build cache".to_owned()]);
     let pruned = blocking(move || {
         let pruned = engine.prune_cache(&selection);
         drop(busy);
         pruned
     })
-    .await
-    .map_err(|error| refused(&error, None))?;
+    .await;
+    work.end(&pruned);
+    let pruned = pruned.map_err(|error| refused(&error, None))?;
     let gone: Vec<Result<UsageRecord, Status>> = items
         .iter()
         .filter(|item| pruned.keys.contains(&item.id))

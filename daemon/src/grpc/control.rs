@@ -23,7 +23,10 @@ use crate::grpc::export::Target;
 use crate::grpc::frontend::Asked;
 use crate::grpc::history::Recording;
 use crate::grpc::job::{Job, Returned, cancelled};
+use crate::grpc::rights::{self, may};
 use crate::grpc::{export, tunnel, worker};
+use crate::rights::Peer;
+use crate::work::Task;
 
 type StatusMessages = Messages<mica_buildkit::message::control::StatusResponse>;
 
@@ -31,8 +34,9 @@ type StatusMessages = Messages<mica_buildkit::message::control::StatusResponse>;
 const SERVING: i32 = 1;
 
 /// Adds the methods.
-pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>) -> Methods {
+pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>, peer: &Peer) -> Methods {
     let with = || daemon.clone();
+    let solving = peer.clone();
     let (workers, solver, status, tunnel) = (with(), with(), with(), with());
     let (listener, updater) = (with(), with());
     methods
@@ -53,7 +57,9 @@ pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>) -> Methods {
         )
         .unary(
             "/moby.buildkit.v1.Control/Solve",
-            move |request: Request<SolveRequest>| solve(solver.clone(), request.into_inner()),
+            move |request: Request<SolveRequest>| {
+                solve(solver.clone(), solving.clone(), request.into_inner())
+            },
         )
         .stream_after(
             "/moby.buildkit.v1.Control/Status",
@@ -86,7 +92,9 @@ pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>) -> Methods {
 }
 
 /// Builds, or waits until the client has built by the gateway, and brings the result where it is to go.
-async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveResponse, Status> {
+async fn solve(daemon: Arc<Daemon>, peer: Peer, request: SolveRequest) -> Result<SolveResponse, Status> {
+    let (right, what) = rights::solve_right(&request);
+    may(&daemon, &peer, right, what)?;
     let session = match request.session.as_str() {
         "" => None,
         name => Some(daemon.sessions.get(name).await?),
@@ -102,15 +110,33 @@ async fn solve(daemon: Arc<Daemon>, request: SolveRequest) -> Result<SolveRespon
         cancel,
         registered.number(),
     )
-    .recorded(recording.clone());
+    .recorded(recording.clone())
+    .of_user(peer.user);
     // a client that goes away drops this, and with it the build
     let running = daemon.jobs.begin(request.reference.clone(), job)?;
+    // a client's look at what is possible is no build
+    let work = (!request.internal).then(|| daemon.work(Task::Build, names(&request)));
     let recorder = recording.map(|recording| daemon.history.begin(recording));
     let answer = solve_job(&daemon, &running.job, &request).await;
     if let Some(recorder) = recorder {
         recorder.end(answer.as_ref());
     }
+    if let Some(work) = work {
+        work.end_called(&answer);
+    }
     answer
+}
+
+/// What the result is to be called, as it is written.
+fn names(request: &SolveRequest) -> Vec<String> {
+    let new = request.exporters.iter().map(|exporter| &exporter.attrs);
+    let lists = new
+        .chain([&request.exporter_attrs])
+        .filter_map(|attrs| attrs.get(export::NAME));
+    lists
+        .flat_map(|list| list.split(','))
+        .map(str::to_owned)
+        .collect()
 }
 
 async fn solve_job(

@@ -278,6 +278,9 @@ pub(super) async fn name_image(
         .await
         .map_err(|error| refused(&error, None))?;
     for reference in names {
+        if let Some(user) = job.user {
+            daemon.names.given(user, reference);
+        }
         let reference = reference.clone();
         job.tell(Event::Tagged { reference }).await;
     }

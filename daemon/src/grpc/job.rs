@@ -82,6 +82,8 @@ pub(crate) struct Job {
     pub(crate) cancel: Cancel,
     /// No other build of this daemon has it.
     pub(crate) number: u64,
+    /// The user who asked for it.
+    pub(crate) user: Option<u32>,
     vertices: Mutex<Vertices>,
     teller: Mutex<Option<mpsc::Sender<StatusResponse>>>,
     told: Mutex<Option<mpsc::Receiver<StatusResponse>>>,
@@ -249,6 +251,7 @@ impl Job {
             caching,
             cancel,
             number,
+            user: None,
             vertices: Mutex::new(Vertices::new(number)),
             teller: Mutex::new(Some(teller)),
             told: Mutex::new(Some(told)),
@@ -294,6 +297,12 @@ impl Job {
     /// What is told of the build, for the first who asks.
     pub(crate) fn told(&self) -> Option<Told> {
         lock(&self.told).take()
+    }
+
+    /// The same for a user, whose are the names that it gives.
+    pub(super) fn of_user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
     }
 
     /// With what is told of it written down.

@@ -14,6 +14,7 @@ use crate::grpc::frontend::{Asked, Origin, Tar};
 use crate::grpc::job::{Job, Told};
 use crate::grpc::sessions::Named;
 use crate::grpc::{bridge, control, export};
+use crate::work::{Task, familiar};
 
 /// Where a result goes that nobody says anything of: into the store.
 const STORE: &str = "moby";
@@ -32,6 +33,8 @@ pub(crate) struct Order {
     pub(crate) origin: Origin,
     /// Where the result goes, if it is not the store.
     pub(crate) output: Option<Exporter>,
+    /// The user who asks.
+    pub(crate) user: u32,
 }
 
 /// Begins a build: what is told of it, and its end, which is the ID of an image unless the result went elsewhere. It goes on
@@ -56,13 +59,14 @@ pub(crate) fn begin(
     let cancel = Cancel::new();
     let registered = daemon.builds.begin(order.name.as_deref(), &cancel);
     let number = registered.number();
-    let job = Job::new(order.session, Vec::new(), Caching::default(), cancel, number);
+    let job = Job::new(order.session, Vec::new(), Caching::default(), cancel, number).of_user(order.user);
     let job = match origin {
         Origin::Upload => job.awaiting_upload(),
         _ => job,
     };
     let name = order.name.unwrap_or_else(|| format!("/build {number}"));
     let running = daemon.jobs.begin(name, job)?;
+    let work = daemon.work(Task::Build, familiar(&request.tags));
     let job = running.job.clone();
     let told = job.told().ok_or_else(|| {
         // it is its own, and nobody else knew of it
@@ -70,13 +74,14 @@ pub(crate) fn begin(
     })?;
     let daemon = daemon.clone();
     let asked = Asked::of(request, origin);
-    let work = async move {
+    let building = async move {
         let built = bridge::build(&daemon, &job, asked);
         let answer = control::carry(&daemon, &job, built, targets).await;
         drop((running, registered));
+        work.end_called(&answer);
         Ok(answer?.remove(export::IMAGE))
     };
-    Ok((told, work))
+    Ok((told, building))
 }
 
 /// The places the result goes to; images get the names that the build was asked to give.

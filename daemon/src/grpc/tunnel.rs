@@ -65,7 +65,7 @@ impl Announced {
         let number = daemon.sessions.begin(self.name.clone(), named);
         tokio::select! {
             () = attached.carry() => {}
-            () = daemon.stopped() => {}
+            () = daemon.drained() => {}
         }
         daemon.sessions.end(&self.name, number);
     }

@@ -13,6 +13,7 @@ use crate::routes::images::signed;
 use crate::wire::platform;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, TAR, pieces};
 use crate::wire::stream::line;
+use crate::work::Task;
 
 /// How many lines or chunks wait for a slow client.
 const WAITING: usize = 8;
@@ -24,6 +25,7 @@ pub(crate) async fn save(call: Call, names: Vec<String>) -> Result<Reply, Failur
     }
     let wanted = platform::since(48, call.version, &call.query)?;
     let engine = call.daemon.engine.clone();
+    let told = call.daemon.work(Task::Save, names.clone());
     let saving = blocking({
         let engine = engine.clone();
         move || engine.prepare_save(&names, wanted.as_ref())
@@ -53,10 +55,12 @@ pub(crate) async fn save(call: Call, names: Vec<String>) -> Result<Reply, Failur
             }
         };
         let (ended, ()) = tokio::join!(work, forward);
+        match &ended {
+            // what the client no longer takes did not fail
+            Err(error) if cancelled_by_client(error, &sender) => drop(told),
+            ended => told.end(ended),
+        }
         if let Err(error) = ended {
-            if !cancelled_by_client(&error, &sender) {
-                crate::say(&format!("cannot save images: {}", error.describe()));
-            }
             // the client must not take the part it has for the whole
             let _ = sender.send(Err(io::Error::other(error.describe()))).await;
         }
@@ -78,6 +82,8 @@ pub(crate) async fn load(call: Call) -> Result<Reply, Failure> {
     let (sender, receiver) = mpsc::channel(WAITING);
     let (progress, busy) = (sender.clone(), call.busy.clone());
     let input = cancel.guard(call.upload.wanted(&call.headers).await.into_reader());
+    let (daemon, user) = (call.daemon.clone(), call.peer.user);
+    let mut told = daemon.work(Task::Load, []);
     let work = blocking(move || {
         let mut moved = Vec::new();
         let loaded = engine.load(Box::new(input), &mut |event| match event {
@@ -100,7 +106,15 @@ pub(crate) async fn load(call: Call) -> Result<Reply, Failure> {
         loaded.map(|loaded| (loaded, moved))
     });
     tokio::spawn(async move {
-        let lines = match work.await {
+        let ended = work.await;
+        if let Ok((loaded, _)) = &ended {
+            for name in loaded.iter().flat_map(|image| &image.references) {
+                daemon.names.given(user, name);
+                told.about([name.familiar()]);
+            }
+        }
+        told.end(&ended);
+        let lines = match ended {
             Ok((loaded, moved)) => moved
                 .into_iter()
                 .chain(loaded.iter().flat_map(names))

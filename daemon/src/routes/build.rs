@@ -15,10 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::daemon::Registered;
 use crate::descriptors::Descriptors;
+use crate::grpc::build_right;
+use crate::rights::Peer;
 use crate::routes::Call;
 use crate::routes::build_query::{Builder, builder, request, style};
 use crate::routes::{build_input, build_session};
-use crate::serve::Peer;
 use crate::wire::credential;
 use crate::wire::filter::Filters;
 use crate::wire::query::Query;
@@ -26,6 +27,7 @@ use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, json, pieces};
 use crate::wire::telling::{Manner, Telling};
 use crate::wire::time;
 use crate::wire::version::ApiVersion;
+use crate::work::{Task, familiar};
 
 /// How many pieces of the stream wait for a slow client.
 pub(super) const WAITING: usize = 8;
@@ -97,7 +99,10 @@ async fn start(
     manner: Manner,
     input: impl FnOnce(Descriptors, Peer, Body) -> Result<Input, Failure> + Send + 'static,
 ) -> Result<Reply, Failure> {
+    let (right, what) = build_right(&request, false);
+    call.may(right, what)?;
     request.credentials = credential::all(&call.headers).into();
+    let (daemon, tags, user) = (call.daemon.clone(), request.tags.clone(), call.peer.user);
     let cancel = Cancel::new();
     let registered = call.daemon.builds.begin(call.query.filled("buildid"), &cancel);
     let mut stream = Telling::new(style(&call.query), manner, registered.number());
@@ -110,14 +115,20 @@ async fn start(
     let context = cancel.guard(call.upload.into_reader());
     // reading what was handed over may wait for a disk
     let input = blocking(move || Ok(input(descriptors, peer, context))).await??;
+    let work = daemon.work(Task::Build, familiar(&tags));
     tokio::spawn(async move {
         let built = blocking(move || {
             let built = engine.build(request, input, reporter, cancel);
             drop(busy);
             built
         });
+        let built = built.await;
+        if built.is_ok() {
+            tags.iter().for_each(|tag| daemon.names.given(user, tag));
+        }
+        work.end(&built);
         // nobody may be left who wants to know
-        let _ = end.send(built.await);
+        let _ = end.send(built);
     });
     // the reporter goes with the work, so the end of the events is the end of the work
     let Some(first) = first(&mut told, &stream).await else {
@@ -197,12 +208,15 @@ pub(crate) async fn prune(call: Call) -> Result<Reply, Failure> {
     let selection = cache_selection(&call)?;
     let engine = call.daemon.engine.clone();
     let busy = call.busy.clone();
+    let work = call.daemon.work(Task::Prune, ["build cache".to_owned()]);
     let pruned = blocking(move || {
         let pruned = engine.prune_cache(&selection);
         drop(busy);
         pruned
     })
-    .await?;
+    .await;
+    work.end(&pruned);
+    let pruned = pruned?;
     let report = BuildPruneReport {
         caches_deleted: pruned.keys.iter().map(|key| key.digest().hex()).collect(),
         space_reclaimed: pruned.bytes,

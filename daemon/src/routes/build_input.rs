@@ -13,7 +13,7 @@ use mica_engine::{
 use rustix::fs::{FileType, Stat};
 
 use crate::descriptors::Descriptors;
-use crate::serve::Peer;
+use crate::rights::Peer;
 use crate::wire::reply::Failure;
 
 /// The longest secret, in bytes; as BuildKit's.

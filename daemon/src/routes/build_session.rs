@@ -56,6 +56,10 @@ pub(crate) async fn build(mut call: Call) -> Result<Reply, Failure> {
         kind: output.kind,
         attrs: output.attrs.unwrap_or_default(),
     });
+    let pushes = output.as_ref().is_some_and(|output| grpc::is_push(&output.attrs));
+    let (right, what) = grpc::build_right(&request, pushes);
+    call.may(right, what)?;
+    let user = call.peer.user;
     let origin = match origin(&call.query, name.as_deref())? {
         Some(origin) => origin,
         None => {
@@ -69,6 +73,7 @@ pub(crate) async fn build(mut call: Call) -> Result<Reply, Failure> {
         request,
         origin,
         output,
+        user,
     };
     let (told, ending) = grpc::begin(&call.daemon, order).map_err(failure)?;
     let (sender, receiver) = mpsc::channel(WAITING);

@@ -17,6 +17,7 @@ mod tests {
     use mica_api::{API_VERSION, BuildInput, DESCRIPTION};
     use serde_json::Value;
 
+    use crate::rights::Right;
     use crate::router::{Route, route};
 
     const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
@@ -121,6 +122,34 @@ mod tests {
         let invented: Vec<_> = described.difference(&routed).collect();
         assert!(missing.is_empty(), "not described: {missing:?}");
         assert!(invented.is_empty(), "described, but not there: {invented:?}");
+    }
+
+    #[test]
+    fn every_door_says_which_right_it_needs_and_that_it_may_be_missing() {
+        let description = description();
+        let mut seen = BTreeSet::new();
+        for (path, item) in items(&description) {
+            for (method, operation) in item
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter(|(key, _)| *key != "parameters")
+            {
+                let example = nameless(path).replace("{}", "some");
+                let to = route(&method.to_uppercase().parse().unwrap(), &example).unwrap();
+                assert_eq!(operation["x-mica-right"], to.right().word(), "{method} {path}");
+                assert!(operation["responses"].get("403").is_some(), "{method} {path}");
+                let counted = nameless(to.template());
+                assert!(
+                    items(&description)
+                        .iter()
+                        .any(|(path, _)| nameless(path) == counted),
+                    "{counted}"
+                );
+                seen.insert(to.right());
+            }
+        }
+        assert_eq!(seen, BTreeSet::from([Right::Read, Right::Build, Right::Full]));
     }
 
     #[test]

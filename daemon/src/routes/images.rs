@@ -4,13 +4,15 @@ use hyper::StatusCode;
 use jiff::Timestamp;
 use mica_api::{DeleteItem, ImageSummary, PruneReport};
 use mica_engine::{Listed, Removal, RemoveOptions, Selection, blocking};
-use mica_oci::Reference;
+use mica_oci::{Reference, Tag};
 
+use crate::rights::Right;
 use crate::routes::Call;
 use crate::wire::filter::Filters;
 use crate::wire::platform;
 use crate::wire::reply::{Failure, JSON, Reply, empty, json, json_bytes, whole};
 use crate::wire::version::ApiVersion;
+use crate::work::Task;
 
 const LIST_FILTERS: [&str; 7] = [
     "dangling",
@@ -102,12 +104,22 @@ pub(crate) async fn tag(call: Call, name: String) -> Result<Reply, Failure> {
     let engine = call.daemon.engine.clone();
     let repository = call.query.get("repo").unwrap_or_default().to_owned();
     let tag = call.query.get("tag").map(str::to_owned);
+    let given = mica_engine::tag_target(&repository, tag.as_deref());
     blocking(move || engine.tag(&name, &repository, tag.as_deref())).await?;
+    if let Ok(given) = given {
+        call.daemon.names.given(call.peer.user, &given);
+    }
     Ok(empty(StatusCode::CREATED))
 }
 
 /// `DELETE /images/{name}`
 pub(crate) async fn remove(call: Call, name: String) -> Result<Reply, Failure> {
+    if !is_own(&call, &name) {
+        call.may(
+            Right::Full,
+            "removing what one did not name oneself, or by its ID, or by force,",
+        )?;
+    }
     let engine = call.daemon.engine.clone();
     let options = RemoveOptions {
         force: call.query.flag("force", false),
@@ -124,6 +136,23 @@ pub(crate) async fn remove(call: Call, name: String) -> Result<Reply, Failure> {
     json(StatusCode::OK, &items(&removals))
 }
 
+/// Whether what is to be removed is a name that the user gave himself, as long as this daemon runs; the image goes with its last
+/// name, as ever.
+fn is_own(call: &Call, name: &str) -> bool {
+    let is_forced = call.query.flag("force", false);
+    let name: Option<Reference> = name.trim().parse().ok();
+    let is_own = |name: &Reference| name.digest.is_none() && call.daemon.names.is_of(call.peer.user, name);
+    !is_forced && name.map(or_latest).is_some_and(|name| is_own(&name))
+}
+
+/// A name with the tag that it means.
+pub(crate) fn or_latest(name: Reference) -> Reference {
+    match (&name.tag, &name.digest) {
+        (None, None) => Reference::tagged(name.repository, Tag::latest()),
+        _ => name,
+    }
+}
+
 /// `POST /images/prune`
 pub(crate) async fn prune(call: Call) -> Result<Reply, Failure> {
     let filters = Filters::of(&call.query, &PRUNE_FILTERS)?;
@@ -133,12 +162,15 @@ pub(crate) async fn prune(call: Call) -> Result<Reply, Failure> {
     };
     let engine = call.daemon.engine.clone();
     let busy = call.busy.clone();
+    let work = call.daemon.work(Task::Prune, ["images".to_owned()]);
     let pruned = blocking(move || {
         let pruned = engine.prune_images(&selection);
         drop(busy);
         pruned
     })
-    .await?;
+    .await;
+    work.end(&pruned);
+    let pruned = pruned?;
     let items = items(&pruned.removals);
     let report = PruneReport {
         images_deleted: Some(items).filter(|items| !items.is_empty()),

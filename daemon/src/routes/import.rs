@@ -12,6 +12,7 @@ use crate::routes::Call;
 use crate::routes::registry::text_platform;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, pieces, whole};
 use crate::wire::stream::line;
+use crate::work::Task;
 
 /// The source that means the request's body.
 const BODY: &str = "-";
@@ -37,15 +38,27 @@ pub(crate) async fn import(call: Call) -> Result<Reply, Failure> {
             .collect(),
         platform: text_platform(&call.query)?,
     };
+    let told = call
+        .daemon
+        .work(Task::Import, request.reference.iter().map(Reference::familiar));
+    let (daemon, user, name) = (call.daemon.clone(), call.peer.user, request.reference.clone());
     let (engine, busy, cancel) = (call.daemon.engine.clone(), call.busy.clone(), Cancel::new());
     let guard = CancelOnDrop::new(cancel.clone());
     let importing = |input: BodyReader| {
         let (engine, input) = (engine.clone(), cancel.guard(input));
-        blocking(move || {
-            let imported = engine.import(&request, Box::new(input));
-            drop(busy);
+        async move {
+            let imported = blocking(move || {
+                let imported = engine.import(&request, Box::new(input));
+                drop(busy);
+                imported
+            })
+            .await;
+            if let (Ok(_), Some(name)) = (&imported, &name) {
+                daemon.names.given(user, name);
+            }
+            told.end(&imported);
             imported
-        })
+        }
     };
     if source == BODY {
         // nothing is told before, so that a failure is the answer

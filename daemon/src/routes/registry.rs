@@ -1,25 +1,31 @@
 //! Pulling and pushing images, and asking registries.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use mica_api::{AuthConfig, AuthReply, BuiltImage, DistributionInspect, DistributionPlatform, Message};
+use mica_api::{
+    AuthConfig, AuthReply, BuiltImage, DistributionInspect, DistributionPlatform, Message, PushCheck,
+};
 use mica_engine::{CancelOnDrop, Error, IndexRequest, PullRequest, PushRequest, Sink, TransferEvents, sink};
 use mica_oci::{Attested, Compression, Digest, ImageId, Platform, PlatformImage, Reference, Repository, Tag};
 use mica_task::{Cancel, TransferEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::daemon::Daemon;
 use crate::routes::Call;
 use crate::routes::build_query::MOST_PLATFORMS;
+use crate::routes::images::or_latest;
 use crate::wire::credential;
 use crate::wire::platform;
 use crate::wire::query::Query;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, json, pieces, whole};
 use crate::wire::stream::line;
 use crate::wire::transfer::messages;
+use crate::work::{Task, Work as Told};
 
 /// How many lines wait for a slow client.
 const WAITING: usize = 64;
@@ -40,8 +46,13 @@ pub(crate) async fn pull(call: Call) -> Result<Reply, Failure> {
     };
     let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
     let (sink, mut events) = sink();
-    let mut work = start(sink.clone(), async move {
+    let told = call.daemon.work(Task::Pull, [request.reference.familiar()]);
+    let (daemon, user) = (call.daemon.clone(), call.peer.user);
+    let mut work = start(&call.daemon, told, sink.clone(), async move {
         let pulled = engine.pull(&request, &sink).await;
+        if pulled.is_ok() && request.reference.digest.is_none() {
+            daemon.names.given(user, &or_latest(request.reference));
+        }
         drop(busy);
         pulled.map(drop)
     });
@@ -90,6 +101,26 @@ pub(crate) fn text_platform(query: &Query) -> Result<Option<Platform>, Failure> 
         .transpose()
 }
 
+/// `POST /mica/push-check/{name}`: whether the registry would take a push.
+pub(crate) async fn push_check(call: Call, name: String) -> Result<Reply, Failure> {
+    let reference: Reference = name
+        .parse()
+        .map_err(|error| Failure::invalid(format!("{error}")))?;
+    let credential = credential::of(&call.headers);
+    let is_anonymous = credential.is_anonymous();
+    let may = call
+        .daemon
+        .engine
+        .check_push(&reference.repository, &credential)
+        .await?;
+    let answer = PushCheck {
+        host: may.host,
+        answered: may.answered,
+        is_anonymous,
+    };
+    json(StatusCode::OK, &answer)
+}
+
 /// `POST /images/{name}/push`
 pub(crate) async fn push(call: Call, name: String) -> Result<Reply, Failure> {
     let reference: Reference = name
@@ -116,7 +147,12 @@ pub(crate) async fn push(call: Call, name: String) -> Result<Reply, Failure> {
     let first = Message::status(format!("The push refers to repository [{}]", request.repository));
     let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
     let (sink, events) = sink();
-    let work = start(sink.clone(), async move {
+    let name = match &request.tag {
+        Some(tag) => Reference::tagged(request.repository.clone(), tag.clone()).familiar(),
+        None => request.repository.familiar(),
+    };
+    let told = call.daemon.work(Task::Push, [name]);
+    let work = start(&call.daemon, told, sink.clone(), async move {
         let pushed = engine.push(&request, &sink).await;
         drop(busy);
         pushed.map(drop)
@@ -142,7 +178,10 @@ fn push_images(
     let first = Message::status(format!("The push refers to repository [{}]", request.repository));
     let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
     let (sink, events) = sink();
-    let work = start(sink.clone(), async move {
+    let names = request.tags.iter().cloned();
+    let names = names.map(|tag| Reference::tagged(request.repository.clone(), tag).familiar());
+    let told = call.daemon.work(Task::Push, names);
+    let work = start(&call.daemon, told, sink.clone(), async move {
         let pushed = engine.push_index(&request, &sink).await;
         drop(busy);
         pushed.map(drop)
@@ -223,13 +262,22 @@ fn attested_of(call: &Call, images: &[PlatformImage]) -> Result<Attested, Failur
 
 type Work = JoinHandle<Result<(), Error>>;
 
-/// Does the work until it is done or nobody listens any more.
-fn start(sink: Sink, work: impl Future<Output = Result<(), Error>> + Send + 'static) -> Work {
+/// Does the work until it is done, nobody listens any more, or the daemon has no more patience.
+fn start(
+    daemon: &Arc<Daemon>,
+    told: Told,
+    sink: Sink,
+    work: impl Future<Output = Result<(), Error>> + Send + 'static,
+) -> Work {
+    let daemon = daemon.clone();
     tokio::spawn(async move {
-        tokio::select! {
+        let result = tokio::select! {
             result = work => result,
             () = sink.closed() => Err(Error::Cancelled),
-        }
+            () = daemon.ended() => Err(Error::Cancelled),
+        };
+        told.end(&result);
+        result
     })
 }
 

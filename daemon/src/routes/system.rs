@@ -95,7 +95,7 @@ pub(crate) async fn info(call: Call) -> Result<Reply, Failure> {
     let root = engine.root().display().to_string();
     let listeners = engine.feed().followers() as u64;
     let info = blocking(move || engine.info()).await?;
-    let registries = registries(&call.daemon.registries);
+    let registries = registries(&call.daemon.settings.get().registries);
     let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
     let status = [
         ("Layers", info.layers.to_string()),

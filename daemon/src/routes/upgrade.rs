@@ -19,12 +19,7 @@ pub(crate) fn grpc(call: Call) -> Result<Reply, Failure> {
         let (daemon, busy) = (call.daemon, call.busy);
         // a client that only looks whether this works is gone by now
         if let Ok(connection) = call.upgrade.await {
-            let stopped = daemon.stopped();
-            let serving = grpc::methods(&daemon).serve(TokioIo::new(connection));
-            tokio::select! {
-                () = serving => {}
-                () = stopped => {}
-            }
+            grpc::serve(&daemon, &call.peer, TokioIo::new(connection)).await;
         }
         drop(busy);
     });

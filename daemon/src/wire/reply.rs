@@ -13,6 +13,8 @@ use mica_engine::{Error, Kind};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::rights::Denied;
+
 /// An answer.
 pub(crate) type Reply = Response<ReplyBody>;
 
@@ -59,6 +61,16 @@ impl Pieces {
         Self {
             first,
             ..Self::new(receiver, work)
+        }
+    }
+}
+
+impl ReplyBody {
+    /// Keeps something until all of it was sent; what is whole is as good as sent.
+    pub(crate) fn hold(&mut self, guard: impl Send + 'static) {
+        if let Self::Pieces(pieces) = self {
+            let work = std::mem::replace(&mut pieces._work, Box::new(()));
+            pieces._work = Box::new((work, guard));
         }
     }
 }
@@ -121,6 +133,11 @@ impl Failure {
     /// The request makes sense, but nothing here can do it.
     pub(crate) fn unsupported(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, message)
+    }
+
+    /// A right is missing.
+    pub(crate) fn denied(denied: Denied) -> Self {
+        Self::new(StatusCode::FORBIDDEN, denied.0)
     }
 
     /// There is no such route.

@@ -186,7 +186,7 @@ fn the_code_of_a_failed_run_arrives() {
 }
 
 /// Starts a build that waits for ever in its RUN.
-fn begin_waiting(micad: &Micad, query: &str) -> crate::http::Connection {
+pub(crate) fn begin_waiting(micad: &Micad, query: &str) -> crate::http::Connection {
     let context = tar(&[("Dockerfile", b"FROM wait:1\nRUN [\"/wait\"]\n")]);
     let mut connection = micad.connect();
     connection.send_head(
@@ -206,6 +206,11 @@ fn begin_waiting(micad: &Micad, query: &str) -> crate::http::Connection {
 
 /// How many processes of the waiting program have this daemon above them.
 pub(crate) fn waiting(micad: &Micad) -> usize {
+    waiting_ids(micad).len()
+}
+
+/// Which they are.
+pub(crate) fn waiting_ids(micad: &Micad) -> Vec<u32> {
     let stat = |id: u32| std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let parent = |id: u32| -> u32 {
         let stat = stat(id);
@@ -228,7 +233,7 @@ pub(crate) fn waiting(micad: &Micad) -> usize {
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     ids.filter(|id| stat(*id).contains("(wait)") && below(*id))
-        .count()
+        .collect()
 }
 
 #[test]
@@ -289,7 +294,7 @@ fn a_daemon_that_is_told_to_leave_ends_its_builds() {
     if !may_run() {
         return;
     }
-    let mut micad = Micad::start();
+    let mut micad = Micad::start_with(&["--shutdown-timeout", "0"]);
     with_waiting_image(&micad);
     let mut connection = begin_waiting(&micad, "");
     micad.signal("TERM");

@@ -199,7 +199,9 @@ fn sockets_of_a_service_manager_are_taken_over() {
         }
         assert!(wait_for_exit(&mut child).success());
         let count = notify.recv(&mut message).unwrap();
-        assert_eq!(&message[..count], b"STOPPING=1");
+        let text = String::from_utf8_lossy(&message[..count]).into_owned();
+        let time = text.strip_prefix("STOPPING=1\nEXTEND_TIMEOUT_USEC=").unwrap();
+        assert_eq!(time.parse(), Ok(20_000_000), "{text}");
         assert!(
             paths.iter().all(|path| path.exists()),
             "they are not the daemon's to take away"

@@ -14,6 +14,8 @@ mod images;
 mod life;
 mod micad;
 mod raw;
+mod rights;
+mod running;
 mod status;
 mod system;
 mod transfer;

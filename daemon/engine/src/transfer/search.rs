@@ -30,9 +30,8 @@ impl Engine {
         }
         let term = Term::of(&request.term);
         let listener = Listener::deaf();
-        let found = self
-            .registries()
-            .search(&term, request.limit, &request.credential, &listener);
+        let client = self.registries();
+        let found = client.search(&term, request.limit, &request.credential, &listener);
         let mut hits = found.await.map_err(|error| refused(&term, error))?;
         hits.retain(|hit| {
             request.official.is_none_or(|official| official == hit.official)

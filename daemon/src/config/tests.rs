@@ -1,0 +1,187 @@
+//! What settings come to, and which are refused.
+
+use super::*;
+
+fn places(root: bool) -> Places {
+    Places {
+        root,
+        home: Some("/home/me".into()),
+        runtime: Some("/run/user/1000".into()),
+        data: None,
+        config: Some("/nonexistent".into()),
+    }
+}
+
+fn parse(words: &[&str]) -> Arguments {
+    Arguments::try_parse_from([&["micad"], words].concat()).unwrap()
+}
+
+#[test]
+fn defaults_differ_between_root_and_others() {
+    let nowhere = ["--config-file", "/dev/null"];
+    assert!(
+        Settings::combine(parse(&nowhere), &places(true)).is_err(),
+        "an empty file is no JSON"
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(file.path(), "{}").unwrap();
+    let words = ["--config-file", file.path().to_str().unwrap()];
+    let settings = Settings::combine(parse(&words), &places(true)).unwrap();
+    assert_eq!(settings.root, Path::new("/var/lib/mica"));
+    assert_eq!(
+        settings.default_address.as_deref(),
+        Some(Path::new("/run/mica/mica.sock"))
+    );
+    assert_eq!(settings.idle, None);
+    assert!(!settings.insecure_allowed);
+    let settings = Settings::combine(parse(&[]), &places(false)).unwrap();
+    assert_eq!(settings.root, Path::new("/home/me/.local/share/mica"));
+    assert_eq!(
+        settings.default_address.as_deref(),
+        Some(Path::new("/run/user/1000/mica/mica.sock"))
+    );
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(
+        file.path(),
+        r#"{"hosts":["unix:///a"],"data-root":"/b","registry-mirrors":["https://m"],"insecure-registries":["h:1"],
+            "builder":{"entitlements":{"security-insecure":true}}}"#,
+    )
+    .unwrap();
+    let path = file.path().to_str().unwrap();
+    let settings = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap();
+    assert_eq!(settings.addresses, [Address::Unix("/a".into())]);
+    assert_eq!(settings.root, Path::new("/b"));
+    assert_eq!(settings.registries.mirrors, ["https://m"]);
+    let words = [
+        "--config-file",
+        path,
+        "-H",
+        "unix:///c",
+        "-H",
+        "fd://",
+        "--data-root",
+        "/d",
+        "--idle-timeout",
+        "7",
+    ];
+    let settings = Settings::combine(parse(&words), &places(true)).unwrap();
+    assert_eq!(
+        settings.addresses,
+        [Address::Unix("/c".into()), Address::Activation]
+    );
+    assert_eq!(settings.root, Path::new("/d"));
+    assert_eq!(settings.idle, Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn a_key_without_effect_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(file.path(), r#"{"hostz":[]}"#).unwrap();
+    let path = file.path().to_str().unwrap();
+    let error = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap_err();
+    assert!(
+        error.describe().contains("unknown field `hostz`"),
+        "{}",
+        error.describe()
+    );
+    assert!(error.is_usage());
+    let missing = ["--config-file", "/nonexistent/x"];
+    assert!(Settings::combine(parse(&missing), &places(true)).is_err());
+}
+
+/// The keys that serde knows at a place, by its own complaint about one that nobody knows.
+fn keys(prefix: &str) -> Vec<String> {
+    let mut text = r#"{"zzz":0}"#.to_owned();
+    for key in prefix.split('.').rev().filter(|key| !key.is_empty()) {
+        text = format!("{{\"{key}\":{text}}}");
+    }
+    let said = serde_json::from_str::<File>(&text).unwrap_err().to_string();
+    let known = said.split_once("expected").unwrap().1;
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_and_the_file_have_the_same_keys() {
+    let table: std::collections::BTreeSet<&str> =
+        options::SETTINGS.iter().map(|setting| setting.key).collect();
+    let mut found = std::collections::BTreeSet::new();
+    let mut open = vec![String::new()];
+    while let Some(prefix) = open.pop() {
+        for key in keys(&prefix) {
+            let path = if prefix.is_empty() {
+                key
+            } else {
+                format!("{prefix}.{key}")
+            };
+            match table.iter().any(|own| own.starts_with(&format!("{path}."))) {
+                true => open.push(path),
+                false => drop(found.insert(path)),
+            }
+        }
+    }
+    assert_eq!(
+        found
+            .iter()
+            .map(String::as_str)
+            .collect::<std::collections::BTreeSet<_>>(),
+        table
+    );
+}
+
+#[test]
+fn wrong_files_are_refused_with_file_and_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    for (text, parts) in [
+        ("{\n\"log-level\": 7}", &["line 2", "one of error"][..]),
+        (
+            "{\"data-root\": \"/a\",\n\"data-root\": \"/b\"}",
+            &["duplicate field", "line 2"],
+        ),
+        ("{\"hosts\": [\"/a\", \"/a\"]}", &["twice"]),
+        (
+            "{\"rights\": {\"read\": {\"users\": [\"root\", \"root\"]}}}",
+            &["named in rights.read and again"],
+        ),
+        ("{\"log-level\":", &["EOF"]),
+    ] {
+        fs_err::write(file.path(), text).unwrap();
+        let error = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap_err();
+        assert!(error.is_usage());
+        let said = error.describe();
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(text.contains("hosts") || said.contains(path), "{said}");
+    }
+    fs_err::write(file.path(), r#"{"registry-mirrors": ["ftp://x"]}"#).unwrap();
+    let settings = Settings::combine(parse(&["--config-file", path]), &places(true)).unwrap();
+    assert!(settings.check().unwrap_err().describe().contains(path));
+}
+
+#[test]
+fn what_needs_a_restart_is_known() {
+    let settings = |words: &[&str]| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), "{}").unwrap();
+        let words = [words, &["--config-file", file.path().to_str().unwrap()]].concat();
+        Settings::combine(parse(&words), &places(true)).unwrap()
+    };
+    let old = settings(&["--data-root", "/a", "--log-level", "info"]);
+    let new = settings(&["--data-root", "/b", "--log-level", "debug", "-H", "/x"]);
+    assert_eq!(old.needs_restart(&new), ["hosts", "data-root"]);
+    assert!(old.needs_restart(&old).is_empty());
+    assert_eq!(new.log_level, log::Level::Debug);
+}
+
+#[test]
+fn only_unix_sockets_are_listened_on() {
+    assert_eq!(address("/x").unwrap(), Address::Unix("/x".into()));
+    for host in ["tcp://0.0.0.0:2375", "unix://x", "x", "", "npipe://x"] {
+        assert!(address(host).is_err(), "{host}");
+    }
+}
