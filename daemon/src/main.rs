@@ -3,6 +3,7 @@
 mod activity;
 mod config;
 mod connection;
+mod crowd;
 mod daemon;
 mod descriptors;
 mod error;

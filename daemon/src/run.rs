@@ -23,6 +23,9 @@ use crate::serve::serve;
 const FAREWELL: Duration = Duration::from_secs(10);
 /// How long those who listen to what happens may take to hear that nothing more will.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// The most threads for work that blocks. A client that does not go on reading or sending holds one or two, and must not hold the one
+/// that somebody else's request needs: more than all connections can hold.
+const THREADS: usize = 4096;
 
 /// Runs the daemon until it is told to leave or has had nothing to do for long enough.
 pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Error> {
@@ -48,6 +51,7 @@ pub(crate) fn run(settings: &Settings, handed_over: ListenFd) -> Result<(), Erro
     });
     let runtime = Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(THREADS)
         .build()
         .map_err(system("start the runtime"))?;
     let ended = runtime.block_on(live(daemon, listeners, settings.idle));

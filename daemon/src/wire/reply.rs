@@ -63,6 +63,16 @@ impl Pieces {
     }
 }
 
+impl ReplyBody {
+    /// Keeps something until the client has all of the body, if it comes piece by piece.
+    pub(crate) fn keep(&mut self, kept: impl Send + 'static) {
+        if let Self::Pieces(pieces) = self {
+            let work = std::mem::replace(&mut pieces._work, Box::new(()));
+            pieces._work = Box::new((work, kept));
+        }
+    }
+}
+
 impl Body for ReplyBody {
     type Data = Bytes;
     type Error = io::Error;
