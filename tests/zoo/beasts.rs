@@ -645,9 +645,9 @@ impl<W: Write> Write for Hashed<W> {
 }
 
 /// How much a bomb becomes, in bytes.
-pub(crate) const BURST: u64 = 512 << 20;
+pub(crate) const BURST: u64 = 96 << 20;
 /// How many entries the swarm has.
-const SWARM: u32 = 1_000_000;
+const SWARM: u32 = 60_000;
 
 fn bombs() -> Vec<Beast> {
     let zeros = |fill: u8| {
@@ -685,13 +685,13 @@ fn bombs() -> Vec<Beast> {
     }
     let named = |name, (bytes, diff)| Beast { name, bytes, diff };
     let mut bombs = vec![
-        named("gzip, 512 MiB of zeros in 512 KiB", zeros(0)),
-        named("a million entries", done(swarm)),
+        named("gzip, 96 MiB of zeros", zeros(0)),
+        named("sixty thousand entries", done(swarm)),
     ];
     for (name, program) in [
-        ("bzip2, 256 MiB of zeros", "bzip2"),
-        ("xz, 256 MiB of zeros", "xz"),
-        ("zstd, 256 MiB of zeros", "zstd"),
+        ("bzip2, 48 MiB of zeros", "bzip2"),
+        ("xz, 48 MiB of zeros", "xz"),
+        ("zstd, 48 MiB of zeros", "zstd"),
     ] {
         bombs.extend(packed_by(program).map(|bytes| named(name, bytes)));
     }
