@@ -7,12 +7,14 @@ mod session;
 mod system;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use mica_tests::{Ran, run, run_fed};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cell::Cells;
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 /// Where Debian's docker is; the one on the path may be another.
 const DEBIAN: &str = "/usr/bin/docker";
@@ -98,6 +100,37 @@ impl Docker<'_> {
             Builder::Classic => command.env("DOCKER_BUILDKIT", "0"),
             Builder::BuildKit => command.env_remove("DOCKER_BUILDKIT"),
         };
+    }
+
+    /// A build without end that is given up. It hears of SIGINT as one on a terminal does: what a shell starts in the background is told to
+    /// overhear it, and docker 20.10's classic builder then does.
+    fn give_up(&self, signal: Signal) {
+        let (seconds, endless) = (
+            format!("SECONDS={}", self.world.seconds),
+            self.world.arg("endless"),
+        );
+        // without the command that limits its time, which would get the signal
+        let mut command = Command::new("env");
+        self.set(&mut command);
+        command.arg("--default-signal=INT").arg(self.program);
+        command.args(["build", "--build-arg", &seconds, &endless]);
+        let build = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut build = build.expect("env is there");
+        self.world.await_sleep(true);
+        kill_process(Pid::from_child(&build), signal).expect("it runs");
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = build.try_wait().expect("it is ours to wait for") {
+                break status;
+            }
+            if began.elapsed() > PATIENCE {
+                build.kill().expect("it runs");
+                panic!("docker goes on after {signal:?}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(!status.success());
+        self.world.await_sleep(false);
     }
 
     /// What a command said, whatever came of it.

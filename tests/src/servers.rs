@@ -8,6 +8,7 @@ mod form;
 mod jwt;
 mod loopback;
 mod search;
+mod slow;
 mod token;
 
 pub use certificate::Certificate;
@@ -15,6 +16,7 @@ pub use connect::ConnectProxy;
 pub use docker_registry::{DockerRegistry, NAMED};
 pub use faults::FaultProxy;
 pub use search::{SearchReply, SearchRequest, SearchServer};
+pub use slow::SlowProxy;
 pub use token::{TokenCounts, TokenService};
 
 use std::net::{SocketAddr, TcpListener};

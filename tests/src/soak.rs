@@ -5,6 +5,7 @@
 //! The only refusal it takes from others is that another prune is running.
 
 mod client;
+mod killing;
 mod process;
 mod random;
 mod report;
@@ -17,6 +18,7 @@ mod world;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use killing::{Killings, kill};
 pub use process::Holdings;
 pub use report::Report;
 pub use tally::Tally;

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use mica_tests::run;
+use rustix::process::Signal;
 
 use crate::cell::Cells;
 use crate::docker::{Docker, has};
@@ -121,26 +122,7 @@ impl Docker<'_> {
             let told = self.ok(&[&args[..], &["--platform", "linux", &limited]].concat());
             limited_as_asked(&told);
         });
-        cells.check("build that is given up", || {
-            let (seconds, endless) = (
-                format!("SECONDS={}", self.world.seconds),
-                self.world.arg("endless"),
-            );
-            // without the command that limits its time, which would get the signal
-            let mut command = Command::new(self.program);
-            self.set(&mut command);
-            command.args(["build", "--build-arg", &seconds, &endless]);
-            let mut child = command
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            self.world.await_sleep(true);
-            let pid = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-            assert!(!child.wait().unwrap().success());
-            self.world.await_sleep(false);
-        });
+        cells.check("build that is given up", || self.give_up(Signal::INT));
         cells.cannot(
             "the classic builder has none; with buildx it does (tests/buildx)",
             &[

@@ -4,13 +4,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mica_tests::run;
+use rustix::process::Signal;
 
 use crate::cell::Cells;
 use crate::docker::{Docker, has};
-use crate::world::{PASSWORD, USER, limited_as_asked};
-
-/// How long an agent may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::world::{PASSWORD, PATIENCE, USER, limited_as_asked};
 
 /// An agent without keys.
 struct Agent(Child);
@@ -154,7 +152,11 @@ impl Docker<'_> {
             let limited = self.world.arg("limited");
             limited_as_asked(&self.told(&[&args[..], &["--platform", "linux", &limited]].concat()));
         });
-        cells.check("build that is given up", || self.given_up());
+        // by its own command, and by going away without a word
+        cells.check("build that is given up", || {
+            self.give_up(Signal::INT);
+            self.give_up(Signal::KILL);
+        });
         cells.check("build that fails", || {
             let failing = self.world.arg("failing");
             // without the code of the command, as BuildKit does
@@ -195,41 +197,6 @@ impl Docker<'_> {
         let ran = self.run(&["build", "-q", &failing]);
         assert_eq!((ran.code, ran.text()), (1, ""));
         has(&ran.stderr, "before");
-    }
-
-    /// By its own command, and by going away without a word.
-    fn given_up(&self) {
-        let seconds = format!("SECONDS={}", self.world.seconds);
-        let endless = self.world.arg("endless");
-        for signal in [rustix::process::Signal::INT, rustix::process::Signal::KILL] {
-            // without the command that limits its time, which would get the signal
-            let mut command = Command::new(self.program);
-            self.set(&mut command);
-            command.args(["build", "--build-arg", &seconds, &endless]);
-            let mut child = command
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            self.world.await_sleep(true);
-            let pid = rustix::process::Pid::from_child(&child);
-            // as people do who see nothing happen: a signal that comes before docker listens for it is lost
-            let began = Instant::now();
-            let status = loop {
-                if let Some(status) = child.try_wait().unwrap() {
-                    break status;
-                }
-                if began.elapsed() > PATIENCE {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
-                    panic!("docker goes on after {signal:?}");
-                }
-                rustix::process::kill_process(pid, signal).unwrap();
-                std::thread::sleep(Duration::from_millis(500));
-            };
-            assert!(!status.success());
-            self.world.await_sleep(false);
-        }
     }
 
     fn lent(&self) {

@@ -1,6 +1,6 @@
 //! One of the clients: what it was told, and its holding the daemon to that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +34,27 @@ pub(super) struct Sent {
     pub(super) id: String,
 }
 
+/// What else a name may be than what was told, if the daemon is killed while it is asked for something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Gone.
+    Gone,
+    /// This image.
+    Is(Known),
+    /// An image that nobody knows yet.
+    New,
+}
+
+impl Doubt {
+    fn allows(&self, found: Option<&Known>) -> bool {
+        match self {
+            Self::Gone => found.is_none(),
+            Self::Is(known) => found == Some(known),
+            Self::New => found.is_some(),
+        }
+    }
+}
+
 pub(super) struct Client {
     pub(super) world: Arc<World>,
     /// The first part of all its names.
@@ -43,6 +64,8 @@ pub(super) struct Client {
     pub(super) here: BTreeMap<String, Known>,
     /// What it was told to be at the registry, by name.
     pub(super) there: BTreeMap<String, Sent>,
+    /// What the step it takes may have changed already.
+    doubts: BTreeMap<String, Vec<Doubt>>,
     made: u64,
 }
 
@@ -57,6 +80,7 @@ impl Client {
             random: Random::new(u64::from(number)),
             here: BTreeMap::new(),
             there: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             made: 0,
         }
     }
@@ -68,6 +92,72 @@ impl Client {
             self.take(step).await;
         }
         self
+    }
+
+    /// Does one thing after the other until the daemon is killed; what it had asked for by then may have been done or not.
+    pub(super) async fn run_until_killed(mut self) -> Self {
+        while !self.world.is_killed() {
+            self.doubts.clear();
+            let step = self.choose();
+            let began = Instant::now();
+            match self.act(step).await {
+                Ok(()) => {
+                    self.world.tally().done(step.name(), began.elapsed());
+                    self.doubts.clear();
+                }
+                Err(_) if self.world.is_killed() => {}
+                Err(why) => {
+                    self.world
+                        .tally()
+                        .failed(format!("{} {}: {why}", self.name, step.name()));
+                }
+            }
+        }
+        self
+    }
+
+    /// Compares what a daemon that was killed has with what was told, and goes by it from now on. Gives how many names were as told, and
+    /// how many had been left open.
+    pub(super) async fn settle(&mut self) -> Outcome<(usize, usize)> {
+        let listed = self.listed().await?;
+        let (mut kept, mut open, mut lost) = (0, 0, Vec::new());
+        let names: BTreeSet<&String> = self.here.keys().chain(listed.keys()).collect();
+        for name in names {
+            let (told, found) = (self.here.get(name), listed.get(name));
+            let doubts = self.doubts.get(name).map_or(&[][..], Vec::as_slice);
+            if doubts.iter().any(|doubt| doubt.allows(found)) || !doubts.is_empty() && told == found {
+                open += 1;
+            } else if told == found {
+                kept += 1;
+            } else {
+                lost.push(format!(
+                    "{name} was told to be {told:?} and is {found:?} ({doubts:?})"
+                ));
+            }
+        }
+        self.doubts.clear();
+        self.here = listed;
+        match lost.is_empty() {
+            true => Ok((kept, open)),
+            false => Err(lost.join("; ")),
+        }
+    }
+
+    /// Says what a name may be from now on, done or not.
+    pub(super) fn doubt(&mut self, name: &str, doubt: Doubt) {
+        self.doubts.entry(name.to_owned()).or_default().push(doubt);
+    }
+
+    /// Takes down what a name was told to be.
+    pub(super) fn know(&mut self, name: &str, known: Known) {
+        self.doubts.remove(name);
+        self.here.insert(name.to_owned(), known);
+    }
+
+    /// Takes down that there is no such name any more.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.doubts.remove(name);
+        self.here.remove(name);
     }
 
     /// Does everything there is to do once, and leaves nothing.
@@ -202,7 +292,7 @@ impl Client {
             id: image["Id"].as_str().unwrap_or_default().to_owned(),
             is_own: image["Config"]["Labels"][OWNER] == self.name.as_str(),
         };
-        self.here.insert(name.to_owned(), known.clone());
+        self.know(name, known.clone());
         Ok(known)
     }
 

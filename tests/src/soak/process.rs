@@ -76,6 +76,14 @@ pub(super) fn open_files(process: u32) -> BTreeMap<String, usize> {
     found
 }
 
+/// Whether a process of this machine has this command line.
+pub(super) fn runs(words: &[&str]) -> bool {
+    let wanted: String = words.iter().flat_map(|word| [word, "\0"]).collect();
+    let entries = fs_err::read_dir("/proc").into_iter().flatten().flatten();
+    let mut commands = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    commands.any(|command| command == wanted.as_bytes())
+}
+
 /// How many processes have this one as their parent: the second number behind the name in `stat` (proc(5)).
 fn children(process: u32) -> usize {
     let entries = fs_err::read_dir("/proc").into_iter().flatten().flatten();

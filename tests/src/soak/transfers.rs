@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 
 use crate::conformance::{archive, files_of, folder, hex};
 use crate::http::{Question, escaped};
-use crate::soak::client::{Client, Known, OWNER, Outcome, Sent, messages};
+use crate::soak::client::{Client, Doubt, Known, OWNER, Outcome, Sent, messages};
 
 /// The base64 of `{}`: no credentials.
 const ANONYMOUS: (&str, &str) = ("x-registry-auth", "e30=");
@@ -44,6 +44,8 @@ impl Client {
 
     async fn push_tag(&mut self, tag: u64) -> Outcome<()> {
         let name = format!("{}:{tag}", self.repository());
+        // what is there is not known until it is told
+        self.there.remove(&name);
         let answer = self.ask(self.pushing(tag)).await?;
         let told = messages(&answer.body)?;
         let digest = told
@@ -67,7 +69,20 @@ impl Client {
         self.push_tag(tag).await
     }
 
-    fn pulling(name: &str) -> Question {
+    fn pulling(&mut self, name: &str) -> Question {
+        if let Some(sent) = self.there.get(name) {
+            let id = sent.id.clone();
+            // whose label it has is only known when it is here
+            for is_own in [false, true] {
+                self.doubt(
+                    name,
+                    Doubt::Is(Known {
+                        id: id.clone(),
+                        is_own,
+                    }),
+                );
+            }
+        }
         Question::new(
             Method::POST,
             format!("/images/create?fromImage={}", escaped(name)),
@@ -92,7 +107,8 @@ impl Client {
     }
 
     async fn pull_name(&mut self, name: &str) -> Outcome<()> {
-        let answer = self.ask(Self::pulling(name)).await?;
+        let question = self.pulling(name);
+        let answer = self.ask(question).await?;
         if answer.status != 200 {
             return Err(format!(
                 "pulling {name}: {} {}",
@@ -120,14 +136,27 @@ impl Client {
             self.remove_name(&name).await?;
         }
         let patience = Duration::from_millis(self.random.below(30));
-        let _ = tokio::time::timeout(patience, Self::pulling(&name).ask(&self.world.socket)).await;
+        let question = self.pulling(&name);
+        let _ = tokio::time::timeout(patience, question.ask(&self.world.socket)).await;
         self.pull_name(&name).await
     }
 
     /// Takes an archive of an image and looks whether the config is the image's and the layers are the config's.
     pub(super) async fn save(&mut self) -> Outcome<()> {
         let name = self.some_name()?;
-        let answer = self.get(&format!("/images/{}/get", escaped(&name))).await?;
+        self.save_name(&name).await
+    }
+
+    /// Takes archives of all its images and looks into them; gives how many there were.
+    pub(super) async fn save_all(&self) -> Outcome<usize> {
+        for name in self.here.keys() {
+            self.save_name(name).await?;
+        }
+        Ok(self.here.len())
+    }
+
+    async fn save_name(&self, name: &str) -> Outcome<()> {
+        let answer = self.get(&format!("/images/{}/get", escaped(name))).await?;
         let files = files_of(&answer.body)?;
         let file = |name: &str| {
             files
@@ -137,7 +166,7 @@ impl Client {
         let document = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).map_err(|e| e.to_string());
         let manifest = document(file("manifest.json")?)?;
         let config = file(manifest[0]["Config"].as_str().unwrap_or_default())?;
-        if sha256(config) != self.here[&name].id {
+        if sha256(config) != self.here[name].id {
             return Err(format!("the archive of {name} has the config {}", sha256(config)));
         }
         let mut layers = Vec::new();
@@ -167,6 +196,7 @@ impl Client {
     pub(super) async fn load(&mut self) -> Outcome<()> {
         let repository = format!("{}/loaded", self.name);
         let bytes = self.archive(&repository);
+        self.doubt(&format!("{repository}:latest"), Doubt::New);
         let answer = self
             .asked(Method::POST, "/images/load?quiet=0", bytes, 200)
             .await?;
@@ -202,6 +232,7 @@ impl Client {
         let label = escaped(&format!("LABEL {OWNER}={}", self.name));
         let path = format!("/images/create?fromSrc=-&changes={label}&repo={}", escaped(&name));
         let body = folder(&[("f", &self.random.bytes(20_000))]);
+        self.doubt(&name, Doubt::New);
         let answer = self.asked(Method::POST, &path, body, 200).await?;
         let told = messages(&answer.body)?;
         let id = told.last().and_then(|last| last["status"].as_str());
@@ -209,7 +240,7 @@ impl Client {
             id: id.ok_or("the import told no image")?.to_owned(),
             is_own: true,
         };
-        self.here.insert(name, known);
+        self.know(&name, known);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::conformance::folder;
 use crate::http::{Question, escaped};
-use crate::soak::client::{Client, Known, OWNER, Outcome, json, messages};
+use crate::soak::client::{Client, Doubt, Known, OWNER, Outcome, json, messages};
 use crate::soak::world::BASE;
 
 /// How long something that should come soon may take.
@@ -35,6 +35,10 @@ impl Client {
         Question::new(Method::POST, path).with(context)
     }
 
+    fn endless(&self) -> String {
+        format!("RUN sleep {}\n", self.world.endless)
+    }
+
     pub(super) async fn build(&mut self) -> Outcome<()> {
         let tag = format!("{}/app:{}", self.name, self.random.below(5));
         let is_own = self.random.below(3) > 0;
@@ -47,6 +51,7 @@ impl Client {
             false => String::new(),
         };
         let question = self.building(&tag, &format!("{run}{label}"), is_own);
+        self.doubt(&tag, Doubt::New);
         let answer = self.ask(question).await?;
         if answer.status != 200 {
             return Err(format!(
@@ -69,7 +74,7 @@ impl Client {
             id: id.to_owned(),
             is_own,
         };
-        self.here.insert(tag, known);
+        self.know(&tag, known);
         Ok(())
     }
 
@@ -77,7 +82,7 @@ impl Client {
     pub(super) async fn drop_build(&mut self) -> Outcome<()> {
         let word = self.new_word();
         let tag = format!("{}/never:{word}", self.name);
-        let question = self.building(&tag, "RUN sleep 60\n", true);
+        let question = self.building(&tag, &self.endless(), true);
         let patience = Duration::from_millis(self.random.below(1500));
         // what was told by then does not matter
         let _ = tokio::time::timeout(patience, question.ask(&self.world.socket)).await;
@@ -88,7 +93,7 @@ impl Client {
     pub(super) async fn cancel_build(&mut self) -> Outcome<()> {
         let word = self.new_word();
         let tag = format!("{}/never:{word}", self.name);
-        let mut question = self.building(&tag, "RUN sleep 60\n", true);
+        let mut question = self.building(&tag, &self.endless(), true);
         let build = format!("{}-{word}", self.name);
         question.target += &format!("&buildid={build}");
         let mut body = question.open(&self.world.socket).await?.into_body();
@@ -124,13 +129,11 @@ impl Client {
             escaped(from),
             escaped(repository)
         );
+        let known = self.here.get(from).cloned();
+        let known = known.ok_or("only known images are named")?;
+        self.doubt(to, Doubt::Is(known.clone()));
         self.asked(Method::POST, &path, "", 201).await?;
-        let known = self
-            .here
-            .get(from)
-            .cloned()
-            .ok_or("only known images are named")?;
-        self.here.insert(to.to_owned(), known);
+        self.know(to, known);
         Ok(())
     }
 
@@ -142,8 +145,9 @@ impl Client {
     /// Takes a name away.
     pub(super) async fn remove_name(&mut self, name: &str) -> Outcome<()> {
         let path = format!("/images/{}", escaped(name));
+        self.doubt(name, Doubt::Gone);
         let answer = self.asked(Method::DELETE, &path, "", 200).await?;
-        self.here.remove(name);
+        self.forget(name);
         let told = json(&answer)?;
         match told[0]["Untagged"] == name {
             true => Ok(()),
@@ -233,8 +237,15 @@ impl Client {
     /// Removes all images that have its label, with their names.
     pub(super) async fn prune_own(&mut self) -> Outcome<()> {
         let filters = format!(r#"{{"dangling":["false"],"label":["{OWNER}={}"]}}"#, self.name);
+        let own = self.here.iter().filter(|(_, known)| known.is_own);
+        let own: Vec<String> = own.map(|(name, _)| name.clone()).collect();
+        for name in &own {
+            self.doubt(name, Doubt::Gone);
+        }
         if self.prune(&format!("?filters={}", escaped(&filters))).await? {
-            self.here.retain(|_, known| !known.is_own);
+            for name in &own {
+                self.forget(name);
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What all clients share: the daemon, the registry, the base of their images, and where they write down how it went.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use hyper::Method;
@@ -22,7 +23,10 @@ pub(super) struct World {
     pub(super) socket: PathBuf,
     /// Host and port of the registry.
     pub(super) registry: String,
+    /// For how many seconds a step that takes too long sleeps: a number that no other process of this machine has.
+    pub(super) endless: String,
     common: Vec<Vec<u8>>,
+    is_killed: AtomicBool,
     tally: Mutex<Tally>,
 }
 
@@ -32,6 +36,8 @@ impl World {
         Self {
             socket,
             registry: registry.address().replace("127.0.0.1", "localhost"),
+            endless: format!("1{:07}", std::process::id()),
+            is_killed: AtomicBool::new(false),
             common: (0..COMMON).map(|_| random.bytes(20_000)).collect(),
             tally: Mutex::default(),
         }
@@ -39,6 +45,22 @@ impl World {
 
     pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("nobody panics with it")
+    }
+
+    /// Whether the daemon was killed, so that it answers nobody.
+    pub(super) fn is_killed(&self) -> bool {
+        self.is_killed.load(Ordering::SeqCst)
+    }
+
+    /// To be said before it is killed, and when there is one again.
+    pub(super) fn set_killed(&self, is_killed: bool) {
+        self.is_killed.store(is_killed, Ordering::SeqCst);
+    }
+
+    /// Waits until the daemon answers.
+    pub(super) async fn await_answer(&self) {
+        let answer = Question::new(Method::GET, "/_ping").ask(&self.socket).await;
+        assert_eq!(answer.expect("the daemon answers").status, 200);
     }
 
     /// A content that other clients build of too.
