@@ -4,13 +4,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::crowd::Work;
+
 /// Counts what goes on.
 #[derive(Debug, Clone)]
 pub(crate) struct Activity(watch::Sender<Count>);
 
 /// Something goes on while this lives.
 #[derive(Debug)]
-pub(crate) struct Busy(watch::Sender<Count>);
+pub(crate) struct Busy {
+    activity: watch::Sender<Count>,
+    /// On which connection, if on one.
+    work: Option<Work>,
+}
 
 /// While this lives, somebody who is counted as busy only listens.
 #[derive(Debug)]
@@ -36,8 +42,16 @@ impl Activity {
 
     /// Something begins.
     pub(crate) fn begin(&self) -> Busy {
+        self.begin_on(None)
+    }
+
+    /// Something begins on a connection.
+    pub(crate) fn begin_on(&self, work: Option<Work>) -> Busy {
         self.0.send_modify(|count| count.busy += 1);
-        Busy(self.0.clone())
+        Busy {
+            activity: self.0.clone(),
+            work,
+        }
     }
 
     /// Somebody who is busy, as all connections are, from now on waits for what others do. That is nothing that goes on: a
@@ -80,13 +94,13 @@ impl Activity {
 
 impl Clone for Busy {
     fn clone(&self) -> Self {
-        Activity(self.0.clone()).begin()
+        Activity(self.activity.clone()).begin_on(self.work.clone())
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.send_modify(|count| count.busy -= 1);
+        self.activity.send_modify(|count| count.busy -= 1);
     }
 }
 

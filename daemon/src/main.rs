@@ -5,6 +5,7 @@ mod activity;
 mod answering;
 mod config;
 mod connection;
+mod crowd;
 mod daemon;
 mod descriptors;
 mod error;

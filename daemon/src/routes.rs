@@ -80,7 +80,7 @@ async fn serve(
 ) -> Result<Reply, Failure> {
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
-    let busy = daemon.activity.begin();
+    let busy = daemon.activity.begin_on(Some(caller.place.work()));
     let upload = Upload::new(body, busy.clone());
     let descriptors = caller.waiting.begin(&head.headers)?;
     let (version, path) = ApiVersion::strip(head.uri.path());

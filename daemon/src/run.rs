@@ -28,6 +28,9 @@ use crate::serve::serve;
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long those who listen to what happens may take to hear that nothing more will.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// The most threads for work that blocks. A client that does not go on reading or sending holds one or two, and must not hold the one
+/// that somebody else's request needs: more than all connections can hold.
+const THREADS: usize = 4096;
 
 /// What the service manager is to wait for beside all that, for a store on a slow disk.
 const SLACK: Duration = Duration::from_secs(4);
@@ -70,6 +73,7 @@ pub(crate) fn run(settings: Settings, arguments: Arguments, handed_over: ListenF
     });
     let runtime = Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(THREADS)
         .build()
         .map_err(system("start the runtime"))?;
     let ended = runtime.block_on(live(daemon, listeners, idle, (arguments, doors)));

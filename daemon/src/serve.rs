@@ -12,13 +12,15 @@ use hyper::header::{HeaderName, HeaderValue, SERVER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use mica_api::API_VERSION;
+use mica_api::{API_VERSION, ErrorBody};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::answering::Answering;
 use crate::connection::share;
+use crate::crowd::{Crowd, Place};
 use crate::daemon::Daemon;
 use crate::descriptors::Waiting;
 use crate::grpc;
@@ -27,7 +29,7 @@ use crate::log::{self, Level};
 use crate::preface;
 use crate::rights::Peer;
 use crate::routes;
-use crate::wire::reply::Reply;
+use crate::wire::reply::{Reply, json_bytes};
 
 /// How long the head of a request may take, and an idle connection may stay (moby's ReadHeaderTimeout).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
@@ -35,10 +37,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 const HEAD_LIMIT: usize = 512 << 10;
 /// The most headers of a request.
 const HEADERS_LIMIT: usize = 128;
-/// The most connections at one time; others wait in the socket's queue.
-const CONNECTIONS_LIMIT: usize = 1024;
 /// How long to wait when the system has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The most who are told at one time that there is no room.
+const REFUSALS_LIMIT: usize = 64;
+/// How long somebody for whom there is no room may take to hear so.
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
 
 /// Says when to stop; clones say the same.
 pub(crate) type Stop = watch::Receiver<bool>;
@@ -50,22 +54,24 @@ pub(crate) struct Caller {
     pub(crate) waiting: Waiting,
     /// Who it is.
     pub(crate) peer: Peer,
+    /// The connection's place among others.
+    pub(crate) place: Place,
 }
 
 /// Accepts connections on all sockets until told to stop. Socket files are gone when this returns; connections that were accepted
 /// go on and end by themselves.
 pub(crate) async fn serve(daemon: Arc<Daemon>, listeners: Vec<Listener>, stop: Stop) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
+    let crowd = Crowd::new();
     let mut sockets = JoinSet::new();
     for listener in listeners {
         listener.socket.set_nonblocking(true)?;
         let socket = UnixListener::from_std(listener.socket.try_clone()?)?;
-        let (daemon, places, mut stop) = (daemon.clone(), places.clone(), stop.clone());
+        let (daemon, crowd, mut stop) = (daemon.clone(), crowd.clone(), stop.clone());
         sockets.spawn(async move {
             let mut listener = listener;
             let told = stop.clone();
             tokio::select! {
-                () = accept(&daemon, &socket, &places, &told) => {}
+                () = accept(&daemon, &socket, &crowd, &told) => {}
                 // the sender is gone only when the program ends
                 _ = stop.wait_for(|stop| *stop) => {}
             }
@@ -76,15 +82,25 @@ pub(crate) async fn serve(daemon: Arc<Daemon>, listeners: Vec<Listener>, stop: S
     Ok(())
 }
 
-async fn accept(daemon: &Arc<Daemon>, socket: &UnixListener, places: &Arc<Semaphore>, stop: &Stop) {
+async fn accept(daemon: &Arc<Daemon>, socket: &UnixListener, crowd: &Crowd, stop: &Stop) {
+    let refusing = Arc::new(Semaphore::new(REFUSALS_LIMIT));
     loop {
-        let place = places.clone().acquire_owned().await;
         match socket.accept().await {
             Ok((stream, _)) => {
+                let Some(place) = crowd.enter() else {
+                    // of more than so many nobody is told
+                    if let Ok(turn) = refusing.clone().try_acquire_owned() {
+                        tokio::spawn(refuse(stream, crowd.limit(), turn));
+                    }
+                    continue;
+                };
                 let (daemon, stop) = (daemon.clone(), stop.clone());
                 let busy = daemon.activity.begin();
                 tokio::spawn(async move {
-                    talk(daemon, stream, stop).await;
+                    tokio::select! {
+                        () = talk(daemon, stream, stop, place.clone()) => {}
+                        () = place.told_to_leave() => {}
+                    }
                     drop((busy, place));
                 });
             }
@@ -96,9 +112,28 @@ async fn accept(daemon: &Arc<Daemon>, socket: &UnixListener, places: &Arc<Semaph
     }
 }
 
+/// Says that there is no room, whatever is asked, and waits a while for the client to have read it.
+async fn refuse(mut stream: UnixStream, limit: usize, _turn: OwnedSemaphorePermit) {
+    let body = ErrorBody {
+        message: format!("too many connections: {limit} are busy, try again when some of them are done"),
+    };
+    let Ok(reply) = json_bytes(&body) else { return };
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n",
+        reply.len()
+    );
+    let told = async {
+        stream.write_all(&[head.as_bytes(), &reply].concat()).await?;
+        stream.shutdown().await?;
+        // what was sent already would make the client lose the answer
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(REFUSAL_TIME, told).await;
+}
+
 /// Answers the requests of one connection. When the client goes away everything that is done for it is dropped, and with it told to
 /// stop.
-async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
+async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop, place: Place) {
     let peer = Peer::of(&stream);
     let begins = tokio::time::timeout(HEAD_TIMEOUT, preface::is_http2(&stream));
     let is_http2 = tokio::select! {
@@ -107,13 +142,17 @@ async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop) {
     };
     match is_http2 {
         Ok(Ok(false)) => {}
-        Ok(Ok(true)) => return talk_http2(daemon, peer, stream).await,
+        Ok(Ok(true)) => {
+            let _work = place.work();
+            return talk_http2(daemon, peer, stream).await;
+        }
         // nothing was said, or the client is gone
         Ok(Err(_)) | Err(_) => return,
     }
     let caller = Caller {
         waiting: Waiting::default(),
         peer,
+        place,
     };
     let (bytes, client) = share(stream, caller.waiting.clone());
     let answer = service_fn(|request| answer(daemon.clone(), caller.clone(), request));
@@ -157,6 +196,7 @@ async fn answer(
     caller: Caller,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
+    let work = caller.place.work();
     let seen = Answering::begin(&daemon, &caller.peer, &request);
     let answer = routes::dispatch(daemon, caller, request);
     let mut reply = match log::within(seen.request(), answer).await {
@@ -164,6 +204,7 @@ async fn answer(
         Err(failure) => failure.reply(),
     };
     seen.answered(&mut reply);
+    reply.body_mut().hold(work);
     let headers = reply.headers_mut();
     let fixed = |name| HeaderName::from_static(name);
     headers.insert(fixed("api-version"), HeaderValue::from_static(API_VERSION));

@@ -344,10 +344,7 @@ impl Download<'_> {
     }
 
     fn check_range(&self, response: &Response, at: u64, end: u64) -> Result<(), Error> {
-        let text = response
-            .headers()
-            .get(CONTENT_RANGE)
-            .and_then(|value| value.to_str().ok());
+        let text = response.headers().get(CONTENT_RANGE);
         let broken = || Error::Protocol {
             host: self.site.host(),
             reason: format!(
@@ -355,15 +352,13 @@ impl Download<'_> {
                 end - 1
             ),
         };
-        let range = text
-            .and_then(|text| text.trim().strip_prefix("bytes "))
+        let (first, total) = text
+            .and_then(|value| content_range(value.to_str().ok()?))
             .ok_or_else(broken)?;
-        let (range, total) = range.split_once('/').ok_or_else(broken)?;
-        let (first, _) = range.split_once('-').ok_or_else(broken)?;
-        if first.trim().parse() != Ok(at) {
+        if first != at {
             return Err(broken());
         }
-        match total.trim() {
+        match total {
             "*" => Ok(()),
             total if total.parse() == Ok(self.blob.size) => Ok(()),
             total => Err(self.refuse_size(format!("it has {total}"))),
@@ -421,6 +416,13 @@ impl Download<'_> {
             actual,
         }
     }
+}
+
+/// Where a part begins and what is said of the whole's length, `*` if it is not known (RFC 9110, section 14.4).
+pub(crate) fn content_range(text: &str) -> Option<(u64, &str)> {
+    let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = range.split_once('-')?;
+    Some((first.trim().parse().ok()?, total.trim()))
 }
 
 /// How a server answers a request for a part.

@@ -10,6 +10,8 @@ mod credential;
 mod download;
 mod encoding;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hint;
 pub mod hosts;
 mod lanes;

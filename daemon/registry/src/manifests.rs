@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use mica_oci::media::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use mica_oci::{Digest, Tag};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LINK};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use crate::answer::read_whole;
+use crate::answer::{host, read_whole};
 use crate::ask::{Ask, Payload, Target};
 use crate::error::Error;
 use crate::refusal::BODY_LIMIT;
@@ -209,7 +209,7 @@ impl Site {
         loop {
             let ask = Ask::new(Method::GET, target, &self.scopes).following();
             let response = self.ask_for(&ask).await?;
-            let next = next_page(self, &response)?;
+            let next = next_page(response.url(), response.headers())?;
             let body = read_whole(response, "the list of tags", PAGE_LIMIT).await?;
             let page: Page = serde_json::from_slice(&body).map_err(|error| Error::Protocol {
                 host: self.host(),
@@ -261,8 +261,12 @@ fn content_type(response: &Response) -> Option<String> {
 }
 
 /// The next page of a list (RFC 8288), on the same host only: the request shows who asks.
-fn next_page(site: &Site, response: &Response) -> Result<Option<reqwest::Url>, Error> {
-    let links = response.headers().get_all(LINK);
+pub(crate) fn next_page(page: &Url, headers: &HeaderMap) -> Result<Option<Url>, Error> {
+    let broken = |reason: String| Error::Protocol {
+        host: host(page),
+        reason,
+    };
+    let links = headers.get_all(LINK);
     for link in links
         .iter()
         .filter_map(|value| value.to_str().ok())
@@ -281,15 +285,13 @@ fn next_page(site: &Site, response: &Response) -> Result<Option<reqwest::Url>, E
         if !is_next {
             continue;
         }
-        let url = response.url().join(target).map_err(|error| Error::Protocol {
-            host: site.host(),
-            reason: format!("the link to the next page is no address: {error}"),
-        })?;
-        if url.origin() != response.url().origin() {
-            return Err(Error::Protocol {
-                host: site.host(),
-                reason: "the link to the next page leads to another host".to_owned(),
-            });
+        let url = page
+            .join(target)
+            .map_err(|error| broken(format!("the link to the next page is no address: {error}")))?;
+        if url.origin() != page.origin() {
+            return Err(broken(
+                "the link to the next page leads to another host".to_owned(),
+            ));
         }
         return Ok(Some(url));
     }

@@ -64,12 +64,14 @@ impl Refusal {
             message = challenged("error_description").unwrap_or_default().to_owned();
         }
         let message: String = printable(&message).chars().take(MESSAGE).collect();
+        let short = |text: &str| printable(text).chars().take(EXCERPT).collect::<String>();
+        let code = short(&code);
         Self {
             status: status.as_u16(),
             method: method.to_string(),
             url: without_query(url),
             wait: retry::asked(headers).or_else(|| retry::asked_in_text(&message)),
-            wanted: challenged("scope").map(str::to_owned),
+            wanted: challenged("scope").map(short),
             given: None,
             hints: allowance(status, headers),
             code,
@@ -317,6 +319,22 @@ mod tests {
             text.contains("ratelimit-remaining: 0;w=21600") && text.contains("203.0.113.7"),
             "{text}"
         );
+    }
+
+    /// What a registry calls its codes and scopes reaches a terminal too.
+    #[test]
+    fn codes_and_scopes_are_one_short_line() {
+        let code = format!("A\\u001b[2J\\n{}", "B".repeat(5000));
+        let found = refusal(403, &format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#));
+        let text = found.to_string();
+        assert!(text.len() < 500 && !text.contains(char::is_control), "{text:?}");
+        let mut headers = HeaderMap::new();
+        let challenge = format!("Bearer scope=\"a\tb{}\",error=\"c\td\"", "e".repeat(5000));
+        headers.insert("www-authenticate", challenge.parse().unwrap());
+        let url = Url::parse("https://registry.example/v2/").unwrap();
+        let found = Refusal::read(&Method::GET, &url, StatusCode::UNAUTHORIZED, &headers, b"");
+        let text = found.to_string();
+        assert!(text.len() < 500 && !text.contains(char::is_control), "{text:?}");
     }
 
     proptest! {

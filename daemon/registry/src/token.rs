@@ -224,12 +224,17 @@ async fn answer(
         }
         return Err(refusal.into());
     }
+    read(url, &body, received)
+}
+
+/// The token in an answer that was asked for at `received`.
+pub(crate) fn read(url: &Url, body: &[u8], received: Instant) -> Result<Token, Error> {
     let no_token = |reason: String| Error::Token {
         url: without_query(url),
         reason,
     };
     // serde's own text can quote the token
-    let wire: Wire = serde_json::from_slice(&body).map_err(|error| {
+    let wire: Wire = serde_json::from_slice(body).map_err(|error| {
         no_token(format!(
             "line {}, column {} of its answer is no such JSON",
             error.line(),

@@ -57,6 +57,8 @@ impl Route {
             Self::ImagePush(_) => (Full, "/images/{name}/push"),
             Self::ImagesPrune => (Full, "/images/prune"),
             Self::BuildPrune => (Full, "/build/prune"),
+            // it reads the whole disk
+            Self::Check => (Full, "/mica/check"),
             // a build somebody else made may hold what is not for all
             Self::Debug(_) => (Full, "/mica/debug/{build}"),
 

@@ -8,6 +8,7 @@
 mod archive;
 mod build;
 mod connection;
+mod crowd;
 mod docker;
 mod http;
 mod images;

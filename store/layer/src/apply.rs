@@ -6,7 +6,7 @@ use mica_oci::{DiffId, Hashing};
 
 use crate::entry::Kind;
 use crate::error::Error;
-use crate::path::ImagePath;
+use crate::path::{ImagePath, shown};
 use crate::resolve::resolve;
 use crate::root::Place;
 use crate::sink::TreeSink;
@@ -105,6 +105,6 @@ fn honest(entry: &TarEntry, path: &[u8]) -> Result<ImagePath, Error> {
 fn bad(entry: &TarEntry, what: &str, path: &[u8]) -> Error {
     Error::Tar {
         at: entry.header_offset,
-        reason: format!("{what}: {}", String::from_utf8_lossy(path)),
+        reason: format!("{what}: {}", shown(path)),
     }
 }

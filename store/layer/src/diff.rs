@@ -14,7 +14,7 @@ use crate::entry::{CAPABILITY_XATTR, LinkKey, Meta, Node};
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::overlay::Marks;
-use crate::path::ImagePath;
+use crate::path::{ImagePath, shown};
 use crate::root::PATH_LIMIT;
 use crate::source::Source;
 use crate::stack::Stack;
@@ -228,7 +228,7 @@ pub(crate) fn drop_lone_links(changes: &mut Changes) {
 pub(crate) fn check_length(path: &ImagePath) -> Result<(), Error> {
     if path.as_bytes().len() as u64 > PATH_LIMIT {
         return Err(Error::Limit {
-            what: format!("length of the path {path}"),
+            what: format!("length of the path /{}", shown(path.as_bytes())),
             limit: PATH_LIMIT,
         });
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::path::ImagePath;
+use crate::path::{ImagePath, shown};
 
 /// What can go wrong between a tar and a tree.
 #[derive(Debug, Error)]
@@ -38,7 +38,7 @@ pub enum Error {
         limit: u64,
     },
     /// A path does not lead to what it should.
-    #[error("{path}: {reason}")]
+    #[error("/{}: {reason}", shown(path.as_bytes()))]
     Path {
         /// The path in the image.
         path: ImagePath,

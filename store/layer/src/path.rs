@@ -153,6 +153,17 @@ impl PartialOrd for ImagePath {
     }
 }
 
+/// The most of a path that a message repeats, in bytes.
+const SHOWN: usize = 300;
+
+/// A path as a message names it: of one that is longer than any that is meant, the beginning.
+pub(crate) fn shown(path: &[u8]) -> String {
+    match path.get(..SHOWN) {
+        Some(begin) => format!("{}…", String::from_utf8_lossy(begin)),
+        None => String::from_utf8_lossy(path).into_owned(),
+    }
+}
+
 impl fmt::Display for ImagePath {
     /// With a leading slash, undecodable bytes replaced.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::directory::names;
 use crate::error::Error;
 use crate::handle::Handle;
-use crate::path::ImagePath;
+use crate::path::{ImagePath, shown};
 
 /// The longest path a tree can hold, in bytes: `PATH_MAX` less the final NUL.
 pub const PATH_LIMIT: u64 = 4095;
@@ -103,8 +103,8 @@ impl Root {
 
     /// Wraps what the system says with what was being done to `path`.
     pub(crate) fn failed(&self, action: &str, path: &ImagePath, error: impl Into<io::Error>) -> Error {
-        let place = self.place.display();
-        Error::io(format!("cannot {action} {path} in {place}"))(error.into())
+        let (path, place) = (shown(path.as_bytes()), self.place.display());
+        Error::io(format!("cannot {action} /{path} in {place}"))(error.into())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::entry::{Kind, Meta, Mtime, Xattrs};
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::overlay;
-use crate::path::ImagePath;
+use crate::path::{ImagePath, shown};
 use crate::root::{PATH_LIMIT, Place, Root};
 use crate::sink::TreeSink;
 use crate::tar::limits;
@@ -121,7 +121,7 @@ impl TreeWriter {
         };
         if path.as_bytes().len() as u64 > PATH_LIMIT {
             return Err(Error::Limit {
-                what: format!("length of the path {path}"),
+                what: format!("length of the path /{}", shown(path.as_bytes())),
                 limit: PATH_LIMIT,
             });
         }

@@ -333,6 +333,55 @@ fn a_deep_tree_is_made_and_replaced_with_few_descriptors() {
     assert_eq!(std::fs::read(yard.at("d")).unwrap(), b"flat");
 }
 
+/// A message repeats of a name no more than a person reads.
+#[test]
+fn names_without_end_are_not_repeated() {
+    for name in [
+        "w".repeat(64 << 10),
+        "../".repeat(1000),
+        format!("{}x", "w/".repeat(2048)),
+        "n".repeat(4000),
+    ] {
+        let yard = Yard::new();
+        let error = yard
+            .unpack(&tar().long_name(&name).file("x", "").end())
+            .unwrap_err();
+        assert!(error.to_string().len() < 1024, "{}", error.to_string().len());
+    }
+}
+
+/// Somebody puts a link in the place of a directory, and the directory back, all the time that a layer is unpacked.
+#[test]
+fn a_directory_that_becomes_a_link_meanwhile_leads_nowhere() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let yard = Yard::new();
+    std::fs::create_dir_all(yard.at("d")).unwrap();
+    std::os::unix::fs::symlink(yard.dir.path().join("beside"), yard.at("l")).unwrap();
+    let (one, other) = (yard.at("d"), yard.at("l"));
+    let tar = (0..400).fold(tar(), |tar, at| {
+        tar.file(&format!("d/f{at}"), "x")
+            .dir(&format!("d/s{at}/"), 0o777)
+            .hard(&format!("d/h{at}"), &format!("d/f{at}"))
+    });
+    let tar = tar.end();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let mut refused = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                // what is unpacked may take either away for a moment
+                let _ = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+            }
+        });
+        for _ in 0..20 {
+            refused += usize::from(unpack(&tar, &yard.tree()).is_err());
+            yard.check();
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    println!("{refused} of 20 were refused");
+}
+
 #[test]
 fn a_claimed_size_costs_nothing_and_is_refused() {
     let yard = Yard::new();

@@ -34,7 +34,10 @@ fuzz_target!(|bytes: &[u8]| {
                 mode: Stat::mode_of(kind, stat.permissions()),
                 ..Stat::default()
             };
-            assert_eq!((again.kind(), again.permissions()), (Some(kind), stat.permissions()));
+            assert_eq!(
+                (again.kind(), again.permissions()),
+                (Some(kind), stat.permissions())
+            );
         }
         let _ = PacketKind::try_from(packet.kind);
     }

@@ -10,7 +10,7 @@ use super::record::{Record, Shape};
 use super::{TarIndex, behind};
 use crate::entry::Kind;
 use crate::error::Error;
-use crate::path::ImagePath;
+use crate::path::{ImagePath, shown};
 use crate::resolve::resolve;
 use crate::tar::{OPAQUE_MARKER, TarEntry, TarReader, WHITEOUT_PREFIX, limits};
 
@@ -307,7 +307,7 @@ fn honest(at: u64, path: &[u8]) -> Result<ImagePath, Error> {
 fn invalid(at: u64, what: &str, path: &[u8]) -> Error {
     Error::Tar {
         at,
-        reason: format!("{what}: {}", String::from_utf8_lossy(path)),
+        reason: format!("{what}: {}", shown(path)),
     }
 }
 
