@@ -18,4 +18,5 @@ mod inputs;
 mod layouts;
 mod outputs;
 mod registries;
+mod whole;
 mod with_bollard;

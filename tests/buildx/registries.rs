@@ -24,7 +24,7 @@ fn what_is_pushed_is_a_base_and_a_cache() {
             context.arg(),
         ])
         .ok();
-    says(&pushed.stderr, &[&format!("pushing {name} with docker"), "DONE"]);
+    says(&pushed.stderr, &[&format!("pushing manifest for {name}"), "DONE"]);
     let told = client.json("told");
     let digests = client.inspect(&name, "{{index .RepoDigests 0}}");
     let digest = digests.split_once('@').unwrap().1;

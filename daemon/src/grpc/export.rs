@@ -20,7 +20,7 @@ use tonic::Status;
 use crate::daemon::Daemon;
 use crate::grpc::content::SessionSink;
 use crate::grpc::job::{Job, Returned};
-use crate::grpc::{lender, refused, several, worker};
+use crate::grpc::{lender, refused, several};
 
 /// Bytes of a file that are sent at once.
 const PIECE: usize = 32 << 10;
@@ -40,8 +40,6 @@ pub(super) enum Target {
         names: Vec<Reference>,
         /// Whether they are pushed here.
         push: bool,
-        /// The same for a result by platform: a client cannot push what no name in the store means.
-        push_index: bool,
     },
     /// To the client's output of this number, as a tar of the image's files.
     Tar {
@@ -126,14 +124,12 @@ pub(super) fn target(exporter: &Exporter, number: u32) -> Result<Target, Status>
     let split = exporter.attrs.get("platform-split").map(String::as_str);
     let is_split = !matches!(split, Some("false" | "0"));
     match exporter.kind.as_str() {
-        kind @ ("moby" | "image") => {
+        "moby" | "image" => {
             let push = exporter.attrs.get("push").map(String::as_str);
             let push = matches!(push, Some("true" | "1"));
             Ok(Target::Store {
                 names: names(exporter)?,
-                // with docker's own exporter the client pushes what was built, by the other API, unless it knows better
-                push: push && (kind == "image" || worker::IS_WHOLE),
-                push_index: push,
+                push,
             })
         }
         "tar" => Ok(Target::Tar { number, is_split }),
@@ -200,7 +196,7 @@ async fn export_image(
     target: Target,
 ) -> Result<HashMap<String, String>, Status> {
     match target {
-        Target::Store { names, push, .. } => {
+        Target::Store { names, push } => {
             job.tell(Event::Begun { chore: Chore::Export }).await;
             let stored = store(daemon, job, image, &names, push).await;
             let failure = stored.as_ref().err().map(|status| status.message().to_owned());

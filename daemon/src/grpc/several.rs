@@ -31,9 +31,7 @@ pub(super) async fn export(
         move |engine: &Engine, cancel: &Cancel| roots(engine, (&images, &said), is_split, cancel)
     };
     match target {
-        Target::Store {
-            names, push_index, ..
-        } => store(daemon, job, images, &names, push_index).await,
+        Target::Store { names, push } => store(daemon, job, images, &names, push).await,
         Target::Archive { is_docker: true, .. } | Target::Blobs { is_docker: true, .. } => {
             Err(Status::invalid_argument(NO_LISTS))
         }

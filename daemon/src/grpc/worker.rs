@@ -5,11 +5,8 @@ use std::collections::HashMap;
 use mica_buildkit::message::solver::{BuildkitVersion, Platform, WorkerRecord};
 use mica_engine::Engine;
 
-/// Whether the worker has the label by which buildx knows that all exporters, caches and several platforms are there, and that
-/// what is to be pushed is pushed by the daemon (engine API contract, section 6.4).
-pub(super) const IS_WHOLE: bool = false;
-
-/// The label.
+/// The label by which buildx knows that all exporters, caches and several platforms are there, and that what is to be pushed is
+/// pushed by the daemon (engine API contract, section 6.4).
 const WHOLE: &str = "org.mobyproject.buildkit.worker.snapshotter";
 
 /// The one worker.
@@ -20,12 +17,12 @@ pub(super) fn worker(engine: &Engine) -> WorkerRecord {
             "org.mobyproject.buildkit.worker.hostname",
             rustix::system::uname().nodename().to_string_lossy().into_owned(),
         ),
+        (WHOLE, "overlayfs".to_owned()),
     ];
     WorkerRecord {
         id: format!("mica-{}", engine.root().display()),
         labels: labels
             .into_iter()
-            .chain(IS_WHOLE.then(|| (WHOLE, "overlayfs".to_owned())))
             .map(|(key, value)| (key.to_owned(), value))
             .collect::<HashMap<_, _>>(),
         platforms: mica_engine::platforms().into_iter().map(platform).collect(),
