@@ -92,7 +92,6 @@ fn what_is_not_there_is_refused_at_once() {
     let context = greeting();
     for option in [
         "--cache-to=type=local,dest=cache",
-        "--cache-to=type=gha,url=http://127.0.0.1:1/,token=x",
         "--cache-to=type=s3,region=x,bucket=x",
         "--cache-to=type=azblob,name=x,account_url=http://127.0.0.1:1/",
     ] {

@@ -15,6 +15,10 @@ const CROWD: u64 = 10_000;
 /// Files of this process beside its connections.
 const OTHERS: u64 = 200;
 
+/// Files that are opened when many ask at once, and stay: the store has up to eight connections to its database for reading, and each has
+/// the file and its log open.
+const STAYING: usize = 16;
+
 /// How many connections this process may have, at most `CROWD`.
 fn connections() -> u64 {
     let mut files = getrlimit(Resource::Nofile);
@@ -54,7 +58,15 @@ fn rest(mut stream: &UnixStream) -> String {
 #[test]
 fn ten_thousand_idle_and_half_open_connections_keep_nobody_out() {
     let micad = Micad::start();
-    let (before, memory) = (files(&micad), micad.memory("VmRSS"));
+    let once = crowd_of_idlers(&micad);
+    // the allocator keeps some of it for the next crowd, which then needs no more
+    let twice = crowd_of_idlers(&micad);
+    assert!(twice < once + (8 << 10), "{once} KiB became {twice} KiB");
+}
+
+/// Has all come and go; gives the memory that is kept afterwards, in KiB.
+fn crowd_of_idlers(micad: &Micad) -> u64 {
+    let before = files(micad);
     let mut crowd = Vec::new();
     for at in 0..connections() {
         let begun: &[u8] = match at % 4 {
@@ -63,13 +75,13 @@ fn ten_thousand_idle_and_half_open_connections_keep_nobody_out() {
             2 => b"POST /build HTTP/1.1\r\nHost: x\r\nX: ",
             _ => b"P",
         };
-        crowd.push(open(&micad, begun));
+        crowd.push(open(micad, begun));
         if at % 500 == 0 {
             assert_eq!(micad.get("/_ping").text(), "OK", "after {at}");
         }
     }
     assert_eq!(micad.get("/_ping").text(), "OK");
-    wait_until("those who made room are gone", || files(&micad) < before + 1100);
+    wait_until("those who made room are gone", || files(micad) < before + 1100);
     assert!(micad.memory("VmHWM") < 96 << 10, "{} KiB", micad.memory("VmHWM"));
     // the last to come are still there, and answered
     let mut last = crowd.pop().unwrap();
@@ -77,9 +89,8 @@ fn ten_thousand_idle_and_half_open_connections_keep_nobody_out() {
         .unwrap();
     assert!(rest(&last).starts_with("HTTP/1.1 404"));
     drop((crowd, last));
-    wait_until("connections are let go of", || files(&micad) <= before + 1);
-    let left = micad.memory("VmRSS");
-    assert!(left < memory + (24 << 10), "{memory} KiB became {left} KiB");
+    wait_until("connections are let go of", || files(micad) <= before + 1);
+    micad.memory("VmRSS")
 }
 
 /// Connections on which something goes on are not hung up on: who comes then is told so, and has room when one of them is done.
@@ -191,7 +202,9 @@ fn clients_that_do_not_read_cost_little_and_hold_nobody_up() {
         micad.memory("VmHWM")
     );
     drop(deaf);
-    wait_until("connections are let go of", || files(&micad) <= before.0 + 12);
+    wait_until("connections are let go of", || {
+        files(&micad) <= before.0 + STAYING
+    });
     wait_until("threads end", || micad.memory("Threads") <= before.1 + 4);
     assert_eq!(micad.delete("/images/big").status, 200);
 }
@@ -223,7 +236,9 @@ fn bodies_that_do_not_go_on_hold_nobody_up() {
     assert_eq!(micad.get("/images/json").status, 200);
     micad.load(&small_image(&["other:1"]));
     drop(stalled);
-    wait_until("connections are let go of", || files(&micad) <= before.0 + 12);
+    wait_until("connections are let go of", || {
+        files(&micad) <= before.0 + STAYING
+    });
     wait_until("threads end", || micad.memory("Threads") <= before.1 + 4);
 }
 

@@ -123,6 +123,8 @@ pub(crate) fn program() -> Command {
         .env_remove("LISTEN_FDS")
         .env_remove("LISTEN_PID")
         .env_remove("NOTIFY_SOCKET")
+        // as systemd/micad.service and `mica` start it
+        .env("MALLOC_ARENA_MAX", "2")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -26,6 +26,11 @@ mod wire {
     }
 }
 
+/// A right that is missing, which nothing here asks for.
+mod rights {
+    pub(crate) struct Denied(pub(crate) String);
+}
+
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -39,6 +39,10 @@ pub(super) const NAMES: [(&str, u16, &str); 10] = [
 #[rustfmt::skip]
 pub(super) const WRONG: &[(&str, &[Wrong])] = &[
     (
+        "POST /mica/check",
+        &[("/mica/check?level=deep", 400, "unknown level \"deep\"")],
+    ),
+    (
         "GET /images/json",
         &[
             ("/images/json?filters=%7B%22dangling%22:%5B%22x%22%5D%7D", 400, "invalid filter 'dangling=[x]'"),
