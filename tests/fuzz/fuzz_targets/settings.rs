@@ -1,11 +1,15 @@
 //! Any text as micad's daemon.json: settings, or one error that names the file; what is not known is refused and no setting is lost.
 #![no_main]
-#![allow(dead_code, reason = "the daemon has more in these files than is tried here")]
+#![allow(dead_code, unused_imports, reason = "the daemon has more in these files than is tried here")]
 
-#[path = "../../../daemon/src/config.rs"]
-mod config;
-#[path = "../../../daemon/src/error.rs"]
-mod error;
+#[path = "../../../daemon/src"]
+mod daemon {
+    pub(crate) mod accounts;
+    pub(crate) mod config;
+    pub(crate) mod error;
+    pub(crate) mod log;
+    pub(crate) mod rights;
+}
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -13,6 +17,8 @@ use std::sync::OnceLock;
 use clap::Parser;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+
+use crate::daemon::{accounts, config, error, log, rights};
 
 fuzz_target!(|text: &str| {
     let path = file();
