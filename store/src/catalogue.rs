@@ -50,6 +50,8 @@ struct State {
     written: u64,
     /// How many images and names there were at the last writing.
     lines: usize,
+    /// Whether there was an image then that index.json cannot list yet.
+    lacks: bool,
     trouble: Option<String>,
     ends: bool,
 }
@@ -84,6 +86,11 @@ impl Catalogue {
         }
     }
 
+    /// Whether index.json leaves an image out, whose manifest names what is not there.
+    pub(crate) fn lacks(&self) -> bool {
+        lock(&self.shared.state).lacks
+    }
+
     /// The last failure, if the files could not be written since.
     pub(crate) fn trouble(&self) -> Option<String> {
         lock(&self.shared.state).trouble.clone()
@@ -102,7 +109,7 @@ impl Drop for Catalogue {
 }
 
 impl Shared {
-    fn run(&self, write: impl Fn() -> Result<usize, Error>) {
+    fn run(&self, write: impl Fn() -> Result<Written, Error>) {
         let mut state = lock(&self.state);
         let mut pause = PAUSE;
         loop {
@@ -127,8 +134,9 @@ impl Shared {
             state = lock(&self.state);
             state.written = now;
             state.trouble = match result {
-                Ok(lines) => {
-                    state.lines = lines;
+                Ok(written) => {
+                    state.lines = written.lines;
+                    state.lacks = written.lacks;
                     None
                 }
                 Err(error) => Some(chain(&error)),
@@ -208,22 +216,33 @@ impl Catalogue {
     }
 }
 
-/// Writes both files and gives the number of images and names.
-fn write(paths: &Paths, database: &Database) -> Result<usize, Error> {
-    let (lines, documents) = documents(paths, database)?;
+/// What was written.
+struct Written {
+    /// The number of images and names.
+    lines: usize,
+    /// Whether index.json leaves one out.
+    lacks: bool,
+}
+
+/// Writes both files.
+fn write(paths: &Paths, database: &Database) -> Result<Written, Error> {
+    let (written, documents) = documents(paths, database)?;
     for (path, bytes) in documents {
         disk::replace(&path, &bytes, false).map_err(Error::io("write a derived file"))?;
     }
-    Ok(lines)
+    Ok(written)
 }
 
 /// A derived file: where it lies and what is to be in it.
 type Derived = (PathBuf, Vec<u8>);
 
-/// Both files, and the number of images and names.
-fn documents(paths: &Paths, database: &Database) -> Result<(usize, [Derived; 2]), Error> {
+/// Both files, and what they have.
+fn documents(paths: &Paths, database: &Database) -> Result<(Written, [Derived; 2]), Error> {
     let images = database.read(images)?;
-    let lines = images.iter().map(|image| 1 + image.names.len()).sum();
+    let written = Written {
+        lines: images.iter().map(|image| 1 + image.names.len()).sum(),
+        lacks: images.iter().any(|image| !image.complete),
+    };
     let index = Index {
         schema_version: 2,
         media_type: Some(MediaType::new(OCI_INDEX)),
@@ -239,7 +258,7 @@ fn documents(paths: &Paths, database: &Database) -> Result<(usize, [Derived; 2])
         images,
     };
     let files = [(paths.index(), json(&index)?), (paths.refs(), json(&refs)?)];
-    Ok((lines, files))
+    Ok((written, files))
 }
 
 fn json(document: &impl Serialize) -> Result<Vec<u8>, Error> {

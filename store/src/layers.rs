@@ -174,6 +174,7 @@ impl Store {
                 .execute([layer.diff_id.digest().as_raw()])?;
             Ok(())
         })?;
+        self.list_again(&layer.diff_id)?;
         Ok(layer)
     }
 
@@ -258,6 +259,7 @@ impl Store {
             }
             insert_blob(db, blob, compression, claimed)
         })?;
+        self.list_again(claimed)?;
         Ok(layer)
     }
 }

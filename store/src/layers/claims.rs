@@ -123,9 +123,11 @@ impl Store {
         };
         lease.pin_layer(claimed);
         let size = guess(blob, compression)?;
-        self.inner.database.write(Durability::Normal, |db| {
+        let layer = self.inner.database.write(Durability::Normal, |db| {
             claim(db, blob, compression, claimed, size)
-        })
+        })?;
+        self.list_again(claimed)?;
+        Ok(layer)
     }
 
     /// Looks into the blobs that are claimed to hold a layer, unless a form of it is there that was checked.

@@ -128,6 +128,7 @@ impl Store {
         self.inner.database.write(Durability::Normal, |db| {
             insert_blob(db, &blob, compression, diff_id)
         })?;
+        self.list_again(diff_id)?;
         Ok(blob)
     }
 }

@@ -129,6 +129,24 @@ impl Store {
         }
     }
 
+    /// Has index.json written again if it may list an image now that has this layer.
+    pub(super) fn list_again(&self, diff_id: &DiffId) -> Result<(), Error> {
+        if !self.inner.catalogue.lacks() {
+            return Ok(());
+        }
+        let shown = self.inner.database.read(|db| {
+            rows::any(
+                db,
+                "SELECT 1 FROM image_layers WHERE diff_id = ?1",
+                diff_id.digest(),
+            )
+        })?;
+        if shown {
+            self.inner.catalogue.changed();
+        }
+        Ok(())
+    }
+
     /// The layer as its uncompressed tar, made if it is not there yet; kept by the lease.
     pub fn tar(&self, lease: &Lease, diff_id: &DiffId) -> Result<Blob, Error> {
         if !self.known(lease, diff_id)?.tar {
@@ -141,16 +159,6 @@ impl Store {
                     (false, None, false) => self.inflate_claim(lease, record),
                 }
             })?;
-            let shown = self.inner.database.read(|db| {
-                rows::any(
-                    db,
-                    "SELECT 1 FROM image_layers WHERE diff_id = ?1",
-                    diff_id.digest(),
-                )
-            })?;
-            if shown {
-                self.inner.catalogue.changed();
-            }
         }
         self.blob(lease, diff_id.digest())?
             .ok_or_else(|| Error::corrupt(diff_id, "its tar is gone"))

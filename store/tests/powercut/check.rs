@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mica_oci::{DiffId, Digest, Index, Manifest, Raw};
-use mica_store::{Error, Lease, Store};
+use mica_store::{CheckEvent, Error, Lease, Level, Store, Watch};
 
 use crate::promise::Promised;
 use crate::support::{blob_files, names, scratch_files};
@@ -69,6 +69,22 @@ pub(crate) fn whole_store(root: &Path, store: &Store, promised: &Promised) -> Re
         if !choices.contains(&found) {
             return Err(format!("{name} leads to {found:?}, promised is {choices:?}"));
         }
+    }
+    let mut found = None;
+    let checked = store.check(
+        Level::Quick,
+        &mut Watch {
+            go_on: &|| Ok(()),
+            tell: &mut |event| {
+                if let CheckEvent::Found(finding) = event {
+                    found.get_or_insert(finding);
+                }
+            },
+        },
+    );
+    checked.map_err(wrong)?;
+    if let Some(finding) = found {
+        return Err(format!("the check finds {finding:?}"));
     }
     let images = store.images().map_err(wrong)?;
     let ids: BTreeSet<_> = images.iter().map(|image| image.id).collect();

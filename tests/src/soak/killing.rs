@@ -120,9 +120,10 @@ pub fn kill(kills: u32, clients: u32, seed: u64) -> Killings {
         let left = swept(&daemon, &world);
         let left = left.into_iter().map(|what| format!("left behind: {what}"));
         let mut losses: Vec<String> = left.collect();
-        if is_thorough {
-            let damaged = process::damaged_blobs(&daemon.root());
-            losses.extend(damaged.into_iter().map(|name| format!("damaged: {name}")));
+        let level = if is_thorough { "full" } else { "quick" };
+        let checked = daemon.mica(["system", "check", "--level", level]);
+        if checked.code != 0 {
+            losses.push(format!("check: {}{}", checked.stdout, checked.stderr));
         }
         let number = killings.kills;
         let losses = losses.into_iter().map(|loss| format!("kill {number}: {loss}"));
