@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::ioctl::{Setter, ioctl, opcode};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::check::whole;
 use crate::journal::Journal;
@@ -67,7 +69,8 @@ pub(crate) fn run(cuts: usize) -> Counts {
         skipped: None,
     };
     let folder = tempfile::tempdir().unwrap();
-    let mut device = match Device::make(folder.path()) {
+    let made = hide_mounts().and_then(|()| Device::make(folder.path()));
+    let mut device = match made {
         Ok(device) => device,
         Err(reason) => {
             counts.skipped = Some(reason);
@@ -75,21 +78,23 @@ pub(crate) fn run(cuts: usize) -> Counts {
         }
     };
     let log = folder.path().join("log");
+    let mut told = Told::default();
     let mut random = Random::new(7);
     for cut in 0..cuts {
         let root = device.place.join("store");
         let mut child = start(&root, &log, cut * 1000);
         std::thread::sleep(Duration::from_millis(random.below(LONGEST)));
+        told.read(&log, true);
         device.cut();
         end(&mut child);
+        told.read(&log, false);
         if let Err(reason) = device.mount_again() {
             counts.wrong.push(format!("cut {cut}: {reason}"));
             return counts;
         }
         let mut promised = Promised::default();
-        let lines = std::fs::read_to_string(&log).unwrap_or_default();
-        lines.lines().for_each(|line| promised.add(&Promise::of(line)));
-        counts.promises = lines.lines().filter(|line| !line.contains("ing ")).count();
+        told.promises.iter().for_each(|promise| promised.add(promise));
+        counts.promises = told.kept;
         // another boot each time: the other process may not even have come to open the store since the last look
         if let Err(wrong) = look(&root, &format!("boot {cut}"), &promised) {
             counts.wrong.push(format!("cut {cut}: {wrong}"));
@@ -97,6 +102,44 @@ pub(crate) fn run(cuts: usize) -> Counts {
         counts.cuts += 1;
     }
     counts
+}
+
+/// What the other process was told, as far as it holds.
+#[derive(Default)]
+struct Told {
+    /// How much of the log was read.
+    read: usize,
+    promises: Vec<Promise>,
+    /// How many of them are of something that is kept.
+    kept: usize,
+}
+
+impl Told {
+    /// Reads on. Only what was told before the cut is held to: a sync that is at work while a journal is aborted may find nothing left
+    /// to wait for, and succeed. What was begun may have been done all the same.
+    fn read(&mut self, log: &Path, is_before: bool) {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        for line in text[self.read..whole].lines() {
+            let begins = line.contains("ing ");
+            if is_before || begins {
+                self.promises.push(Promise::of(line));
+                self.kept += usize::from(!begins);
+            }
+        }
+        self.read = whole;
+    }
+}
+
+/// Has this process see mounts of its own: a process that copies another's mounts would keep the file system that was shut down, and
+/// it would be mounted again instead of what is on the device.
+fn hide_mounts() -> Result<(), String> {
+    // SAFETY: this process keeps no path that would mean something else afterwards.
+    let unshared = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    unshared
+        .and_then(|()| mount_change("/", private))
+        .map_err(|error| format!("no mounts of its own: {error}"))
 }
 
 fn start(root: &Path, log: &Path, round: usize) -> Child {
