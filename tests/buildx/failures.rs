@@ -1,6 +1,6 @@
 //! What is said of builds that fail, and of what is not there to be asked for.
 
-use mica_tests::Context;
+use mica_tests::{Context, run};
 
 use crate::client::{Client, greeting, said, says};
 
@@ -90,14 +90,22 @@ fn a_dockerfile_that_is_wrong_is_told_from_one_that_is_missing() {
 fn what_is_not_there_is_refused_at_once() {
     let Some(client) = Client::start() else { return };
     let context = greeting();
-    for option in [
-        "--cache-to=type=local,dest=cache",
-        "--cache-to=type=s3,region=x,bucket=x",
-        "--cache-to=type=azblob,name=x,account_url=http://127.0.0.1:1/",
+    let refused = client.build(["--cache-to=type=local,dest=cache", context.arg()]);
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    says(&refused.stderr, &["local", "not supported"]);
+    // buildx leaves out those that it has no credentials for
+    for cache in [
+        "type=gha,url=http://127.0.0.1:1/,token=x",
+        "type=s3,region=x,bucket=x",
+        "type=azblob,name=x,account_url=http://127.0.0.1:1/",
     ] {
-        let refused = client.build([option, context.arg()]);
-        assert_eq!(refused.code, 1, "{option}: {}", refused.stderr);
-        let kind = option.split(['=', ',']).nth(2).unwrap();
+        let folder = context.arg();
+        let mut command = client.buildctl(["build", "--frontend=dockerfile.v0", "--export-cache", cache]);
+        command.arg(format!("--local=context={folder}"));
+        command.arg(format!("--local=dockerfile={folder}"));
+        let refused = run(&mut command);
+        assert_eq!(refused.code, 1, "{cache}: {}", refused.stderr);
+        let kind = cache.split(['=', ',']).nth(1).unwrap();
         says(&refused.stderr, &[kind, "not supported"]);
     }
 }

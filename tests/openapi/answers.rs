@@ -24,7 +24,11 @@ const EVERYTHING: &str = "FROM base\n\
 const LARGE: u32 = 32 << 20;
 
 /// What is described and in no answer of these tests, and why.
-const UNSEEN: [(&str, &str); 8] = [
+const UNSEEN: [(&str, &str); 9] = [
+    (
+        "CheckLine/properties/errorDetail",
+        "of a check whose database cannot be read any more",
+    ),
     (
         "DebugReport",
         "its request needs a terminal; tests of `mica debug` read it",
@@ -291,6 +295,19 @@ fn rest(world: &mut World, failed: &str) {
     world.ask("POST /build/prune", "/build/prune?all=1");
 }
 
+/// A store of which an image's layer has gone bad.
+fn damage(world: &mut World) {
+    let whole = world.ask("POST /mica/check", "/mica/check?level=trees");
+    assert!(whole.text().contains("\"Findings\":0"), "{}", whole.text());
+    let blobs = fs_err::read_dir(world.daemon.root().join("blobs/sha256")).unwrap();
+    let largest = blobs
+        .map(Result::unwrap)
+        .max_by_key(|blob| blob.metadata().unwrap().len());
+    fs_err::write(largest.unwrap().path(), "no layer").unwrap();
+    let found = world.ask("POST /mica/check", "/mica/check?level=full");
+    assert!(found.text().contains("\"Finding\""), "{}", found.text());
+}
+
 fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap();
     i64::try_from(since.as_secs()).unwrap()
@@ -310,6 +327,7 @@ fn answers_are_what_the_description_says() {
     search(&mut world);
     rest(&mut world, &failed);
     world.send("POST /images/load", "/images/load?quiet=0", "", &archive);
+    damage(&mut world);
 
     let never: Vec<String> = world.never(&[200, 201]);
     let never: Vec<&str> = never

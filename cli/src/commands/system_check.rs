@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use hyper::Method;
-use mica_api::{CheckFinding, CheckLine, CheckProgress, CheckRepair, CheckSummary};
+use mica_api::{CheckFinding, CheckLine, CheckProgress, CheckSummary};
 
 use crate::client::{Body, Client, Query};
 use crate::error::Error;
@@ -122,9 +122,6 @@ impl View {
         if let Some(finding) = &line.finding {
             ui::result(found(finding))?;
         }
-        if let Some(repair) = &line.repair {
-            ui::result(repaired(repair))?;
-        }
         match &line.summary {
             Some(summary) => ui::result(summed_up(summary)),
             None => Ok(()),
@@ -169,15 +166,6 @@ fn found(finding: &CheckFinding) -> String {
         text.push_str(&format!("   and {} images more\n", finding.images.len() - IMAGES));
     }
     text.push_str(&format!("   {}\n", finding.advice));
-    ui::printable(&text)
-}
-
-fn repaired(repair: &CheckRepair) -> String {
-    let word = if repair.mended { "mended" } else { "not mended" };
-    let mut text = format!("{}. {word}: {}\n", repair.number, repair.text);
-    if !repair.set_aside.is_empty() {
-        text.push_str(&format!("   what is left of it lies at {}\n", repair.set_aside));
-    }
     ui::printable(&text)
 }
 

@@ -14,9 +14,6 @@ pub struct CheckLine {
     /// Something is not as it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<CheckFinding>,
-    /// What became of a finding that was to be mended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub repair: Option<CheckRepair>,
     /// The last line of a check that went to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<CheckSummary>,
@@ -68,21 +65,6 @@ pub struct CheckImage {
     pub id: String,
     /// All that leads to it.
     pub names: Vec<String>,
-}
-
-/// What became of a finding that was to be mended.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct CheckRepair {
-    /// The finding's number.
-    pub number: u64,
-    /// Whether it is mended.
-    pub mended: bool,
-    /// What was done, or why nothing could be, for people.
-    pub text: String,
-    /// Where what was damaged lies now, if it was set aside.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub set_aside: String,
 }
 
 /// What a check came to.
