@@ -66,10 +66,14 @@ impl Store {
         }
         chains.reverse();
         self.inner.configs.forget(id);
-        let bytes = self.throw_away(freed)?;
+        let thrown = self.throw_away(freed);
         drop(_gate);
+        // the image is gone, also where its files could not be moved
         self.inner.catalogue.changed();
-        Ok(Removed { chains, bytes })
+        Ok(Removed {
+            chains,
+            bytes: thrown?,
+        })
     }
 
     fn forget_image(&self, db: &Connection, id: &ImageId) -> Result<(Vec<DiffId>, Freed), Error> {

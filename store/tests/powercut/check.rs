@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mica_oci::{DiffId, Digest, Index, Manifest, Raw};
-use mica_store::{CheckEvent, Error, Lease, Level, Store, Watch};
+use mica_store::{CheckEvent, Error, Lease, Level, Store, Thing, Watch};
 
 use crate::promise::Promised;
 use crate::support::{blob_files, names, scratch_files};
@@ -77,7 +77,11 @@ pub(crate) fn whole_store(root: &Path, store: &Store, promised: &Promised) -> Re
             go_on: &|| Ok(()),
             tell: &mut |event| {
                 if let CheckEvent::Found(finding) = event {
-                    found.get_or_insert(finding);
+                    // a list that could not be written is told as a trouble until it is
+                    let is_told = finding.thing == Thing::Derived && !store.troubles().is_empty();
+                    if !is_told {
+                        found.get_or_insert(finding);
+                    }
                 }
             },
         },
