@@ -64,6 +64,9 @@ pub(crate) struct Uses {
     count: u64,
 }
 
+/// How many records are forgotten at once.
+const BATCH: usize = 128;
+
 /// Uses are written when this many records have some.
 const USES: usize = 256;
 
@@ -284,18 +287,26 @@ impl Store {
     }
 
     /// Forgets the records `chosen` says yes to, and frees the layers that nothing else keeps. It is asked for the longest
-    /// unused record first.
+    /// unused record first. Some go at once, and others come to their turn between: given up in the middle, those that are
+    /// gone are gone.
     pub fn prune_cache(&self, chosen: &mut dyn FnMut(&CacheEntry) -> bool) -> Result<Pruned, Error> {
         let entries = self.cache_entries()?;
         let entries: Vec<CacheEntry> = entries.into_iter().filter(|entry| chosen(entry)).collect();
-        if entries.is_empty() {
-            return Ok(Pruned::default());
+        let mut pruned = Pruned::default();
+        for some in entries.chunks(BATCH) {
+            let (keys, bytes) = self.forget_records(some)?;
+            pruned.keys.extend(keys);
+            pruned.bytes += bytes;
         }
+        Ok(pruned)
+    }
+
+    fn forget_records(&self, entries: &[CacheEntry]) -> Result<(Vec<CacheKey>, u64), Error> {
         let _gate = exclude(&self.inner.gate);
         let (keys, freed) = self.inner.database.write(Durability::Full, |db| {
             let mut delete = db.prepare_cached("DELETE FROM cache WHERE key = ?1")?;
             let mut keys = Vec::new();
-            for entry in &entries {
+            for entry in entries {
                 if delete.execute([entry.key.digest().as_raw()])? > 0 {
                     keys.push(entry.key);
                 }
@@ -303,7 +314,6 @@ impl Store {
             let layers = entries.iter().map(|entry| entry.record.layer);
             Ok((keys, self.free_layers(db, layers)?))
         })?;
-        let bytes = self.throw_away(freed)?;
-        Ok(Pruned { keys, bytes })
+        Ok((keys, self.throw_away(freed)?))
     }
 }

@@ -47,6 +47,34 @@ pub(crate) struct Freed {
     bytes: u64,
 }
 
+impl Freed {
+    /// Those chains of an image's layers whose topmost layer is gone, topmost first.
+    fn chains(&self, layers: &[DiffId]) -> Vec<ChainId> {
+        let mut below = ChainId::empty();
+        let mut chains = Vec::new();
+        for diff_id in layers {
+            below = below.push(diff_id);
+            if self.layers.contains(diff_id) {
+                chains.push(below);
+            }
+        }
+        chains.reverse();
+        chains
+    }
+
+    /// Adds what an image with these layers freed, and says what that is.
+    pub(crate) fn add(&mut self, other: Self, layers: &[DiffId]) -> Removed {
+        let removed = Removed {
+            chains: other.chains(layers),
+            bytes: other.bytes,
+        };
+        self.layers.extend(other.layers);
+        self.files.extend(other.files);
+        self.bytes += other.bytes;
+        removed
+    }
+}
+
 impl Store {
     /// Removes an image that has no references left, and frees what nothing else keeps. The row is gone, durably, when this
     /// returns.
@@ -56,16 +84,8 @@ impl Store {
             .inner
             .database
             .write(Durability::Full, |db| self.forget_image(db, id))?;
-        let mut below = ChainId::empty();
-        let mut chains = Vec::new();
-        for diff_id in &diff_ids {
-            below = below.push(diff_id);
-            if freed.layers.contains(diff_id) {
-                chains.push(below);
-            }
-        }
-        chains.reverse();
         self.inner.configs.forget(id);
+        let chains = freed.chains(&diff_ids);
         let thrown = self.throw_away(freed);
         drop(_gate);
         // the image is gone, also where its files could not be moved
@@ -76,7 +96,7 @@ impl Store {
         })
     }
 
-    fn forget_image(&self, db: &Connection, id: &ImageId) -> Result<(Vec<DiffId>, Freed), Error> {
+    pub(crate) fn forget_image(&self, db: &Connection, id: &ImageId) -> Result<(Vec<DiffId>, Freed), Error> {
         let own = [id.digest().as_raw()];
         let manifest = db
             .prepare_cached("SELECT manifest FROM images WHERE id = ?1")?

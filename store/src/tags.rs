@@ -162,7 +162,7 @@ impl Store {
     }
 }
 
-fn remove(db: &Connection, name: &Reference) -> Result<(), Error> {
+pub(crate) fn remove(db: &Connection, name: &Reference) -> Result<(), Error> {
     db.prepare_cached("DELETE FROM refs WHERE name = ?1")?
         .execute([name.to_string()])?;
     Ok(())

@@ -1,9 +1,9 @@
 //! Taking names away from images, and images away (engine API contract, "DELETE /images").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mica_oci::{ChainId, ImageId, Platform, Reference, Repository};
-use mica_store::{Error as StoreError, Image, ImageEntry};
+use mica_store::{Doomed, Error as StoreError, Fate, Image};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -65,25 +65,33 @@ impl Engine {
         let untagged_only = selection.dangling != Some(false);
         let images = self.store().image_entries()?;
         let parents: BTreeSet<ImageId> = images.iter().filter_map(|image| image.parent).collect();
-        let mut removing = Removing::new(self, RemoveOptions::default());
-        for image in &images {
-            let tagged = image
-                .references
-                .iter()
-                .any(|reference| reference.digest.is_none());
+        let mut doomed = Vec::new();
+        for image in images {
+            let tagged = image.references.iter().any(is_tag);
             let spared = untagged_only && (tagged || parents.contains(&image.id));
-            if !spared && selection.admits(image, None, None) {
-                match tagged {
-                    true => removing.all_names(image)?,
-                    false => removing.untagged(image)?,
-                }
+            if !spared && selection.admits(&image, None, None) {
+                doomed.push(Doomed {
+                    image: image.id,
+                    names: image.references,
+                });
             }
+        }
+        let mut removing = Removing::new(self, RemoveOptions::default());
+        for some in doomed.chunks(AT_ONCE) {
+            removing.many(some)?;
         }
         let mut report = removing.report;
         report.bytes += self.store().collect()?;
         self.feed().prune(Subject::Images, report.bytes);
         Ok(report)
     }
+}
+
+/// How many images are removed before what is told of others is looked up.
+const AT_ONCE: usize = 32;
+
+fn is_tag(name: &Reference) -> bool {
+    name.digest.is_none()
 }
 
 /// A removal under way.
@@ -102,43 +110,57 @@ impl<'a> Removing<'a> {
         }
     }
 
-    /// Removes an image that was chosen with these names. What it is called since then, and what is called so by now, is somebody
+    /// Removes images that were chosen with these names. What they are called since then, and what is called so by now, is somebody
     /// else's who was told of it.
-    fn all_names(&mut self, chosen: &ImageEntry) -> Result<(), Error> {
-        let Some(image) = self.engine.store().image_without_names(&chosen.id)? else {
-            return Ok(());
-        };
-        for reference in &chosen.references {
-            match reference.digest {
-                None => self.untag_aloud(&image, reference)?,
-                // these go without a word of their own, as docker does it
-                Some(_) => drop(self.untag(&image, reference)?),
+    fn many(&mut self, doomed: &[Doomed]) -> Result<(), Error> {
+        let store = self.engine.store();
+        // what is told of images is not to be found any more once they are gone
+        let mut known = BTreeMap::new();
+        for one in doomed {
+            let mut next = Some(one.image);
+            while let Some(id) = next.filter(|id| !known.contains_key(id)) {
+                let Some(image) = store.image_without_names(&id)? else {
+                    break;
+                };
+                next = image.parent;
+                known.insert(id, image);
             }
         }
-        self.delete_unless_parent(image)
+        let tagged: BTreeSet<ImageId> = doomed
+            .iter()
+            .filter(|one| one.names.iter().any(is_tag))
+            .map(|one| one.image)
+            .collect();
+        store.remove_images(doomed, &mut |fate| {
+            let digests_too = !tagged.contains(&fate.image);
+            self.tell(fate, &known, digests_too);
+        })?;
+        Ok(())
     }
 
-    /// Removes an image that was chosen as it had no tag, unless it has one by now.
-    fn untagged(&mut self, chosen: &ImageEntry) -> Result<(), Error> {
-        let store = self.engine.store();
-        let Some(image) = store.image_without_names(&chosen.id)? else {
-            return Ok(());
-        };
-        let Some(digests) = store.untag_if_only_digests(&image.id)? else {
-            return Ok(());
-        };
-        for reference in digests {
-            self.tell_untagged(&image, &reference);
-            self.report.removals.push(Removal::Untagged(reference));
+    /// Tells what became of an image. Digests of one with tags go without a word of their own, as docker does it.
+    fn tell(&mut self, fate: Fate, known: &BTreeMap<ImageId, Image>, digests_too: bool) {
+        for name in fate.untagged {
+            if let Some(image) = known.get(&fate.image)
+                && (digests_too || is_tag(&name))
+            {
+                self.tell_untagged(image, &name);
+            }
+            self.report.removals.push(Removal::Untagged(name));
         }
-        self.delete_unless_parent(image)
+        for (id, removed) in fate.removed {
+            if let Some(image) = known.get(&id) {
+                self.engine.feed().image(Action::Delete, image, id.to_string());
+            }
+            self.gone(id, removed);
+        }
     }
 
-    fn delete_unless_parent(&mut self, image: Image) -> Result<(), Error> {
-        match self.engine.store().has_children(&image.id)? {
-            true => Ok(()),
-            false => self.delete(image),
-        }
+    fn gone(&mut self, id: ImageId, removed: mica_store::Removed) {
+        let removals = &mut self.report.removals;
+        removals.push(Removal::Image(id));
+        removals.extend(removed.chains.into_iter().map(Removal::Layer));
+        self.report.bytes += removed.bytes;
     }
 
     fn name(&mut self, name: &str) -> Result<(), Error> {
@@ -228,10 +250,7 @@ impl<'a> Removing<'a> {
             self.engine
                 .feed()
                 .image(Action::Delete, &image, image.id.to_string());
-            let removals = &mut self.report.removals;
-            removals.push(Removal::Image(image.id));
-            removals.extend(removed.chains.into_iter().map(Removal::Layer));
-            self.report.bytes += removed.bytes;
+            self.gone(image.id, removed);
             let Some(parent) = image.parent else { return Ok(()) };
             if self.options.keep_parents || store.has_children(&parent)? {
                 return Ok(());
@@ -321,14 +340,18 @@ mod tests {
         let removing = || Removing::new(&engine, RemoveOptions::default());
         let entry = |id: &ImageId| {
             let entries = engine.store().image_entries().unwrap();
-            entries.into_iter().find(|entry| entry.id == *id).unwrap()
+            let found = entries.into_iter().find(|entry| entry.id == *id).unwrap();
+            Doomed {
+                image: found.id,
+                names: found.references,
+            }
         };
         // an untagged image that is tagged after it was chosen
         let untagged = commit("untagged", &[]);
         let chosen = entry(&untagged.id);
         engine.store().tag(&name("new"), &untagged.id).unwrap();
         let mut prune = removing();
-        prune.untagged(&chosen).unwrap();
+        prune.many(&[chosen]).unwrap();
         assert!(prune.report.removals.is_empty());
         assert_eq!(engine.store().resolve(&name("new")).unwrap(), Some(untagged.id));
         // a tagged one whose tag leads elsewhere by then
@@ -336,7 +359,7 @@ mod tests {
         let chosen = entry(&tagged.id);
         engine.store().tag(&name("moves"), &untagged.id).unwrap();
         let mut prune = removing();
-        prune.all_names(&chosen).unwrap();
+        prune.many(&[chosen]).unwrap();
         assert_eq!(engine.store().resolve(&name("moves")).unwrap(), Some(untagged.id));
         assert_eq!(
             prune.report.removals,
