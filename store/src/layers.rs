@@ -4,6 +4,7 @@ pub(crate) mod claims;
 mod compression;
 pub(crate) mod forms;
 mod guess;
+pub(crate) mod sound;
 pub(crate) mod views;
 
 use std::path::Path;
@@ -167,7 +168,10 @@ impl Store {
             ..*layer
         };
         lease.pin_layer(&layer.diff_id);
-        staged.publish(lease)?;
+        let (blob, was_there) = staged.publish(lease)?;
+        if !was_there {
+            self.inner.sound.was_written(&blob);
+        }
         self.inner.database.write(Durability::Normal, |db| {
             insert(db, &layer)?;
             db.prepare_cached("UPDATE layers SET tar = 1 WHERE diff_id = ?1 AND tar = 0")?

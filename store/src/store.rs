@@ -17,6 +17,7 @@ use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::flights::Flights;
 use crate::format;
+use crate::layers::sound::Sound;
 use crate::layers::views::Indexes;
 use crate::lease::{Lease, Pins};
 use crate::locks::lock;
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) busy: Busy,
     pub(crate) doubt: Doubt,
     pub(crate) indexes: Indexes,
+    pub(crate) sound: Sound,
     pub(crate) mounts: Mounts,
     /// Uses of cache records that are not written yet.
     pub(crate) uses: Mutex<HashMap<CacheKey, Uses>>,
@@ -81,6 +83,7 @@ impl Store {
                 busy: Busy::default(),
                 doubt: Doubt::default(),
                 indexes: Indexes::default(),
+                sound: Sound::default(),
                 mounts: Mounts::default(),
                 uses: Mutex::default(),
                 _lock: lock,

@@ -14,7 +14,7 @@ use mica_layer::{
 };
 use mica_oci::{Compression, ContentDigest, DiffId, Digest};
 use mica_store::{Error, Store};
-use support::{Entry, blob_files, config, gzip, layer, name, names, scratch_files, store, tar};
+use support::{Entry, blob_files, config, fast_folder, gzip, layer, name, names, scratch_files, store, tar};
 
 fn text(view: &dyn LayerView, path: &str) -> String {
     let mut text = String::new();
@@ -314,4 +314,63 @@ fn a_tree_that_was_changed_is_not_packed() {
         store.tar(&lease, &packed.diff_id),
         Err(Error::Corrupt { .. })
     ));
+}
+
+#[test]
+fn a_tar_that_is_read_in_place_is_held_to_its_digest_first() {
+    let plain = tar(&[Entry::File("good", b"good"), Entry::File("file", &[7; 1 << 20])]);
+    let folder = fast_folder();
+    let store = Store::open(folder.path()).unwrap();
+    let lease = store.lease();
+    let diff_id = layer(&store, &lease, &plain);
+    let image = config("a", &[diff_id]);
+    store.commit_image(&lease, &image, None, &[]).unwrap();
+    let good = ImagePath::clamped(b"good");
+    // what this process wrote is not read again
+    let before = bytes_read();
+    let view = store.view(&lease, &diff_id).unwrap();
+    view.open(&good).unwrap();
+    assert!(bytes_read() - before < plain.len() as u64, "only the headers");
+    drop((view, lease, store));
+
+    let path = folder.path().join("blobs/sha256").join(diff_id.digest().hex());
+    let sound = std::fs::read(&path).unwrap();
+    let mut damaged = sound.clone();
+    let at = damaged.iter().position(|byte| *byte == 7).unwrap();
+    damaged[at + 4000] = 8;
+    std::fs::write(&path, &damaged).unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let lease = store.lease();
+    // no file of it, not even one that is whole: nobody knows which are
+    for _ in 0..2 {
+        let view = store.view(&lease, &diff_id).unwrap();
+        assert!(matches!(view.find(&good).unwrap(), Finding::Node { .. }));
+        let error = view.open(&good).err().unwrap();
+        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(
+            text.contains(&diff_id.to_string()) && text.contains("damaged"),
+            "{text}"
+        );
+    }
+    // as soon as it is right it is read, and once only
+    std::fs::write(&path, &sound).unwrap();
+    let view = store.view(&lease, &diff_id).unwrap();
+    view.open(&good).unwrap();
+    let before = bytes_read();
+    store.view(&lease, &diff_id).unwrap().open(&good).unwrap();
+    assert!(bytes_read() - before < plain.len() as u64);
+    // and again if it is damaged behind its back, a tick of the clock later
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::write(&path, &damaged).unwrap();
+    store.view(&lease, &diff_id).unwrap().open(&good).err().unwrap();
+}
+
+/// Bytes that this thread read of files so far, cached or not: "rchar" of proc(5).
+fn bytes_read() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("rchar: "))
+        .unwrap();
+    line.parse().unwrap()
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use mica_layer::{DirView, IndexOptions, LayerView, TarIndex, TarView};
 use mica_oci::DiffId;
 
+use super::sound::CheckedTar;
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::locks::lock;
@@ -69,6 +70,7 @@ impl Store {
                 index
             }
         };
-        Ok(Arc::new(TarView::new(Arc::new(tar.open()?), index, 0)))
+        let view = TarView::new(Arc::new(tar.open()?), index, 0);
+        Ok(Arc::new(CheckedTar::new(&self.inner, tar, view)))
     }
 }
