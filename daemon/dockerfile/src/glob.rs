@@ -59,24 +59,44 @@ enum Token {
 
 /// States of a match in progress: state `i` stands before token `i`.
 #[derive(Clone, Copy)]
-struct States<const WORDS: usize>([u64; WORDS]);
+struct States<const WORDS: usize> {
+    words: [u64; WORDS],
+    /// The words that may have any: of a long pattern few states are alive at a time.
+    alive: (usize, usize),
+}
 
 impl<const WORDS: usize> States<WORDS> {
+    fn none() -> Self {
+        Self {
+            words: [0; WORDS],
+            alive: (WORDS, 0),
+        }
+    }
+
     fn add(&mut self, state: usize) {
-        self.0[state / 64] |= 1 << (state % 64);
+        let word = state / 64;
+        self.words[word] |= 1 << (state % 64);
+        self.alive = (self.alive.0.min(word), self.alive.1.max(word + 1));
     }
 
     fn has(&self, state: usize) -> bool {
-        self.0[state / 64] & (1 << (state % 64)) != 0
+        self.words[state / 64] & (1 << (state % 64)) != 0
     }
 
-    fn none(&self) -> bool {
-        self.0.iter().all(|&word| word == 0)
+    fn is_empty(&self) -> bool {
+        self.alive.0 >= self.alive.1
+    }
+
+    fn clear(&mut self) {
+        if !self.is_empty() {
+            self.words[self.alive.0..self.alive.1].fill(0);
+        }
+        self.alive = (WORDS, 0);
     }
 
     fn each(&self, mut visit: impl FnMut(usize)) {
-        for (index, &word) in self.0.iter().enumerate() {
-            let mut left = word;
+        for index in self.alive.0..self.alive.1 {
+            let mut left = self.words[index];
             while left != 0 {
                 visit(index * 64 + left.trailing_zeros() as usize);
                 left &= left - 1;
@@ -161,31 +181,32 @@ impl Glob {
 
     /// The states once `text` is read; `None` if there are none left.
     fn after<const WORDS: usize>(&self, text: &str) -> Option<States<WORDS>> {
-        let mut states = States([0; WORDS]);
-        self.reach(&mut states, 0);
+        let (mut one, mut other) = (States::<WORDS>::none(), States::none());
+        let (mut states, mut next) = (&mut one, &mut other);
+        self.reach(states, 0);
         for c in text.chars() {
-            let mut next = States([0; WORDS]);
+            next.clear();
             states.each(|state| match self.tokens.get(state) {
                 None | Some(Token::Perhaps) => {}
                 Some(Token::Is(wanted)) if *wanted != c => {}
                 Some(Token::One | Token::Run) if c == '/' => {}
                 Some(Token::Class { ranges, inside })
                     if ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *inside => {}
-                Some(Token::Is(_) | Token::One | Token::Class { .. }) => self.reach(&mut next, state + 1),
-                Some(Token::Run | Token::All) => self.reach(&mut next, state),
+                Some(Token::Is(_) | Token::One | Token::Class { .. }) => self.reach(next, state + 1),
+                Some(Token::Run | Token::All) => self.reach(next, state),
                 Some(Token::Dirs) => {
-                    self.reach(&mut next, state);
+                    self.reach(next, state);
                     if c == '/' {
-                        self.reach(&mut next, state + 1);
+                        self.reach(next, state + 1);
                     }
                 }
             });
-            if next.none() {
+            if next.is_empty() {
                 return None;
             }
-            states = next;
+            std::mem::swap(&mut states, &mut next);
         }
-        Some(states)
+        Some(*states)
     }
 
     /// Adds a state and those reached from it without reading anything.
