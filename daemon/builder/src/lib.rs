@@ -32,6 +32,7 @@ mod owner;
 mod places;
 mod plan;
 pub mod ports;
+mod prepared;
 mod provenance;
 mod quote;
 mod refuse;
