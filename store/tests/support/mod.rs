@@ -2,6 +2,8 @@
 // each test file uses some of it; only functions marked as tests may unwrap by themselves
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod archives;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
