@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::crowd::Work;
+use crate::crowd::{Place, Work};
 
 /// Counts what goes on.
 #[derive(Debug, Clone)]
@@ -89,6 +89,13 @@ impl Activity {
                 _ = count.wait_for(|count| !count.is_quiet()) => {}
             }
         }
+    }
+}
+
+impl Busy {
+    /// From now on who does something on this connection says so by itself; its place, if there is a connection.
+    pub(crate) fn leave_connection(&mut self) -> Option<Place> {
+        Some(self.work.take()?.place().clone())
     }
 }
 

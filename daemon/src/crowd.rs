@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Resource, getrlimit};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// The most connections at one time.
 const LIMIT: usize = 1024;
@@ -23,7 +23,7 @@ struct Places {
     /// Counts what happens, to tell what was before what.
     now: u64,
     /// Connections on which nothing is done, by when that began.
-    idle: BTreeMap<u64, Arc<Notify>>,
+    idle: BTreeMap<u64, Arc<watch::Sender<bool>>>,
 }
 
 /// A connection's place, given up when the last of it is gone. Clones are the same place.
@@ -34,7 +34,7 @@ pub(crate) struct Place(Arc<Taken>);
 struct Taken {
     places: Arc<Mutex<Places>>,
     state: Mutex<State>,
-    leave: Arc<Notify>,
+    leave: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Debug)]
@@ -73,10 +73,10 @@ impl Crowd {
         let mut places = lock(&self.places);
         if places.taken >= self.limit {
             let (_, leave) = places.idle.pop_first()?;
-            leave.notify_one();
+            leave.send_replace(true);
         }
         places.taken += 1;
-        let leave = Arc::new(Notify::new());
+        let leave = Arc::new(watch::Sender::new(false));
         let since = places.rest(&leave);
         Some(Place(Arc::new(Taken {
             places: self.places.clone(),
@@ -90,7 +90,7 @@ impl Crowd {
 }
 
 impl Places {
-    fn rest(&mut self, leave: &Arc<Notify>) -> u64 {
+    fn rest(&mut self, leave: &Arc<watch::Sender<bool>>) -> u64 {
         self.now += 1;
         self.idle.insert(self.now, leave.clone());
         self.now
@@ -110,7 +110,20 @@ impl Place {
 
     /// Waits until the connection has to make room.
     pub(crate) async fn told_to_leave(&self) {
-        self.0.leave.notified().await;
+        // the sender lives in `self`, so the wait cannot fail
+        let _ = self.0.leave.subscribe().wait_for(|told| *told).await;
+    }
+
+    /// Whether nothing is done on the connection.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.0.state).works == 0
+    }
+}
+
+impl Work {
+    /// The connection's place.
+    pub(crate) fn place(&self) -> &Place {
+        &self.0
     }
 }
 
@@ -164,6 +177,10 @@ mod tests {
         drop(first.work());
         let fourth = crowd.enter().unwrap();
         assert!(leaves(&second).await && !leaves(&first).await && !leaves(&third).await);
+        assert!(
+            second.is_idle() && leaves(&second).await,
+            "it is told so for good"
+        );
         drop(second);
         let works = (first.work(), third.work(), fourth.work());
         assert!(crowd.enter().is_none(), "all are busy");

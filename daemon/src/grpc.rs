@@ -9,6 +9,7 @@ mod control;
 mod export;
 mod folder;
 mod frontend;
+mod held;
 mod history;
 mod job;
 mod lender;
@@ -33,6 +34,7 @@ use mica_buildkit::{Method, Methods, Next};
 use mica_engine::{Error, Kind};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
@@ -44,6 +46,7 @@ pub(crate) use crate::grpc::rights::{build_right, is_push};
 pub(crate) use crate::grpc::sessions::Sessions;
 pub(crate) use crate::grpc::tunnel::Announced;
 
+use crate::crowd::Place;
 use crate::daemon::Daemon;
 use crate::log::{self, Level};
 use crate::rights::Peer;
@@ -51,6 +54,8 @@ use crate::work::seconds;
 
 /// How long the last answers of a connection may take once no build goes on any more and the daemon leaves.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// The most connections at one time that may take their time to make room for others.
+static FAREWELLS: Semaphore = Semaphore::const_new(64);
 /// The longest text of a failure, in bytes.
 const TEXT_LIMIT: usize = 2 << 10;
 /// The longest Dockerfile that is sent along with a failure at one of its lines, in bytes; of longer ones only what is near.
@@ -60,22 +65,55 @@ const HEADERS_LIMIT: usize = 14 << 10;
 /// How many lines before and after the one that failed are near.
 const NEAR: usize = 8;
 
-/// Answers the calls of a connection until its client goes away; once the daemon is told to leave, until no build goes on.
-pub(crate) async fn serve<C>(daemon: &Arc<Daemon>, peer: &Peer, connection: C)
+/// Answers the calls of a connection until its client goes away or it has to make room for others, having nothing to do; once the
+/// daemon is told to leave, until no build goes on.
+pub(crate) async fn serve<C>(daemon: &Arc<Daemon>, peer: &Peer, place: &Place, connection: C)
 where
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (guarding, guarded) = (daemon.clone(), peer.clone());
-    let methods = methods(daemon, peer)
-        .guarded(move |method, next| answer(guarding.clone(), guarded.clone(), method, next));
+    let (guarding, guarded, own) = (daemon.clone(), peer.clone(), place.clone());
+    let methods = methods(daemon, peer).guarded(move |method, next| {
+        let (daemon, peer, work) = (guarding.clone(), guarded.clone(), own.work());
+        async move {
+            answer(daemon, peer, method, next)
+                .await
+                .map(|body| held::until_sent(body, work))
+        }
+    });
+    // no new calls are taken then, which the client is told
+    let end = async {
+        tokio::select! {
+            () = daemon.drained() => {}
+            () = place.told_to_leave() => {}
+        }
+    };
     // who follows what happens is told nothing more
     let over = async {
         daemon.drained().await;
         tokio::time::sleep(LAST_ANSWERS).await;
     };
     tokio::select! {
-        () = methods.serve_until(connection, daemon.drained()) => {}
+        () = methods.serve_until(connection, end) => {}
         () = over => {}
+        () = room_made(place) => {}
+    }
+}
+
+/// Waits until the connection had to make room, and its client had the time to notice; a call that had begun is awaited.
+async fn room_made(place: &Place) {
+    place.told_to_leave().await;
+    let farewell = FAREWELLS.try_acquire();
+    loop {
+        // of more than so many at once none waits
+        if farewell.is_ok() {
+            tokio::time::sleep(LAST_ANSWERS).await;
+        }
+        if place.is_idle() {
+            return;
+        }
+        if farewell.is_err() {
+            tokio::time::sleep(LAST_ANSWERS).await;
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, SERVER};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mica_api::{API_VERSION, ErrorBody};
 use tokio::io::AsyncWriteExt;
@@ -29,7 +29,7 @@ use crate::log::{self, Level};
 use crate::preface;
 use crate::rights::Peer;
 use crate::routes;
-use crate::wire::reply::{Reply, json_bytes};
+use crate::wire::reply::{Reply, ReplyBody, json_bytes};
 
 /// How long the head of a request may take, and an idle connection may stay (moby's ReadHeaderTimeout).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
@@ -97,11 +97,8 @@ async fn accept(daemon: &Arc<Daemon>, socket: &UnixListener, crowd: &Crowd, stop
                 let (daemon, stop) = (daemon.clone(), stop.clone());
                 let busy = daemon.activity.begin();
                 tokio::spawn(async move {
-                    tokio::select! {
-                        () = talk(daemon, stream, stop, place.clone()) => {}
-                        () = place.told_to_leave() => {}
-                    }
-                    drop((busy, place));
+                    talk(daemon, stream, stop, place).await;
+                    drop(busy);
                 });
             }
             Err(error) => {
@@ -133,29 +130,39 @@ async fn refuse(mut stream: UnixStream, limit: usize, _turn: OwnedSemaphorePermi
 
 /// Answers the requests of one connection. When the client goes away everything that is done for it is dropped, and with it told to
 /// stop.
-async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop, place: Place) {
+async fn talk(daemon: Arc<Daemon>, stream: UnixStream, stop: Stop, place: Place) {
     let peer = Peer::of(&stream);
-    let begins = tokio::time::timeout(HEAD_TIMEOUT, preface::is_http2(&stream));
-    let is_http2 = tokio::select! {
-        begins = begins => begins,
-        _ = stop.wait_for(|stop| *stop) => return,
-    };
-    match is_http2 {
-        Ok(Ok(false)) => {}
-        Ok(Ok(true)) => {
-            let _work = place.work();
-            return talk_http2(daemon, peer, stream).await;
+    match begins_http2(&stream, stop.clone(), &place).await {
+        None => {}
+        Some(true) => talk_http2(daemon, peer, stream, &place).await,
+        Some(false) => {
+            let caller = Caller {
+                waiting: Waiting::default(),
+                peer,
+                place: place.clone(),
+            };
+            let waiting = caller.waiting.clone();
+            let answer = service_fn(|request| answer(daemon.clone(), caller.clone(), request));
+            talk_http1(stream, waiting, stop, &place, answer).await;
         }
-        // nothing was said, or the client is gone
-        Ok(Err(_)) | Err(_) => return,
     }
-    let caller = Caller {
-        waiting: Waiting::default(),
-        peer,
-        place,
-    };
-    let (bytes, client) = share(stream, caller.waiting.clone());
-    let answer = service_fn(|request| answer(daemon.clone(), caller.clone(), request));
+}
+
+/// Whether a client begins with HTTP/2; `None` if it says nothing, is gone, has to make room, or the daemon is told to leave.
+async fn begins_http2(stream: &UnixStream, mut stop: Stop, place: &Place) -> Option<bool> {
+    tokio::select! {
+        begins = tokio::time::timeout(HEAD_TIMEOUT, preface::is_http2(stream)) => begins.ok()?.ok(),
+        _ = stop.wait_for(|stop| *stop) => None,
+        () = place.told_to_leave() => None,
+    }
+}
+
+/// Answers requests with `answer` until the client is gone, has to make room, or takes too long for the head of one.
+async fn talk_http1<S>(stream: UnixStream, waiting: Waiting, mut stop: Stop, place: &Place, answer: S)
+where
+    S: HttpService<Incoming, ResBody = ReplyBody, Error = Infallible>,
+{
+    let (bytes, client) = share(stream, waiting);
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -174,6 +181,7 @@ async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop, place: Pl
             // an error is the client's: garbage, or a connection that broke
             _ = connection.as_mut() => return,
             () = client.gone() => return,
+            () = place.told_to_leave() => return,
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
@@ -183,10 +191,10 @@ async fn talk(daemon: Arc<Daemon>, stream: UnixStream, mut stop: Stop, place: Pl
 }
 
 /// Answers gRPC on a connection that began with HTTP/2.
-async fn talk_http2(daemon: Arc<Daemon>, peer: Peer, stream: UnixStream) {
+async fn talk_http2(daemon: Arc<Daemon>, peer: Peer, stream: UnixStream, place: &Place) {
     let (bytes, client) = share(stream, Waiting::default());
     tokio::select! {
-        () = grpc::serve(&daemon, &peer, bytes) => {}
+        () = grpc::serve(&daemon, &peer, place, bytes) => {}
         () = client.gone() => {}
     }
 }
@@ -215,4 +223,58 @@ async fn answer(
         HeaderValue::from_static(concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux)")),
     );
     Ok(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::StatusCode;
+    use tokio::io::AsyncReadExt;
+    use tokio::time::Instant;
+
+    use crate::wire::reply::empty;
+
+    /// Answers what a client sends, until it is hung up on; what it heard, and how long that took.
+    async fn told(sent: &[u8]) -> (String, Duration) {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let place = Crowd::new().enter().unwrap();
+        let (_stopping, stop) = watch::channel(false);
+        let began = Instant::now();
+        client.write_all(sent).await.unwrap();
+        tokio::spawn(async move {
+            if begins_http2(&server, stop.clone(), &place).await == Some(false) {
+                let answer = service_fn(async |_| Ok::<Reply, Infallible>(empty(StatusCode::OK)));
+                talk_http1(server, Waiting::default(), stop, &place, answer).await;
+            }
+        });
+        let mut heard = Vec::new();
+        // a reset, where bytes of the client's were not read, is an end too
+        let _ = client.read_to_end(&mut heard).await;
+        (String::from_utf8(heard).unwrap(), began.elapsed())
+    }
+
+    /// The clock goes on when there is nothing else to wait for.
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_end_the_head_of_a_request_is_hung_up_on() {
+        for (sent, answers) in [
+            ("", 0),
+            ("P", 0),
+            ("GET /_pi", 0),
+            ("GET /_ping HTTP/1.1\r\nHost: x\r\nX: ", 0),
+            ("GET /_ping HTTP/1.1\r\nHost: x\r\n\r\nGET /_pi", 1),
+            // idle after an answer
+            ("GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n", 1),
+        ] {
+            let (heard, took) = told(sent.as_bytes()).await;
+            assert_eq!(
+                heard.matches("HTTP/1.1 200").count(),
+                answers,
+                "{sent:?}: {heard}"
+            );
+            assert!(
+                took >= HEAD_TIMEOUT && took < HEAD_TIMEOUT + REFUSAL_TIME,
+                "{sent:?}: {took:?}"
+            );
+        }
+    }
 }

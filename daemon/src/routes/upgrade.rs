@@ -15,11 +15,19 @@ const PROTOCOL: &str = "h2c";
 /// `POST /grpc`
 pub(crate) fn grpc(call: Call) -> Result<Reply, Failure> {
     let reply = agree(&call.headers)?;
+    let Call {
+        daemon,
+        mut busy,
+        peer,
+        upgrade,
+        ..
+    } = call;
     tokio::spawn(async move {
-        let (daemon, busy) = (call.daemon, call.busy);
         // a client that only looks whether this works is gone by now
-        if let Ok(connection) = call.upgrade.await {
-            grpc::serve(&daemon, &call.peer, TokioIo::new(connection)).await;
+        if let Ok(connection) = upgrade.await
+            && let Some(place) = busy.leave_connection()
+        {
+            grpc::serve(&daemon, &peer, &place, TokioIo::new(connection)).await;
         }
         drop(busy);
     });

@@ -99,12 +99,13 @@ fn who_finds_everybody_busy_is_told() {
     let micad = Micad::start();
     connections();
     let before = files(&micad);
+    let calling = call_without_end();
     let mut crowd = Vec::new();
     let refused = loop {
         let begun: &[u8] = match crowd.len() % 3 {
             0 => b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n",
             1 => b"POST /auth HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
-            _ => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            _ => &calling,
         };
         let stream = open(&micad, begun);
         // until its request is read it is idle, and may have to make room for the next
@@ -146,6 +147,59 @@ fn who_finds_everybody_busy_is_told() {
     drop(crowd);
     wait_until("connections are let go of", || files(&micad) <= before + 1);
     assert_eq!(micad.get("/_ping").text(), "OK");
+}
+
+/// What a client of HTTP/2 begins with: the preface and a frame that sets nothing (RFC 9113, 3.4 and 6.5).
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// A call of gRPC whose message never comes.
+fn call_without_end() -> Vec<u8> {
+    let field = |name: &str, value: &str| {
+        // a literal without an index (RFC 7541, 6.2.2)
+        let part = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        [vec![0], part(name), part(value)].concat()
+    };
+    let head = [
+        field(":method", "POST"),
+        field(":scheme", "http"),
+        field(":authority", "x"),
+        field(":path", "/moby.buildkit.v1.Control/Status"),
+        field("content-type", "application/grpc"),
+        field("te", "trailers"),
+    ]
+    .concat();
+    let length = u8::try_from(head.len()).unwrap();
+    [HTTP2, &[0, 0, length, 1, 4, 0, 0, 0, 1], &head].concat()
+}
+
+/// Clients keep connections of HTTP/2 for later. They have to make room as others do, and hear so.
+#[test]
+fn idle_connections_of_http2_keep_nobody_out() {
+    let micad = Micad::start();
+    let before = files(&micad);
+    let count = connections().min(3000);
+    let upgrading = b"POST /grpc HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let mut crowd = Vec::new();
+    for at in 0..count {
+        let begun = if at % 2 == 0 {
+            HTTP2.to_vec()
+        } else {
+            [&upgrading[..], HTTP2].concat()
+        };
+        crowd.push(open(&micad, &begun));
+        if at % 100 == 0 {
+            assert_eq!(micad.get("/_ping").text(), "OK", "after {at}");
+        }
+    }
+    assert_eq!(micad.get("/_ping").text(), "OK");
+    for at in [0, 1] {
+        // GOAWAY without an error (RFC 9113, 6.8), which tells the client to ask elsewhere what it still wants to ask
+        let told = rest(&crowd[at]);
+        assert!(told.contains("\x07\0\0\0\0\0\x7f"), "{at}: {told:?}");
+    }
+    drop(crowd);
+    wait_until("connections are let go of", || files(&micad) <= before + 1);
+    assert!(micad.memory("VmHWM") < 128 << 10, "{} KiB", micad.memory("VmHWM"));
 }
 
 /// Who asks for much and reads none of it holds up nobody but himself.
