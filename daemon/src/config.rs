@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use mica_engine::{Engine, Folders, Proxies, RegistrySettings};
+use mica_engine::{Engine, Folders, Keeping, Proxies, RegistrySettings, Space};
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -37,6 +37,22 @@ pub(crate) struct Arguments {
     /// Read settings from this JSON file
     #[arg(long, value_name = "FILE")]
     config_file: Option<PathBuf>,
+
+    /// Keep no more than this of the build cache: bytes, 20GB or 10% of the disk [default: 80%, at most 100 GB]
+    #[arg(long, value_name = "SPACE")]
+    gc_max_used_space: Option<Space>,
+
+    /// Remove build cache until so much of the disk is free [default: 20%, at most 20 GB]
+    #[arg(long, value_name = "SPACE")]
+    gc_min_free_space: Option<Space>,
+
+    /// Keep so much of the build cache in any case [default: 10%, at most 10 GB]
+    #[arg(long, value_name = "SPACE")]
+    gc_reserved_space: Option<Space>,
+
+    /// Never remove build cache without being asked
+    #[arg(long)]
+    no_gc: bool,
 
     /// Leave after so many seconds without connections and work; 0 stays
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
@@ -115,6 +131,8 @@ pub(crate) struct Settings {
     pub(crate) registries: Registries,
     /// Whether builds may ask for `RUN --security=insecure`.
     pub(crate) insecure_allowed: bool,
+    /// What the build cache is kept within.
+    pub(crate) keeping: Keeping,
     /// The settings file, whether it is there or not.
     pub(crate) file: PathBuf,
     /// Who may do what.
@@ -147,6 +165,37 @@ struct File {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 struct BuilderFile {
     entitlements: Entitlements,
+    gc: GcFile,
+}
+
+/// What the build cache is kept within. The keys are dockerd's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct GcFile {
+    enabled: Option<bool>,
+    default_keep_storage: Option<String>,
+    default_reserved_space: Option<String>,
+    default_max_used_space: Option<String>,
+    default_min_free_space: Option<String>,
+}
+
+impl GcFile {
+    fn keeping(&self, arguments: &Arguments) -> Result<Keeping, String> {
+        let read = |key: &str, said: &Option<String>| {
+            let space = said.as_deref().map(str::parse).transpose();
+            space.map_err(|reason: String| format!("`builder.gc.{key}`: {reason}"))
+        };
+        let reserved = read("defaultReservedSpace", &self.default_reserved_space)?;
+        let older = read("defaultKeepStorage", &self.default_keep_storage)?;
+        let most = read("defaultMaxUsedSpace", &self.default_max_used_space)?;
+        let free = read("defaultMinFreeSpace", &self.default_min_free_space)?;
+        Ok(Keeping {
+            enabled: !arguments.no_gc && self.enabled.unwrap_or(true),
+            reserved: arguments.gc_reserved_space.or(reserved).or(older),
+            most: arguments.gc_max_used_space.or(most),
+            free: arguments.gc_min_free_space.or(free),
+        })
+    }
 }
 
 /// Rights that a build gets if its client allows them too.
@@ -199,6 +248,11 @@ impl Settings {
         };
         let path = path.unwrap_or_else(|| PathBuf::from(NO_FILE));
         let in_file = |reason: &str| setting(&format!("{}: {reason}", path.display()));
+        let keeping = file
+            .builder
+            .gc
+            .keeping(&arguments)
+            .map_err(|reason| in_file(&reason))?;
         let rights = Rights::resolve(&file.rights, &path).map_err(|reason| in_file(&reason))?;
         let hosts = match arguments.hosts.is_empty() {
             true => file.hosts,
@@ -226,6 +280,7 @@ impl Settings {
         let seconds = arguments.shutdown_timeout.or(file.shutdown_timeout);
         Ok(Self {
             rights,
+            keeping,
             log_level: arguments.log_level.or(file.log_level).unwrap_or(log::Level::Info),
             log_format: arguments
                 .log_format

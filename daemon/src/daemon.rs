@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::activity::Activity;
 use crate::grpc::{History, Jobs, Sessions};
+use crate::keeping::Upkeep;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::reload::Current;
@@ -22,6 +23,8 @@ pub(crate) struct Daemon {
     pub(crate) settings: Current,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// What whoever keeps the disk from filling up has to know.
+    pub(crate) upkeep: Arc<Upkeep>,
     /// Who gave which name.
     pub(crate) names: Names,
     /// Whether anything goes on.
@@ -64,7 +67,7 @@ impl Daemon {
 
     /// Work begins that is about these names.
     pub(crate) fn work(&self, task: Task, names: impl IntoIterator<Item = String>) -> Work {
-        Work::begin(&self.metrics, task, names)
+        Work::begin((&self.metrics, &self.upkeep), task, names)
     }
 }
 

@@ -10,6 +10,7 @@ mod daemon;
 mod descriptors;
 mod error;
 mod grpc;
+mod keeping;
 mod listen;
 mod log;
 mod metrics;

@@ -95,5 +95,6 @@ fn take_over(daemon: &Daemon, arguments: &Arguments, doors: &Doors) -> Result<Ve
     log::set(new.log_level, new.log_format);
     doors.follow(&new);
     daemon.settings.set(new);
+    daemon.upkeep.changed();
     Ok(left)
 }

@@ -16,6 +16,7 @@ use crate::config::{Arguments, Settings};
 use crate::daemon::{Builds, Daemon};
 use crate::error::Error;
 use crate::grpc::{History, Jobs, Sessions};
+use crate::keeping::keep;
 use crate::listen::{self, Listener};
 use crate::log::{self, Level};
 use crate::metrics::Metrics;
@@ -62,6 +63,7 @@ pub(crate) fn run(settings: Settings, arguments: Arguments, handed_over: ListenF
         engine,
         settings: Current::new(settings),
         metrics: Arc::new(Metrics::new()),
+        upkeep: Arc::default(),
         names: Names::default(),
         activity: Activity::new(),
         builds: Builds::default(),
@@ -92,6 +94,8 @@ async fn live(
     let mut signals = Signals::new()?;
     let mut reloads = signal(SignalKind::hangup()).map_err(system("listen for signals"))?;
     let mut serving = tokio::spawn(serve(daemon.clone(), listeners, daemon.stop.subscribe()));
+    // it ends with the daemon's stop, and survives any end of the program
+    drop(tokio::spawn(keep(daemon.clone())));
     notify(&format!("READY=1\nMAINPID={}", process::id()));
     let idling = async {
         match idle {

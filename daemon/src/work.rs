@@ -8,6 +8,7 @@ use mica_oci::Reference;
 use serde_json::Value;
 use tonic::{Code, Status};
 
+use crate::keeping::Upkeep;
 use crate::log::{self, Level};
 use crate::metrics::Metrics;
 
@@ -41,6 +42,11 @@ impl Task {
         Self::Import,
         Self::Prune,
     ];
+
+    /// Whether it may add to the store.
+    fn adds(self) -> bool {
+        !matches!(self, Self::Prune)
+    }
 
     /// What it is called.
     pub(crate) fn word(self) -> &'static str {
@@ -85,6 +91,7 @@ pub(crate) struct Work {
     request: Option<u64>,
     began: Instant,
     metrics: Arc<Metrics>,
+    upkeep: Arc<Upkeep>,
     is_over: bool,
 }
 
@@ -93,14 +100,22 @@ const NAMES: usize = 16;
 
 impl Work {
     /// Work begins that is about these names; inside of the answer to the request that asks for it.
-    pub(crate) fn begin(metrics: &Arc<Metrics>, task: Task, names: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn begin(
+        (metrics, upkeep): (&Arc<Metrics>, &Arc<Upkeep>),
+        task: Task,
+        names: impl IntoIterator<Item = String>,
+    ) -> Self {
         metrics.begins(task);
+        if task.adds() {
+            upkeep.begins();
+        }
         Self {
             task,
             names: names.into_iter().take(NAMES).collect(),
             request: log::request(),
             began: Instant::now(),
             metrics: metrics.clone(),
+            upkeep: upkeep.clone(),
             is_over: false,
         }
     }
@@ -115,6 +130,10 @@ impl Work {
     pub(crate) fn end<T>(self, result: &Result<T, Error>) {
         match result {
             Ok(_) => self.over(Outcome::Done, None),
+            Err(error) if error.is_full_disk() => {
+                self.upkeep.found_full();
+                self.over(Outcome::Failed, Some("full-disk"));
+            }
             Err(error) => match error.kind() {
                 Kind::Cancelled => self.over(Outcome::Cancelled, None),
                 kind => self.over(Outcome::Failed, Some(kind_word(kind))),
@@ -142,6 +161,9 @@ impl Work {
         self.is_over = true;
         let took = self.began.elapsed();
         self.metrics.ends(self.task, outcome, took, error);
+        if self.task.adds() {
+            self.upkeep.ends();
+        }
         let mut fields = vec![("work", Value::from(self.task.word()))];
         fields.extend(self.request.map(|request| ("request", request.into())));
         if !self.names.is_empty() {

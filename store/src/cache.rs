@@ -290,15 +290,27 @@ impl Store {
     /// unused record first. Some go at once, and others come to their turn between: given up in the middle, those that are
     /// gone are gone.
     pub fn prune_cache(&self, chosen: &mut dyn FnMut(&CacheEntry) -> bool) -> Result<Pruned, Error> {
+        let mut pruned = Pruned::default();
+        self.prune_cache_telling(chosen, &mut |some| {
+            pruned.keys.extend(some.keys);
+            pruned.bytes += some.bytes;
+        })?;
+        Ok(pruned)
+    }
+
+    /// As [`prune_cache`](Self::prune_cache); `tell` hears of those that went at once.
+    pub fn prune_cache_telling(
+        &self,
+        chosen: &mut dyn FnMut(&CacheEntry) -> bool,
+        tell: &mut dyn FnMut(Pruned),
+    ) -> Result<(), Error> {
         let entries = self.cache_entries()?;
         let entries: Vec<CacheEntry> = entries.into_iter().filter(|entry| chosen(entry)).collect();
-        let mut pruned = Pruned::default();
         for some in entries.chunks(BATCH) {
             let (keys, bytes) = self.forget_records(some)?;
-            pruned.keys.extend(keys);
-            pruned.bytes += bytes;
+            tell(Pruned { keys, bytes });
         }
-        Ok(pruned)
+        Ok(())
     }
 
     fn forget_records(&self, entries: &[CacheEntry]) -> Result<(Vec<CacheKey>, u64), Error> {

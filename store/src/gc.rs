@@ -222,7 +222,17 @@ impl Store {
     /// Frees everything that no image, cache record or lease keeps, and what is left of downloads that nobody is at; gives the
     /// number of bytes.
     pub fn collect(&self) -> Result<u64, Error> {
-        Ok(self.drop_partials(Duration::ZERO)? + self.collect_unnamed()?)
+        self.collect_older(Duration::ZERO)
+    }
+
+    /// As [`collect`](Self::collect), but what is left of a download stays if it was written to within `age`.
+    pub fn collect_older(&self, age: Duration) -> Result<u64, Error> {
+        Ok(self.drop_partials(age)? + self.collect_unnamed()?)
+    }
+
+    /// Waits until all that is in the trash at this moment is unlinked, or cannot be.
+    pub fn wait_for_trash(&self) {
+        self.inner.trash.wait();
     }
 
     fn collect_unnamed(&self) -> Result<u64, Error> {

@@ -493,6 +493,22 @@ impl Error {
         }
     }
 
+    /// Whether there was no room on a disk for something.
+    pub fn is_full_disk(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            if matches!(
+                kind,
+                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            ) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// Whether a build failed for an image that is nowhere: BuildKit tells that apart from what is wrong with a Dockerfile.
     pub fn lacks_image(&self) -> bool {
         use mica_builder::{Error as Build, StepError};

@@ -1,14 +1,13 @@
 //! What goes from the build cache when someone asks to prune it.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
 use mica_oci::CacheKey;
 
-use crate::cache_list::{CacheItem, CacheKind};
+use crate::cache_list::CacheItem;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::Subject;
+use crate::keeping::doomed;
 
 /// Which records of the build cache go; everything that is set has to hold.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +46,7 @@ pub struct Budget {
 
 impl Budget {
     /// How many of `total` bytes have to go, where `available` bytes of the disk are free; `None` if there is no end.
-    fn excess(self, total: u64, available: u64) -> Option<u64> {
+    pub(crate) fn excess(self, total: u64, available: u64) -> Option<u64> {
         let room = self
             .free
             .map(|wanted| total.saturating_sub(wanted.saturating_sub(available)));
@@ -75,45 +74,25 @@ impl Engine {
     pub fn prune_cache(&self, selection: &CacheSelection) -> Result<PrunedCache, Error> {
         // their layers are in use as long as they are kept
         self.workshop().forget_failed_steps();
-        let items = self.cache()?;
-        let mut excess = self.excess(selection, &items)?;
-        let mut doomed = HashSet::new();
-        for item in &items {
-            if excess == Some(0) {
-                break;
-            }
-            if selection.admits(item) {
-                doomed.insert((item.kind, item.id));
-                excess = excess.map(|bytes| bytes.saturating_sub(item.own_bytes()));
-            }
+        if selection.budget.free.is_some() {
+            // what is on its way out already need not be made up for
+            self.store().wait_for_trash();
         }
-        let steps = self
-            .store()
-            .prune_cache(&mut |entry| doomed.contains(&(CacheKind::Regular, entry.key)))?;
-        let mounts = self
-            .store()
-            .prune_mounts(&mut |entry| doomed.contains(&(CacheKind::Mount, entry.id)))?;
-        let bytes = steps.bytes + mounts.bytes;
-        self.feed().prune(Subject::Cache, bytes);
-        Ok(PrunedCache {
-            keys: [steps.keys, mounts.keys].concat(),
-            bytes,
-        })
-    }
-
-    fn excess(&self, selection: &CacheSelection, items: &[CacheItem]) -> Result<Option<u64>, Error> {
+        let items = self.cache()?;
         let total = items.iter().map(CacheItem::own_bytes).sum();
-        let disk = rustix::fs::statvfs(self.root()).map_err(|source| Error::Io {
-            action: "read how much of the disk is free",
-            source: source.into(),
+        let excess = selection.budget.excess(total, self.disk()?.available);
+        let mut gone = PrunedCache::default();
+        self.remove_from_cache(&doomed(&items, excess, selection), &mut |some| {
+            gone.bytes += some.bytes;
+            gone.keys.extend(some.keys);
         })?;
-        let available = disk.f_bavail.saturating_mul(disk.f_frsize);
-        Ok(selection.budget.excess(total, available))
+        self.feed().prune(Subject::Cache, gone.bytes);
+        Ok(gone)
     }
 }
 
 impl CacheSelection {
-    fn admits(&self, item: &CacheItem) -> bool {
+    pub(crate) fn admits(&self, item: &CacheItem) -> bool {
         let begins = |key: &CacheKey, wanted: &str| {
             key.digest()
                 .hex()

@@ -41,6 +41,7 @@ mod tests {
     use crate::cache_list::CacheItem;
     use crate::engine::Config;
     use crate::gc::{Budget, CacheSelection};
+    use crate::keeping::{Keeping, Leftovers, Space};
 
     /// An engine with a step for each of `steps`: what its layer holds, which of the others it was made on.
     fn engine(folder: &std::path::Path, steps: &[(&str, Option<usize>)]) -> Engine {
@@ -150,6 +151,55 @@ mod tests {
         assert_eq!((pruned.keys.len(), pruned.bytes), (2, 5));
         let layers = engine.image_usage().unwrap().layers;
         assert_eq!((layers.bytes, layers.only_images), (5, 5));
+    }
+
+    #[test]
+    fn the_cache_is_kept_within_its_budget_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(
+            folder.path(),
+            &[("one", None), ("two", Some(0)), ("six", None), ("ten", None)],
+        );
+        let size = |item: &CacheItem| item.own_bytes();
+        let total = || -> u64 { engine.cache().unwrap().iter().map(size).sum() };
+        let one = engine.cache().unwrap()[0].own_bytes();
+        let keeping = |reserved: u64, most: u64, free: u64| Keeping {
+            enabled: true,
+            reserved: Some(Space::Bytes(reserved)),
+            most: Some(Space::Bytes(most)),
+            free: Some(Space::Bytes(free)),
+        };
+        let keep = |keeping: &Keeping| {
+            let mut heard = 0;
+            let gone = engine.keep_within(keeping, Leftovers::Stay, &mut |bytes| heard = bytes);
+            let gone = gone.unwrap();
+            assert_eq!(heard, gone.bytes, "what is told of at the end is all of it");
+            gone.keys
+        };
+        let told = engine.counted().prunes;
+        assert!(keep(&keeping(0, total(), 0)).is_empty());
+        assert_eq!(engine.counted().prunes, told, "nothing happened");
+        let off = Keeping {
+            enabled: false,
+            ..keeping(0, 0, 0)
+        };
+        assert!(keep(&off).is_empty());
+        // a build uses the first, and another found the second a moment ago
+        let lease = engine.store().lease();
+        assert!(engine.store().cached(&lease, &key(0)).unwrap().is_some());
+        let other = engine.store().lease();
+        assert!(engine.store().cached(&other, &key(1)).unwrap().is_some());
+        drop(other);
+        assert_eq!(keep(&keeping(0, total() - one, 0)), [key(2)]);
+        assert_eq!(engine.counted().prunes, told + 1);
+        // no disk has so much: all goes but what is in use and what always stays
+        assert_eq!(keep(&keeping(2 * one, 0, u64::MAX)), [key(3)]);
+        assert!(engine.is_short(&keeping(0, 0, u64::MAX)).unwrap());
+        assert_eq!(keep(&keeping(0, 0, u64::MAX)), [key(1)]);
+        let left: Vec<CacheKey> = engine.cache().unwrap().iter().map(|item| item.id).collect();
+        assert_eq!(left, [key(0)]);
+        drop(lease);
+        assert_eq!(keep(&keeping(0, 0, 0)), [key(0)]);
     }
 
     #[test]

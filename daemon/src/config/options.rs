@@ -33,7 +33,7 @@ pub(crate) struct Setting {
 const DAY: u64 = 86400;
 
 /// All options.
-pub(crate) const SETTINGS: [Setting; 14] = [
+pub(crate) const SETTINGS: [Setting; 19] = [
     Setting {
         key: "hosts",
         kind: Kind::Texts,
@@ -68,6 +68,42 @@ pub(crate) const SETTINGS: [Setting; 14] = [
         default: "false",
         reloads: true,
         about: "Whether RUN --security=insecure runs, for users with the right full who allow it too. It may do what root may.",
+    },
+    Setting {
+        key: "builder.gc.enabled",
+        kind: Kind::Truth,
+        default: "true",
+        reloads: true,
+        about: "Whether build cache goes without being asked for, the least recently used first, so far as the other keys here say. --no-gc takes its place.",
+    },
+    Setting {
+        key: "builder.gc.defaultMaxUsedSpace",
+        kind: Kind::Text,
+        default: "80%, and 100 GB at most",
+        reloads: true,
+        about: "No more than this stays of the build cache: 20GB, or 10% of the disk. Images do not count. --gc-max-used-space takes its \
+                place.",
+    },
+    Setting {
+        key: "builder.gc.defaultMinFreeSpace",
+        kind: Kind::Text,
+        default: "20%, and 20 GB at most",
+        reloads: true,
+        about: "Build cache goes until so much of the disk is free. --gc-min-free-space takes its place.",
+    },
+    Setting {
+        key: "builder.gc.defaultReservedSpace",
+        kind: Kind::Text,
+        default: "10%, and 10 GB at most",
+        reloads: true,
+        about: "So much of the build cache always stays, whatever the other two say. --gc-reserved-space takes its place.",
+    },
+    Setting {
+        key: "builder.gc.defaultKeepStorage",
+        kind: Kind::Text,
+        default: "as defaultReservedSpace",
+        reloads: true,
+        about: "What older versions of docker call defaultReservedSpace, which goes before it.",
     },
     Setting {
         key: "rights.read.users",
@@ -291,7 +327,7 @@ mod tests {
             (
                 "{\"builder\": 1}",
                 1,
-                &["`builder` is an object with entitlements, not 1"],
+                &["`builder` is an object with entitlements, gc, not 1"],
             ),
             (
                 "{\"builder\": {\n\"entitlements\": {\n\n\"security\": 1}}}",

@@ -78,6 +78,45 @@ fn the_command_line_wins_over_the_file() {
 }
 
 #[test]
+fn budgets_are_dockerd_s_and_the_command_line_wins_here_too() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let read = |gc: &str, words: &[&str]| {
+        fs_err::write(file.path(), format!(r#"{{"builder":{{"gc":{gc}}}}}"#)).unwrap();
+        let words = [&["--config-file", path], words].concat();
+        Settings::combine(parse(&words), &places(true)).map(|settings| settings.keeping)
+    };
+    assert_eq!(read("{}", &[]).unwrap(), Keeping::default());
+    let said = r#"{"enabled":true,"defaultReservedSpace":"1GB","defaultKeepStorage":"2GB",
+        "defaultMaxUsedSpace":"50%","defaultMinFreeSpace":"4096"}"#;
+    let keeping = Keeping {
+        enabled: true,
+        reserved: Some(Space::Bytes(1 << 30)),
+        most: Some(Space::Percent(50)),
+        free: Some(Space::Bytes(4096)),
+    };
+    assert_eq!(read(said, &[]).unwrap(), keeping);
+    let words = ["--gc-max-used-space=3GB", "--gc-min-free-space=0", "--no-gc"];
+    let other = Keeping {
+        enabled: false,
+        most: Some(Space::Bytes(3 << 30)),
+        free: Some(Space::Bytes(0)),
+        ..keeping
+    };
+    assert_eq!(read(said, &words).unwrap(), other);
+    let older = read(r#"{"enabled":false,"defaultKeepStorage":"2GB"}"#, &[]).unwrap();
+    assert_eq!(
+        (older.enabled, older.reserved),
+        (false, Some(Space::Bytes(2 << 30)))
+    );
+    let error = read(r#"{"defaultMinFreeSpace":"much"}"#, &[])
+        .unwrap_err()
+        .describe();
+    assert!(error.contains("builder.gc.defaultMinFreeSpace"), "{error}");
+    assert!(error.contains("\"much\" is no amount of space"), "{error}");
+}
+
+#[test]
 fn a_key_without_effect_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs_err::write(file.path(), r#"{"hostz":[]}"#).unwrap();
