@@ -16,6 +16,7 @@ mod lender;
 mod order;
 mod plan;
 mod platforms;
+mod push;
 mod results;
 mod rights;
 mod sessions;

@@ -9,9 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mica_buildkit::message::control::{Exporter, SolveRequest};
 use mica_buildkit::{ArchiveSend, DirSend, FileKind, Stat, SyncError, Teller, Wanted};
-use mica_engine::{
-    Credential, Engine, FileTree, FileType, ImagePath, PushRequest, RootFile, blocking, chunks, sink,
-};
+use mica_engine::{Engine, FileTree, FileType, ImagePath, RootFile, blocking, chunks};
 use mica_oci::{Attestation, Attested, ImageId, Reference};
 use mica_task::{Cancel, Chore, Event};
 use tokio::sync::mpsc;
@@ -20,7 +18,7 @@ use tonic::Status;
 use crate::daemon::Daemon;
 use crate::grpc::content::SessionSink;
 use crate::grpc::job::{Job, Returned};
-use crate::grpc::{lender, refused, several};
+use crate::grpc::{push, refused, several};
 
 /// Bytes of a file that are sent at once.
 const PIECE: usize = 32 << 10;
@@ -255,8 +253,8 @@ async fn store(
     name_image(daemon, job, image, names).await?;
     let mut answer = described(&image, names);
     for name in names.iter().filter(|_| push) {
-        let digest = pushed(daemon, job, name).await?;
-        answer.insert("containerimage.digest".to_owned(), digest);
+        let digest = push::image(daemon, job, name).await?;
+        answer.insert("containerimage.digest".to_owned(), digest.to_string());
     }
     Ok(answer)
 }
@@ -281,53 +279,6 @@ pub(super) async fn name_image(
         job.tell(Event::Tagged { reference }).await;
     }
     Ok(())
-}
-
-/// What the client's keyring has for the registry of a name.
-pub(super) async fn credential(job: &Job, name: &Reference) -> Result<Credential, Status> {
-    let keyring = job
-        .session
-        .as_ref()
-        .map(|named| lender::keyring(named.session.clone(), job.cancel.clone()));
-    let registry = name.repository.registry().to_owned();
-    blocking(move || Ok(keyring.unwrap_or_default().of(&registry)))
-        .await
-        .map_err(|error| refused(&error, None))
-}
-
-/// Pushes a name; the digest of its manifest.
-async fn pushed(daemon: &Arc<Daemon>, job: &Job, name: &Reference) -> Result<String, Status> {
-    let credential = credential(job, name).await?;
-    let request = PushRequest {
-        repository: name.repository.clone(),
-        tag: name.tag.clone(),
-        platform: None,
-        credential,
-        compression: None,
-        attested: job.attested(),
-    };
-    let told = |current| Event::Moved {
-        chore: Chore::Export,
-        // BuildKit's words
-        what: format!("pushing manifest for {name}"),
-        current,
-        total: None,
-    };
-    job.tell(told(0)).await;
-    let (sink, mut events) = sink();
-    let unheard = async { while events.recv().await.is_some() {} };
-    let pushing = async {
-        let pushed = daemon.engine.push(&request, &sink).await;
-        drop(sink);
-        pushed
-    };
-    let (pushed, ()) = tokio::join!(pushing, unheard);
-    let pushed = pushed.map_err(|error| refused(&error, None))?;
-    let last = pushed
-        .last()
-        .ok_or_else(|| Status::internal("nothing was pushed"))?;
-    job.tell(told(last.size)).await;
-    Ok(last.digest.to_string())
 }
 
 /// What clients are told of an image (engine API contract, section 6.4). Here an image is its config; it has a manifest once

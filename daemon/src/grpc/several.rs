@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mica_engine::{Engine, Error, ImageRoot, IndexRequest, PushedIndex, Roots, sink};
+use mica_engine::{Engine, Error, ImageRoot, Roots};
 use mica_oci::{Attested, Descriptor, PlatformImage, Reference};
 use mica_task::{Cancel, Chore, Event};
 use tonic::Status;
 
 use crate::daemon::Daemon;
-use crate::grpc::export::{Out, Target, credential, described, name_image, send_archive, send_files, tell};
+use crate::grpc::export::{Out, Target, described, name_image, send_archive, send_files, tell};
 use crate::grpc::job::Job;
-use crate::grpc::{platforms, refused};
+use crate::grpc::{platforms, push};
 
 /// BuildKit's words for what docker's archives cannot hold.
 const NO_LISTS: &str = "docker exporter does not currently support exporting manifest lists";
@@ -116,7 +116,7 @@ async fn keep(
         return Ok(answer);
     }
     for name in names {
-        let index = pushed(daemon, job, images, name).await?;
+        let index = push::index(daemon, job, images, name).await?;
         answer = told(&index, names);
     }
     Ok(answer)
@@ -133,42 +133,6 @@ pub(crate) fn left_out(images: &[PlatformImage], main: &PlatformImage) -> Option
             others.join(", ")
         )
     })
-}
-
-/// Pushes an index of the images under a name.
-async fn pushed(
-    daemon: &Arc<Daemon>,
-    job: &Job,
-    images: &[PlatformImage],
-    name: &Reference,
-) -> Result<Descriptor, Status> {
-    let request = IndexRequest {
-        repository: name.repository.clone(),
-        tags: name.tag.clone().into_iter().collect(),
-        images: images.to_vec(),
-        credential: credential(job, name).await?,
-        compression: None,
-        attested: job.attested(),
-    };
-    let told = |current| Event::Moved {
-        chore: Chore::Export,
-        // BuildKit's words
-        what: format!("pushing manifest for {name}"),
-        current,
-        total: None,
-    };
-    job.tell(told(0)).await;
-    let (sink, mut events) = sink();
-    let unheard = async { while events.recv().await.is_some() {} };
-    let pushing = async {
-        let pushed = daemon.engine.push_index(&request, &sink).await;
-        drop(sink);
-        pushed
-    };
-    let (pushed, ()) = tokio::join!(pushing, unheard);
-    let PushedIndex { descriptor, .. } = pushed.map_err(|error| refused(&error, None))?;
-    job.tell(told(descriptor.size)).await;
-    Ok(descriptor)
 }
 
 /// What clients are told of an index (BuildKit's keys).
