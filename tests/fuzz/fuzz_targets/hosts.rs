@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use mica_oci::Repository;
-use mica_registry::hosts::{Hosts, Purpose, Scheme};
+use mica_registry::hosts::{Hosts, Purpose, Scheme, Source};
 use mica_registry::{Folders, Proxies, Settings, credential_key};
 
 /// The registry that files say something of.
@@ -54,6 +54,8 @@ fn folder() -> &'static Path {
 }
 
 fn look(mirrors: Vec<String>, insecure: Vec<String>, folders: Folders, text: &str) {
+    // of all files only hosts.toml says anything of pushes
+    let by_name_alone = folders.certificates.is_empty();
     let settings = Settings {
         mirrors,
         insecure,
@@ -66,7 +68,7 @@ fn look(mirrors: Vec<String>, insecure: Vec<String>, folders: Folders, text: &st
     };
     for name in ["registry.example/a/b", "docker.io/library/a"] {
         let repository: Repository = name.parse().expect("a repository");
-        for purpose in [Purpose::Pull, Purpose::Push] {
+        for purpose in [Purpose::Resolve, Purpose::Pull, Purpose::Push] {
             let endpoints = match hosts.endpoints(&repository, purpose) {
                 Ok(endpoints) => endpoints,
                 Err(error) => {
@@ -87,6 +89,19 @@ fn look(mirrors: Vec<String>, insecure: Vec<String>, folders: Folders, text: &st
                     !endpoint.is_origin() || own,
                     "{root} would get the credentials of {name}"
                 );
+                if purpose == Purpose::Push {
+                    assert!(
+                        !by_name_alone || *endpoint.source() == Source::Name,
+                        "{root} is not who the name names"
+                    );
+                    assert!(*endpoint.source() != Source::Mirrors, "{root} is only a mirror");
+                    // of the list only the registry itself is pushed to, and where the name says
+                    assert!(
+                        !endpoint.is_origin() || endpoint.path() == repository.path(),
+                        "{name} would be pushed to {} of {root}",
+                        endpoint.path()
+                    );
+                }
             }
         }
     }
