@@ -27,6 +27,7 @@ mod platform;
 mod program;
 mod progress;
 mod pty;
+mod rebuild;
 mod reference;
 mod row;
 mod secret;

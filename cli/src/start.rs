@@ -99,7 +99,7 @@ pub(crate) async fn start(socket: &Path, absent: io::Error) -> Result<UnixStream
 }
 
 /// `micad` in the folder of this program, or in `PATH`.
-fn find() -> Option<PathBuf> {
+pub(crate) fn find() -> Option<PathBuf> {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|own| Some(own.parent()?.join("micad")));
@@ -108,6 +108,12 @@ fn find() -> Option<PathBuf> {
         .filter(|dir| dir.is_absolute())
         .map(|dir| dir.join("micad"));
     beside.into_iter().chain(in_path).find(|file| file.is_file())
+}
+
+/// Where a daemon that is started here keeps its store, unless it is where its settings say.
+pub(crate) fn data_root() -> io::Result<Option<PathBuf>> {
+    let root = std::env::var_os("MICA_DATA_ROOT").filter(|root| !root.is_empty());
+    root.map(std::path::absolute).transpose()
 }
 
 fn make_folder(socket: &Path) -> Result<(), Error> {
@@ -162,8 +168,7 @@ fn spawn(program: &Path, socket: &Path, log: File) -> Result<Child, Error> {
         .arg("--host")
         .arg(host)
         .args(["--idle-timeout", IDLE_SECONDS]);
-    if let Some(root) = std::env::var_os("MICA_DATA_ROOT").filter(|root| !root.is_empty()) {
-        let root = std::path::absolute(root).map_err(failed)?;
+    if let Some(root) = data_root().map_err(failed)? {
         command.arg("--data-root").arg(root);
     }
     let errors = log.try_clone().map_err(failed)?;

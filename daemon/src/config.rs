@@ -74,6 +74,10 @@ pub(crate) struct Arguments {
     #[arg(long, visible_alias = "validate")]
     pub(crate) check_config: bool,
 
+    /// Make the database of images again from the files, where it is lost or damaged, and leave
+    #[arg(long, conflicts_with = "check_config")]
+    pub(crate) rebuild: bool,
+
     /// Write the manual into this folder, and leave
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) write_manual: Option<PathBuf>,

@@ -43,6 +43,9 @@ pub(crate) enum Error {
     /// The store cannot be opened.
     #[error("cannot open the store")]
     Engine(#[source] mica_engine::Error),
+    /// The database cannot be made again.
+    #[error("cannot make the database again")]
+    Rebuild(#[source] mica_engine::Error),
     /// Somebody answers at the address already.
     #[error("another daemon answers at {}", path.display())]
     Occupied {

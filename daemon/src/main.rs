@@ -17,6 +17,7 @@ mod metrics;
 mod names;
 mod notify;
 mod preface;
+mod rebuild;
 mod reload;
 mod rights;
 mod router;
@@ -62,6 +63,12 @@ fn main() -> ExitCode {
     }
     if arguments.check_config {
         return check(arguments);
+    }
+    if arguments.rebuild {
+        return match Settings::read(arguments) {
+            Ok(settings) => rebuild::run(&settings.root),
+            Err(error) => told(Err(error.describe())),
+        };
     }
     let ended =
         Settings::read(arguments.clone()).and_then(|settings| run::run(settings, arguments, handed_over));

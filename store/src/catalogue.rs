@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mica_oci::media::OCI_INDEX;
 use mica_oci::{Descriptor, Digest, ImageId, Index, MediaType};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::database::Database;
 use crate::disk;
@@ -157,28 +157,31 @@ fn chain(error: &Error) -> String {
 }
 
 /// One image as `refs.json` has it.
-#[derive(Serialize)]
-struct ImageLine {
-    id: ImageId,
-    manifest: Descriptor,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<ImageId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tagged_at: Option<String>,
-    names: Vec<String>,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ImageLine {
+    pub(crate) id: ImageId,
+    pub(crate) manifest: Descriptor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<ImageId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tagged_at: Option<String>,
+    pub(crate) names: Vec<String>,
     /// The manifests and indexes it came with.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    documents: Vec<Digest>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) documents: Vec<Digest>,
     #[serde(skip)]
     complete: bool,
 }
 
+/// The version of `refs.json` that is written and read.
+pub(crate) const REFS_VERSION: u32 = 1;
+
 /// `refs.json`.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Refs {
-    schema_version: u32,
-    images: Vec<ImageLine>,
+pub(crate) struct Refs {
+    pub(crate) schema_version: u32,
+    pub(crate) images: Vec<ImageLine>,
 }
 
 /// Whether the derived files say what the database says.
@@ -254,7 +257,7 @@ fn documents(paths: &Paths, database: &Database) -> Result<(Written, [Derived; 2
         annotations: BTreeMap::new(),
     };
     let refs = Refs {
-        schema_version: 1,
+        schema_version: REFS_VERSION,
         images,
     };
     let files = [(paths.index(), json(&index)?), (paths.refs(), json(&refs)?)];

@@ -1,7 +1,7 @@
 //! The database: the one transactional truth for images, names, layers and cache records.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -165,6 +165,13 @@ impl Database {
         })
     }
 
+    /// Whether the database that lies there has tables; nothing is changed.
+    pub(crate) fn has_tables(path: &Path) -> Result<bool, Error> {
+        let connection = connect(path, false)?;
+        let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'images')";
+        Ok(connection.query_row(tables, [], |row| row.get(0))?)
+    }
+
     /// Runs `read` on one state of the database. It must not read or write by itself: it has its connection already, and might wait
     /// for one that another like it has.
     pub(crate) fn read<T>(
@@ -178,6 +185,16 @@ impl Database {
         };
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         read(&transaction)
+    }
+
+    /// Ends its use and leaves all of it in its one file, which still is to be synced.
+    pub(crate) fn settle(self) -> Result<(), Error> {
+        // readers hold the log
+        drop(self.readers);
+        let writer = self.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        writer.connection.pragma_update(None, "journal_mode", "DELETE")?;
+        let closed = writer.connection.close();
+        closed.map_err(|(_, error)| error.into())
     }
 
     /// A connection, or the right to make one.

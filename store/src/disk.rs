@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use mica_layer::disk;
-pub(crate) use mica_layer::disk::{Output, boot, create, open, set_mode, set_owner};
+pub(crate) use mica_layer::disk::{Output, boot, create, open, overwrite, set_mode, set_owner};
 
 /// The names that `failpoint` is called with.
 #[cfg(debug_assertions)]

@@ -26,7 +26,7 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// Another process has the store open.
-    #[error("the store {} is in use by {}", root.display(), owner.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
+    #[error("the store {} is in use by {}: stop it first", root.display(), owner.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
     Locked {
         /// The store.
         root: PathBuf,

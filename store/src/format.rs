@@ -7,6 +7,7 @@ use fs_err as fs;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use crate::database::Database;
 use crate::disk::{self, Output};
 use crate::error::Error;
 use crate::paths::Paths;
@@ -50,7 +51,30 @@ pub(crate) fn take(paths: &Paths) -> Result<Output, Error> {
     let lock = lock(paths)?;
     if known {
         check(paths)?;
+        check_database(paths)?;
     }
+    make_folders(paths)?;
+    Ok(lock)
+}
+
+/// Takes a store that is there, whatever has become of its database.
+pub(crate) fn take_described(paths: &Paths) -> Result<Output, Error> {
+    if !paths.format().exists() {
+        return Err(Error::Format {
+            root: paths.root().to_owned(),
+            reason: format!(
+                "{} is not there, so it is no store of mica's",
+                display(&paths.format())
+            ),
+        });
+    }
+    let lock = lock(paths)?;
+    check(paths)?;
+    make_folders(paths)?;
+    Ok(lock)
+}
+
+fn make_folders(paths: &Paths) -> Result<(), Error> {
     disk::make_folder(&paths.blobs(), 0o755).map_err(Error::io("make the store"))?;
     for folder in [
         paths.ingest(),
@@ -65,7 +89,7 @@ pub(crate) fn take(paths: &Paths) -> Result<Output, Error> {
         disk::replace(&paths.oci_layout(), br#"{"imageLayoutVersion":"1.0.0"}"#, true)
             .map_err(Error::io("make the store"))?;
     }
-    Ok(lock)
+    Ok(())
 }
 
 /// Writes `format.json`, the last thing a new store gets.
@@ -147,41 +171,47 @@ fn check(paths: &Paths) -> Result<(), Error> {
             "it uses the feature {word:?}, which this program does not know"
         )));
     }
-    // an empty database would make everything else look like waste
-    if !paths.database().exists() {
-        return Err(refuse(format!(
-            "its database {} is gone; {} still lists its images",
-            display(&paths.database()),
-            display(&paths.refs())
-        )));
-    }
-    // so would one that was cut to nothing; it is never empty once the store was described
-    let size = fs::metadata(paths.database())
-        .map_err(Error::io("look at the store's database"))?
-        .len();
-    if size == 0 {
-        return Err(refuse(format!(
-            "its database {} is empty; {} still lists its images",
-            display(&paths.database()),
-            display(&paths.refs())
-        )));
-    }
     Ok(())
 }
 
-/// Says of a database that SQLite can make no sense of which it is, and where its images are still listed.
+/// Refuses a database that would make everything else look like waste.
+fn check_database(paths: &Paths) -> Result<(), Error> {
+    if !paths.database().exists() {
+        return Err(lost(paths, "is gone"));
+    }
+    let size = fs::metadata(paths.database())
+        .map_err(Error::io("look at the store's database"))?
+        .len();
+    // it is never empty once the store was described
+    if size == 0 {
+        return Err(lost(paths, "is empty"));
+    }
+    // nor has it no tables; but most of it may be in its log for long
+    match Database::has_tables(&paths.database()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(lost(paths, "has no tables, as its log db.sqlite-wal is gone")),
+        Err(error) => Err(damaged(paths, error)),
+    }
+}
+
+/// Says of a database that SQLite can make no sense of which it is, and how it is made again.
 pub(crate) fn damaged(paths: &Paths, error: Error) -> Error {
     match error.is_damaged_database() {
-        true => Error::Format {
-            root: paths.root().to_owned(),
-            reason: format!(
-                "its database {} is damaged ({}); {} still lists its images",
-                display(&paths.database()),
-                error.chain(),
-                display(&paths.refs())
-            ),
-        },
+        true => lost(paths, &format!("is damaged ({})", error.chain())),
         false => error,
+    }
+}
+
+/// The refusal of a store whose database cannot be used.
+fn lost(paths: &Paths, how: &str) -> Error {
+    Error::Format {
+        root: paths.root().to_owned(),
+        reason: format!(
+            "its database {} {how}; \"mica system check --rebuild\" makes it again from {} and the blobs, and so does \"micad --rebuild --data-root {}\"",
+            display(&paths.database()),
+            display(&paths.refs()),
+            display(paths.root()),
+        ),
     }
 }
 

@@ -381,7 +381,7 @@ fn digests(db: &Connection, query: &str) -> Result<HashSet<Digest>, Error> {
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-fn digest_of(name: &OsStr) -> Option<Digest> {
+pub(crate) fn digest_of(name: &OsStr) -> Option<Digest> {
     Digest::from_hex(name.to_str()?).ok()
 }
 

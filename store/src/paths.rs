@@ -60,6 +60,16 @@ impl Paths {
         self.own().join("db.sqlite")
     }
 
+    /// The database while it is made again.
+    pub(crate) fn next_database(&self) -> PathBuf {
+        self.own().join("db.next.sqlite")
+    }
+
+    /// What is damaged, and databases that were set aside; made when there is something.
+    pub(crate) fn bad(&self) -> PathBuf {
+        self.own().join("bad")
+    }
+
     pub(crate) fn refs(&self) -> PathBuf {
         self.own().join("refs.json")
     }

@@ -6,8 +6,9 @@ use mica_api::{CheckFinding, CheckLine, CheckProgress, CheckSummary};
 
 use crate::client::{Body, Client, Query};
 use crate::error::Error;
+use crate::host::Host;
 use crate::interrupt::or_interrupted;
-use crate::{size, ui};
+use crate::{rebuild, size, ui};
 
 /// How closely is looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,6 +41,9 @@ pub(super) struct Options {
     /// Derive every unpacked layer again too (--level trees)
     #[arg(long)]
     trees: bool,
+    /// Make the database of images again from the files, where it is lost or damaged; micad must not run
+    #[arg(long, conflicts_with_all = ["full", "trees", "level", "format"])]
+    rebuild: bool,
     /// Format output: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -55,7 +59,10 @@ impl Options {
     }
 }
 
-pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
+pub(super) async fn run(options: Options, client: &Client, host: &Host) -> Result<(), Error> {
+    if options.rebuild {
+        return rebuild::run(host).await;
+    }
     let level = match options.level() {
         Level::Quick => "quick",
         Level::Full => "full",

@@ -22,6 +22,7 @@ mod keeping;
 mod log;
 mod logs;
 mod machine;
+mod rebuild;
 mod remove;
 mod resolve;
 mod root;
@@ -58,7 +59,11 @@ pub use mica_registry::{
     registry_of_server,
 };
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
-pub use mica_store::{Fault, Finding, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, Remedy, Thing};
+pub use mica_store::{
+    Fault, Finding, Harm, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, LostImage, Origin,
+    RebuildProgress, Rebuilt, Remedy, Thing,
+};
+pub use rebuild::rebuild;
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;

@@ -54,7 +54,7 @@ fn program() -> String {
         ".SH SIGNALS\n.TP\nSIGTERM, SIGINT\nNo new requests are taken, and micad leaves when those that go on are answered. Builds and \
          transfers have the time of \\fBshutdown\\-timeout\\fR, then they are cancelled. A second signal ends micad at once.\n\
          .TP\nSIGHUP\nThe settings are read anew. If they are wrong, nothing changes and the log says why.\n\
-         .SH EXIT STATUS\n0 after it was told to leave, 125 if the command line or the settings are wrong, 1 if something else is.\n\
+         .SH EXIT STATUS\n0 after it was told to leave, or did what it was to do before it leaves, 125 if the command line or the settings are wrong, 1 if something else is.\n\
          .SH FILES\n.I /etc/mica/daemon.json\n.br\n.I /run/mica/mica.sock\n.br\n.I /var/lib/mica\n\
          .SH SEE ALSO\n.BR mica (1),\n.BR mica\\-doctor (1),\n.BR mica\\-daemon.json (5)\n",
     );
@@ -120,6 +120,7 @@ mod tests {
             "data-root",
             "config-file",
             "check-config",
+            "rebuild",
             "log-level",
             "shutdown-timeout",
         ] {

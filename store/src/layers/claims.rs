@@ -7,7 +7,7 @@ use mica_layer::{Format, decompress};
 use mica_oci::{Compression, Descriptor, DiffId, Digest, Hashing, ImageId, MediaType};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::guess::guess;
+pub(crate) use super::guess::guess;
 use super::{Layer, Record, insert_blob, record};
 use crate::blobs::Blob;
 use crate::database::Durability;
@@ -250,7 +250,8 @@ impl Store {
     }
 }
 
-fn claim(
+/// Says that a blob is claimed to hold a layer; a layer that is not there yet gets this length.
+pub(crate) fn claim(
     db: &Connection,
     blob: &Blob,
     compression: Compression,
@@ -309,7 +310,7 @@ fn known_lie(diff_id: &DiffId, blob: &Digest) -> Error {
 
 /// How a blob is compressed, by its first bytes; as it is said to be if they tell of a way that manifests have no word
 /// for. `None` if it is not compressed.
-fn seen_compression(blob: &Blob, said: Compression) -> Result<Option<Compression>, Error> {
+pub(crate) fn seen_compression(blob: &Blob, said: Compression) -> Result<Option<Compression>, Error> {
     let mut prefix = Vec::new();
     blob.open()?
         .take(8)

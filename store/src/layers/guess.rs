@@ -14,7 +14,7 @@ const ZSTD_HEADER: usize = 18;
 const MOST: u64 = 1000;
 
 /// What a blob seems to hold, from what its format says of it; at least its own length.
-pub(super) fn guess(blob: &Blob, compression: Compression) -> Result<u64, Error> {
+pub(crate) fn guess(blob: &Blob, compression: Compression) -> Result<u64, Error> {
     let read = |source| Error::io("look at a layer")(source);
     let file = blob.open()?;
     let told = match compression {

@@ -1,0 +1,158 @@
+//! In which forms layers lie, as far as that can be told from the files: tars that were hashed, trees that were packed, and blobs
+//! that images say hold them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use mica_oci::media::OCI_LAYER;
+use mica_oci::{Compression, ContentDigest, Descriptor, DiffId, Digest};
+
+use crate::blobs::Blob;
+use crate::error::Error;
+use crate::layers::claims;
+use crate::paths::Paths;
+use crate::rebuild::Tell;
+use crate::rebuild::images::Known;
+use crate::rebuild::inventory::Inventory;
+use crate::rebuild::report::RebuildProgress;
+use crate::rebuild::trees::{self, Tree};
+
+/// What there is of a layer.
+#[derive(Default)]
+pub(super) struct Forms {
+    /// The length of its tar.
+    pub(super) tar: Option<u64>,
+    /// Its tree, which gave the layer when it was packed.
+    pub(super) tree: Option<Tree>,
+    /// The blobs that are said to hold it.
+    pub(super) claims: BTreeMap<Digest, Claim>,
+    /// Whether a tree lies in its place that gives another layer.
+    false_tree: bool,
+}
+
+/// A blob that is said to hold a layer.
+pub(super) struct Claim {
+    pub(super) blob: Blob,
+    pub(super) compression: Compression,
+    /// What it seems to hold, in bytes.
+    pub(super) guess: u64,
+}
+
+impl Forms {
+    /// Whether there is anything of it.
+    pub(super) fn is_there(&self) -> bool {
+        self.tar.is_some() || self.tree.is_some() || !self.claims.is_empty()
+    }
+
+    /// The length of its tar: known, or guessed from a blob.
+    pub(super) fn size(&self) -> u64 {
+        let tree = self.tree.as_ref().map(|tree| tree.size);
+        let known = self.tar.or(tree);
+        known
+            .or_else(|| self.claims.values().next().map(|claim| claim.guess))
+            .unwrap_or(0)
+    }
+
+    pub(super) fn content(&self) -> Option<ContentDigest> {
+        self.tree.as_ref().map(|tree| tree.content)
+    }
+
+    /// How a manifest that is made here names it.
+    pub(super) fn describe(&self, diff_id: &DiffId) -> Option<Descriptor> {
+        if self.tar.is_some() || self.tree.is_some() {
+            return Some(Descriptor::new(OCI_LAYER, *diff_id.digest(), self.size()));
+        }
+        let claim = self.claims.values().next()?;
+        let media_type = claim.compression.layer_media_type();
+        Some(Descriptor::new(media_type, claim.blob.digest, claim.blob.size))
+    }
+}
+
+/// All layers of all images.
+pub(super) struct Layers<'a> {
+    paths: &'a Paths,
+    inventory: &'a Inventory,
+    forms: HashMap<DiffId, Forms>,
+    none: Forms,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn new(paths: &'a Paths, inventory: &'a Inventory) -> Self {
+        Self {
+            paths,
+            inventory,
+            forms: HashMap::new(),
+            none: Forms::default(),
+        }
+    }
+
+    /// What there is of a layer.
+    pub(super) fn of(&self, diff_id: &DiffId) -> &Forms {
+        self.forms.get(diff_id).unwrap_or(&self.none)
+    }
+
+    /// The layers of which a tree that gives another layer is all that is there.
+    pub(super) fn false_trees(&self) -> impl Iterator<Item = &DiffId> {
+        let is_false = |(_, forms): &(&DiffId, &Forms)| forms.false_tree && !forms.is_there();
+        self.forms.iter().filter(is_false).map(|(diff_id, _)| diff_id)
+    }
+
+    /// Looks at the layers of all images.
+    pub(super) fn look(&mut self, images: &[Known], tell: Tell<'_>) -> Result<(), Error> {
+        let all: BTreeSet<DiffId> = images.iter().flat_map(|image| &image.diff_ids).copied().collect();
+        let has_tree = |diff_id: &&DiffId| fs_err::symlink_metadata(self.paths.tree(diff_id)).is_ok();
+        let trees: BTreeSet<DiffId> = all.iter().filter(has_tree).copied().collect();
+        let (mut done, total) = (0, trees.len() as u64);
+        for diff_id in all {
+            let mut forms = Forms {
+                tar: self.inventory.blobs.get(diff_id.digest()).copied(),
+                ..Forms::default()
+            };
+            if trees.contains(&diff_id) {
+                tell(RebuildProgress::Trees { done, total });
+                done += 1;
+                forms.tree = trees::packed(&self.paths.tree(&diff_id), &diff_id);
+                forms.false_tree = forms.tree.is_none();
+            }
+            self.forms.insert(diff_id, forms);
+        }
+        if total > 0 {
+            tell(RebuildProgress::Trees { done, total });
+        }
+        for image in images {
+            for manifest in self.inventory.manifests_of(image.id.digest()) {
+                if manifest.layers.len() == image.diff_ids.len() {
+                    for (diff_id, named) in image.diff_ids.iter().zip(&manifest.layers) {
+                        self.claim(diff_id, named)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a manifest names a blob for a layer.
+    fn claim(&mut self, diff_id: &DiffId, named: &Descriptor) -> Result<(), Error> {
+        let Some(size) = self.inventory.blobs.get(&named.digest) else {
+            return Ok(());
+        };
+        let Some(forms) = self.forms.get_mut(diff_id) else {
+            return Ok(());
+        };
+        if named.digest == *diff_id.digest() || forms.claims.contains_key(&named.digest) {
+            return Ok(());
+        }
+        let blob = Blob::at(named.digest, *size, self.paths.blob(&named.digest));
+        let said = named.media_type.layer_compression().unwrap_or(Compression::Gzip);
+        // one that is not compressed and not the tar is not the layer
+        if let Some(compression) = claims::seen_compression(&blob, said)? {
+            let guess = claims::guess(&blob, compression)?;
+            let claim = Claim {
+                blob,
+                compression,
+                guess,
+            };
+            forms.claims.insert(named.digest, claim);
+        }
+        Ok(())
+    }
+}

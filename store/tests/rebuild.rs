@@ -1,0 +1,284 @@
+//! Stores that lost their database: what is made again of it.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use mica_layer::{Policy, pack};
+use mica_oci::media::OCI_MANIFEST;
+use mica_oci::{Compression, Descriptor, DiffId, Digest, ImageId, Index, Raw, Reference};
+use mica_store::{CheckEvent, Error, Lease, Level, Origin, Rebuilt, Store, Watch, rebuild};
+use support::{Entry, blob_files, config, fast_folder, gzip, layer, manifest, name, names, noise, pull, tar};
+use tempfile::TempDir;
+
+fn find_nothing(store: &Store, level: Level) {
+    let mut found = Vec::new();
+    let mut tell = |event| {
+        if let CheckEvent::Found(finding) = event {
+            found.push(finding.to_string());
+        }
+    };
+    let mut watch = Watch {
+        go_on: &|| Ok(()),
+        tell: &mut tell,
+    };
+    store.check(level, &mut watch).unwrap();
+    assert_eq!(found, [""; 0]);
+}
+
+/// What must be the same after as before.
+#[derive(Debug, PartialEq, Eq, Clone)]
+struct Seen {
+    id: ImageId,
+    names: Vec<Reference>,
+    manifest: Descriptor,
+    documents: Vec<Digest>,
+    parent: Option<ImageId>,
+    tagged: bool,
+}
+
+fn seen(store: &Store) -> Vec<Seen> {
+    let lease = store.lease();
+    let mut all: Vec<Seen> = store
+        .images()
+        .unwrap()
+        .into_iter()
+        .map(|image| Seen {
+            id: image.id,
+            manifest: image.manifest.clone(),
+            documents: store.documents(&lease, &image.id).unwrap(),
+            parent: image.parent,
+            tagged: image.tagged_at.is_some(),
+            names: image.references,
+        })
+        .collect();
+    all.sort_by_key(|image| image.id);
+    all
+}
+
+/// A layer that is a tree and nothing else.
+fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
+    let work = store.work(lease).unwrap();
+    let dir = work.path().join("fs");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("file"), text).unwrap();
+    let changes = mica_layer::changes_of_tree(&dir).unwrap();
+    let packed = pack(&changes, &Policy::default(), &mut std::io::sink(), None).unwrap();
+    store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
+}
+
+struct Life {
+    folder: TempDir,
+    before: Vec<Seen>,
+    tar: DiffId,
+    tree: DiffId,
+    asleep: ImageId,
+    asleep_blob: Digest,
+    built: ImageId,
+    unnamed: ImageId,
+}
+
+impl Life {
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn database(&self) -> PathBuf {
+        self.root().join("mica/db.sqlite")
+    }
+
+    /// Has all of the database in its one file.
+    fn merge_log(&self) {
+        let database = rusqlite::Connection::open(self.database()).unwrap();
+        database.pragma_update(None, "journal_mode", "DELETE").unwrap();
+        database.pragma_update(None, "journal_mode", "WAL").unwrap();
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.root().join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Makes the database again, opens the store and looks whether all is as it was.
+    fn is_as_before(&self) -> Rebuilt {
+        let rebuilt = again(self.root());
+        let store = Store::open(self.root()).unwrap();
+        assert_eq!(seen(&store), self.before);
+        find_nothing(&store, Level::Trees);
+        assert_eq!(rebuilt.images, self.before.len() as u64);
+        assert!(
+            rebuilt.lost.is_empty() && rebuilt.harmed.is_empty() && rebuilt.bad.is_empty(),
+            "{rebuilt:?}"
+        );
+        self.goes_on(&store);
+        rebuilt
+    }
+
+    /// Every layer can be used, and another image made.
+    fn goes_on(&self, store: &Store) {
+        let lease = store.lease();
+        for image in store.images().unwrap() {
+            for diff_id in &image.config.rootfs.diff_ids {
+                store.tree(&lease, diff_id).unwrap();
+                store.tar(&lease, diff_id).unwrap();
+            }
+        }
+        let more = layer(store, &lease, &tar(&[Entry::File("more", b"more")]));
+        let image = store
+            .commit_image(&lease, &config("more", &[self.tar, more]), None, &[name("more")])
+            .unwrap()
+            .image;
+        find_nothing(store, Level::Full);
+        drop(lease);
+        store.untag(&name("more")).unwrap();
+        store.remove_image(&image.id).unwrap();
+        store.collect().unwrap();
+        find_nothing(store, Level::Full);
+    }
+}
+
+fn again(root: &Path) -> Rebuilt {
+    rebuild(root, &mut |_| ()).unwrap()
+}
+
+/// A store with layers of every form, images with and without names, and what only the cache has.
+fn life() -> Life {
+    let folder = fast_folder();
+    let store = Store::open(folder.path()).unwrap();
+    let lease = store.lease();
+    let [made, ran] = [
+        layer(&store, &lease, &tar(&[Entry::File("made", &noise(1, 9000))])),
+        tree(&store, &lease, "ran"),
+    ];
+    let base = store
+        .commit_image(&lease, &config("base", &[made]), None, &[name("base")])
+        .unwrap()
+        .image;
+    let all = [name("app:1"), name("app:2"), name("example.com/other/app")];
+    let built = store
+        .commit_image(&lease, &config("app", &[made, ran]), None, &all)
+        .unwrap()
+        .image;
+    store.set_parent(&built.id, Some(&base.id)).unwrap();
+    let unnamed = store
+        .commit_image(&lease, &config("no name", &[made]), None, &[])
+        .unwrap()
+        .image;
+
+    // one that nobody looked into; one whose layer is there in all forms
+    let plain = |text: &str| tar(&[Entry::File("pulled", text.as_bytes())]);
+    let id = |text: &str| DiffId(Digest::of(&plain(text)));
+    let asleep = pull(&store, &lease, "asleep", id("asleep"), &gzip(&plain("asleep")));
+    let awake = pull(&store, &lease, "awake", id("awake"), &gzip(&plain("awake")));
+    let diff_id = awake.config.rootfs.diff_ids[0];
+    store.tree(&lease, &diff_id).unwrap();
+    store.tar(&lease, &diff_id).unwrap();
+
+    // several platforms of one index
+    let platforms = ["amd64", "arm64"].map(|platform| {
+        let blob = store.put_blob(&lease, &gzip(&plain(platform))).unwrap();
+        store
+            .add_layer_blob_unchecked(&lease, &blob, Compression::Gzip, &id(platform))
+            .unwrap();
+        let config = config(platform, &[id(platform)]);
+        let own = manifest(&config, &[&blob]);
+        (config, own)
+    });
+    let entries = platforms
+        .iter()
+        .map(|(_, own)| Descriptor::new(OCI_MANIFEST, own.digest(), own.bytes().len() as u64));
+    let index = Raw::of(Index {
+        schema_version: 2,
+        media_type: None,
+        manifests: entries.collect(),
+        annotations: Default::default(),
+    })
+    .unwrap();
+    for (config, own) in &platforms {
+        let by_digest: Reference = format!("many@{}", own.digest()).parse().unwrap();
+        let tag = name(&format!("many:{}", config.author));
+        store
+            .commit_pulled(
+                &lease,
+                config,
+                own,
+                std::slice::from_ref(&index),
+                &[tag, by_digest],
+            )
+            .unwrap();
+    }
+    let before = seen(&store);
+    Life {
+        before,
+        tar: made,
+        tree: ran,
+        asleep: asleep.id,
+        asleep_blob: Digest::of(&gzip(&plain("asleep"))),
+        built: built.id,
+        unnamed: unnamed.id,
+        folder,
+    }
+}
+
+fn refused(root: &Path) -> String {
+    let error = Store::open(root).unwrap_err();
+    assert!(matches!(error, Error::Format { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("\"mica system check --rebuild\""), "{text}");
+    assert!(
+        text.contains(&format!("\"micad --rebuild --data-root {}\"", root.display())),
+        "{text}"
+    );
+    text
+}
+
+#[test]
+fn a_database_that_is_gone_damaged_or_cut_is_made_again_of_the_files() {
+    type Wreck = fn(&Path);
+    let wrecks: [(&str, Wreck); 5] = [
+        ("is gone", |database| std::fs::remove_file(database).unwrap()),
+        ("is damaged", |database| {
+            std::fs::write(database, noise(7, 60_000)).unwrap()
+        }),
+        ("is damaged", |database| {
+            let bytes = std::fs::read(database).unwrap();
+            std::fs::write(database, &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("is damaged", |database| {
+            let mut bytes = std::fs::read(database).unwrap();
+            bytes[100..5000].fill(0xff);
+            std::fs::write(database, bytes).unwrap();
+        }),
+        ("is empty", |database| std::fs::write(database, b"").unwrap()),
+    ];
+    for (said, wreck) in wrecks {
+        let life = life();
+        life.merge_log();
+        wreck(&life.database());
+        let wrecked = std::fs::read(life.database()).ok();
+        assert!(refused(life.root()).contains(said));
+        let rebuilt = life.is_as_before();
+        assert_eq!((rebuilt.origin, rebuilt.mounts), (Origin::Refs, 0));
+        assert!(rebuilt.found.is_empty() && rebuilt.renewed.is_empty());
+        let aside = rebuilt
+            .aside
+            .map(|folder| std::fs::read(folder.join("db.sqlite")).unwrap());
+        assert_eq!(aside, wrecked);
+    }
+}
+
+#[test]
+fn a_database_whose_log_is_lost_is_not_taken_for_an_empty_store() {
+    let life = life();
+    let log = life.root().join("mica/db.sqlite-wal");
+    assert!(
+        std::fs::metadata(&log).unwrap().len() > 0,
+        "all of it is in the log"
+    );
+    std::fs::remove_file(log).unwrap();
+    let before = blob_files(life.root());
+    assert!(refused(life.root()).contains("has no tables"));
+    assert_eq!(blob_files(life.root()), before);
+    life.is_as_before();
+}
