@@ -9,7 +9,6 @@ use fs_err as fs;
 use mica_oci::{ChainId, DiffId, Digest, ImageId};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::database::Durability;
 use crate::disk;
 use crate::error::Error;
 use crate::layers::claims;
@@ -83,7 +82,7 @@ impl Store {
         let (diff_ids, freed) = self
             .inner
             .database
-            .write(Durability::Full, |db| self.forget_image(db, id))?;
+            .write_to_free(|db| self.forget_image(db, id))?;
         self.inner.configs.forget(id);
         let chains = freed.chains(&diff_ids);
         let thrown = self.throw_away(freed);
@@ -222,12 +221,14 @@ impl Store {
     /// Frees everything that no image, cache record or lease keeps, and what is left of downloads that nobody is at; gives the
     /// number of bytes.
     pub fn collect(&self) -> Result<u64, Error> {
-        Ok(self.drop_partials(Duration::ZERO)? + self.collect_unnamed()?)
+        let bytes = self.drop_partials(Duration::ZERO, &|_| false)? + self.collect_unnamed()?;
+        self.inner.ballast.make();
+        Ok(bytes)
     }
 
     fn collect_unnamed(&self) -> Result<u64, Error> {
         let _gate = exclude(&self.inner.gate);
-        let mut freed = self.inner.database.write(Durability::Full, |db| {
+        let mut freed = self.inner.database.write_to_free(|db| {
             let mut query = db.prepare_cached(
                 "SELECT diff_id FROM layers
                  WHERE diff_id NOT IN (SELECT diff_id FROM image_layers) AND diff_id NOT IN (SELECT layer FROM cache)",
@@ -286,7 +287,7 @@ impl Store {
         for path in self.inner.database.read(|db| self.sweep_mounts(db))? {
             self.inner.trash.take(&path)?;
         }
-        self.drop_partials(partial::KEPT)?;
+        self.drop_partials(partial::KEPT, &|_| false)?;
         self.drop_what_was_not_synced()?;
         self.collect_unnamed()?;
         Ok(())
@@ -296,7 +297,7 @@ impl Store {
     fn drop_what_was_not_synced(&self) -> Result<(), Error> {
         // where the kernel does not tell, every open counts as a restart
         let boot = disk::boot();
-        self.inner.database.write(Durability::Full, |db| {
+        self.inner.database.write_to_free(|db| {
             let last: Option<String> = rows::first(db, "SELECT value FROM meta WHERE key = 'boot'", [])?;
             if last.as_deref() == Some(&boot) && !boot.is_empty() {
                 return Ok(());

@@ -29,6 +29,7 @@ mod overview;
 mod partial;
 mod paths;
 mod removal;
+mod room;
 mod rows;
 mod sources;
 mod store;
@@ -45,7 +46,7 @@ pub use contexts::OpenFolder;
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use disk::FAILPOINTS;
-pub use error::Error;
+pub use error::{Error, is_full_disk};
 pub use gc::{Removed, Usage};
 pub use growth::{Growth, GrowthReader};
 pub use images::Image;
@@ -57,5 +58,6 @@ pub use mounts::{CacheMount, HeldMount, MountEntry, Seed, Sharing};
 pub use overview::{ImageEntry, LayerUsage};
 pub use partial::Partial;
 pub use removal::{Doomed, Fate};
+pub use room::Room;
 pub use store::Store;
 pub use work::WorkDir;

@@ -23,6 +23,7 @@ mod logs;
 mod machine;
 mod remove;
 mod resolve;
+mod room;
 mod root;
 mod roots;
 mod select;
@@ -58,6 +59,7 @@ pub use mica_registry::{
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
 pub use mica_store::{Fault, Finding, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, Remedy, Thing};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
+pub use room::Free;
 pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;
 pub use select::{LabelMatch, Listed, Selection};

@@ -134,7 +134,7 @@ impl Source for GrowingSource {
             let blob = self
                 .finished()
                 .await
-                .map_err(|error| io::Error::other(error.describe()))?;
+                .map_err(io::Error::other)?;
             Ok(content(&blob))
         })
     }
