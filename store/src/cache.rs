@@ -315,7 +315,7 @@ impl Store {
 
     fn forget_records(&self, entries: &[CacheEntry]) -> Result<(Vec<CacheKey>, u64), Error> {
         let _gate = exclude(&self.inner.gate);
-        let (keys, freed) = self.inner.database.write(Durability::Full, |db| {
+        let (keys, freed) = self.inner.database.write_to_free(|db| {
             let mut delete = db.prepare_cached("DELETE FROM cache WHERE key = ?1")?;
             let mut keys = Vec::new();
             for entry in entries {

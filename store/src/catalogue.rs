@@ -15,6 +15,7 @@ use crate::disk;
 use crate::error::Error;
 use crate::locks::lock;
 use crate::paths::Paths;
+use crate::room::Ballast;
 use crate::rows;
 
 /// Annotation with the name other programs look for (OCI image spec, "Pre-Defined Annotation Keys").
@@ -29,6 +30,9 @@ const USUAL: usize = 500;
 const PAUSE: Duration = Duration::from_millis(200);
 /// For so many times as long as the last writing took: while names come without end, a tenth of a processor writes.
 const REST: u32 = 10;
+
+/// How long a writing that failed rests before it is tried again: the disk may have room by then.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Writes the derived files after changes, on a thread of its own.
 pub(crate) struct Catalogue {
@@ -58,12 +62,25 @@ struct State {
 
 impl Catalogue {
     /// Starts the thread.
-    pub(crate) fn open(paths: &Paths, database: &Arc<Database>) -> Result<Self, Error> {
+    pub(crate) fn open(
+        paths: &Paths,
+        database: &Arc<Database>,
+        ballast: &Arc<Ballast>,
+    ) -> Result<Self, Error> {
         let shared = Arc::<Shared>::default();
         let (ours, paths, database) = (shared.clone(), paths.clone(), database.clone());
+        let ballast = ballast.clone();
+        // what was removed is to be in no list, also where nothing is free
+        let write = move || {
+            let lent = ballast.lend();
+            let written = write(&paths, &database);
+            drop(lent);
+            ballast.make();
+            written
+        };
         let worker = std::thread::Builder::new()
             .name("store-catalogue".into())
-            .spawn(move || ours.run(|| write(&paths, &database)))
+            .spawn(move || ours.run(write))
             .map_err(Error::io("start a thread"))?;
         Ok(Self {
             shared,
@@ -117,7 +134,16 @@ impl Shared {
                 if state.ends {
                     return;
                 }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                if state.trouble.is_none() {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                let waited = self.changed.wait_timeout(state, AGAIN);
+                let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = woken;
+                if timeout.timed_out() {
+                    break;
+                }
             }
             if state.lines > USUAL && !state.ends {
                 let (gathered, _) = self

@@ -1,7 +1,7 @@
 //! The database: the one transactional truth for images, names, layers and cache records.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -10,6 +10,7 @@ use crate::disk::failpoint;
 use crate::error::Error;
 use crate::inputs;
 use crate::locks::{lock, wait};
+use crate::room::Ballast;
 
 /// Version 1 of the tables. `tar` and `tree` say whether a layer has that form: 0 no, 1 yes, 2 yes and durable. What
 /// `layer_blobs` says was hashed; `layer_claims` is what images say of blobs, `false_claims` what of that was found untrue.
@@ -86,6 +87,7 @@ pub(crate) struct Database {
     writer: Mutex<Writer>,
     readers: Mutex<Readers>,
     given_back: Condvar,
+    ballast: Arc<Ballast>,
 }
 
 /// The connections for reading.
@@ -143,7 +145,7 @@ impl Writer {
 
 impl Database {
     /// Opens the database, or makes an empty one.
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, ballast: Arc<Ballast>) -> Result<Self, Error> {
         let connection = connect(path, true)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -156,12 +158,17 @@ impl Database {
         let _ = writer.renew_log();
         writer.doubt = false;
         writer.connection.execute_batch(SCHEMA)?;
-        inputs::drop_old(&writer.connection)?;
+        match inputs::drop_old(&writer.connection) {
+            // they only take up room
+            Err(error) if error.is_full_disk() => {}
+            dropped => dropped?,
+        }
         Ok(Self {
             path: path.to_owned(),
             writer: Mutex::new(writer),
             readers: Mutex::default(),
             given_back: Condvar::new(),
+            ballast,
         })
     }
 
@@ -213,6 +220,21 @@ impl Database {
         }
     }
 
+    /// As [`write`](Self::write), durably, for what gives room back: it works on a full disk, too.
+    pub(crate) fn write_to_free<T>(
+        &self,
+        mut write: impl FnMut(&Transaction<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _lent = self.ballast.lend();
+        match self.write(Durability::Full, &mut write) {
+            // a quota, or somebody who was faster
+            Err(error) if error.is_full_disk() && self.ballast.give_up() => {
+                self.write(Durability::Full, write)
+            }
+            result => result,
+        }
+    }
+
     /// Runs `write` in a transaction of its own, which is rolled back if it fails.
     pub(crate) fn write<T>(
         &self,
@@ -258,11 +280,16 @@ fn connect(path: &Path, writes: bool) -> Result<Connection, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paths::Paths;
+
+    fn open(path: &Path) -> Database {
+        Database::open(path, Ballast::of(&Paths::new(path.parent().unwrap()))).unwrap()
+    }
 
     #[test]
     fn a_failed_write_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&folder.path().join("db")).unwrap();
+        let database = open(&folder.path().join("db"));
         let insert = |t: &Transaction<'_>| {
             t.execute("INSERT INTO meta VALUES ('a', 'b')", [])?;
             Ok(())
@@ -286,7 +313,7 @@ mod tests {
     fn many_readers_share_few_connections() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
-        let database = Database::open(&path).unwrap();
+        let database = open(&path);
         let most = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..READERS * 8 {

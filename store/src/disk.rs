@@ -109,6 +109,11 @@ pub(crate) fn discard(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes a file that only takes up room.
+pub(crate) fn unlink(path: &Path) -> io::Result<()> {
+    disk::remove_file(path)
+}
+
 /// Removes a file or a whole directory for good; what is not there is well removed.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     failpoint("remove.before");

@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The disk failed.
-    #[error("cannot {action}{}", next_step(source))]
+    #[error("cannot {action}")]
     Io {
         /// What was being done.
         action: &'static str,
@@ -19,7 +19,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The database failed.
-    #[error("the store's database mica/db.sqlite failed{}", next_step(source))]
+    #[error("the store's database mica/db.sqlite failed")]
     Database {
         /// What SQLite said.
         #[source]
@@ -129,7 +129,7 @@ pub enum Error {
         source: DocumentError,
     },
     /// A layer cannot be read, packed or unpacked.
-    #[error("cannot {action} layer {diff_id}{}", next_step(source))]
+    #[error("cannot {action} layer {diff_id}")]
     Layer {
         /// What was being done.
         action: &'static str,
@@ -162,28 +162,45 @@ pub enum Error {
     },
 }
 
-/// What may be done about a full disk, if that is at the bottom of it.
-fn next_step(source: &(dyn std::error::Error + 'static)) -> &'static str {
-    let full = |error: &(dyn std::error::Error + 'static)| {
-        let file = error.downcast_ref::<io::Error>().is_some_and(|error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            )
-        });
-        let database = error
-            .downcast_ref::<rusqlite::Error>()
-            .and_then(rusqlite::Error::sqlite_error_code);
-        file || database == Some(rusqlite::ErrorCode::DiskFull)
-    };
-    let mut causes = std::iter::successors(Some(source), |error| error.source());
-    match causes.any(full) {
-        true => ", the disk is full: make room (\"system prune\" does) and try again",
-        false => "",
+/// Whether a full disk, or a quota that is used up, is at the bottom of an error.
+pub fn is_full_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            let kind = error.kind();
+            if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+                return true;
+            }
+            // what is wrapped is not told as a source, only that one's source is
+            if let Some(inner) = error.get_ref() {
+                cause = Some(inner);
+                continue;
+            }
+        }
+        if let Some(errno) = error.downcast_ref::<rustix::io::Errno>()
+            && matches!(*errno, rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT)
+        {
+            return true;
+        }
+        if let Some(rusqlite::Error::SqliteFailure(failure, _)) = error.downcast_ref() {
+            return failure.code == rusqlite::ErrorCode::DiskFull
+                || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+        }
+        // this one is as good as its source
+        if let Some(error) = error.downcast_ref::<Error>() {
+            return error.is_full_disk();
+        }
+        cause = error.source();
     }
+    false
 }
 
 impl Error {
+    /// Whether a full disk, or a quota that is used up, is at the bottom of it.
+    pub fn is_full_disk(&self) -> bool {
+        std::error::Error::source(self).is_some_and(is_full_disk)
+    }
+
     /// The failure and its causes in one line.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -232,5 +249,40 @@ impl Error {
 impl From<rusqlite::Error> for Error {
     fn from(source: rusqlite::Error) -> Self {
         Self::Database { source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_however_it_is_wrapped() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let layer = |source| mica_layer::Error::io("write /a")(source);
+        let sqlite = |code| {
+            Error::from(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(code),
+                None,
+            ))
+        };
+        for error in [
+            Error::io("write a blob")(full()),
+            Error::io("write a blob")(io::Error::from_raw_os_error(122)),
+            Error::io("write a blob")(io::Error::other(layer(full()))),
+            Error::io("write a blob")(io::Error::other(Error::io("inflate")(full()))),
+            Error::layer("unpack", Digest::of(b"").into())(layer(full())),
+            sqlite(rusqlite::ffi::SQLITE_FULL),
+            sqlite(rusqlite::ffi::SQLITE_IOERR_SHMSIZE),
+        ] {
+            assert!(error.is_full_disk(), "{}", error.chain());
+        }
+        for error in [
+            Error::io("write a blob")(io::Error::other("No space left on device")),
+            sqlite(rusqlite::ffi::SQLITE_IOERR),
+            Error::corrupt("x", "y"),
+        ] {
+            assert!(!error.is_full_disk(), "{}", error.chain());
+        }
     }
 }

@@ -138,10 +138,12 @@ fn lock(paths: &Paths) -> Result<Output, Error> {
             owner,
         });
     }
+    // what is there is written over: on a full disk it could not be written again
     let sign = |file: &mut Output| {
-        file.cut(0)?;
         file.rewind()?;
-        writeln!(file, "{}", std::process::id())
+        let text = format!("{}\n", std::process::id());
+        file.write_all(text.as_bytes())?;
+        file.cut(text.len() as u64)
     };
     sign(&mut file).map_err(Error::io("sign the store's lock"))?;
     Ok(file)

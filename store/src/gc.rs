@@ -9,7 +9,6 @@ use fs_err as fs;
 use mica_oci::{ChainId, DiffId, Digest, ImageId};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::database::Durability;
 use crate::disk;
 use crate::error::Error;
 use crate::layers::claims;
@@ -83,7 +82,7 @@ impl Store {
         let (diff_ids, freed) = self
             .inner
             .database
-            .write(Durability::Full, |db| self.forget_image(db, id))?;
+            .write_to_free(|db| self.forget_image(db, id))?;
         self.inner.configs.forget(id);
         let chains = freed.chains(&diff_ids);
         let thrown = self.throw_away(freed);
@@ -227,17 +226,14 @@ impl Store {
 
     /// As [`collect`](Self::collect), but what is left of a download stays if it was written to within `age`.
     pub fn collect_older(&self, age: Duration) -> Result<u64, Error> {
-        Ok(self.drop_partials(age)? + self.collect_unnamed()?)
-    }
-
-    /// Waits until all that is in the trash at this moment is unlinked, or cannot be.
-    pub fn wait_for_trash(&self) {
-        self.inner.trash.wait();
+        let bytes = self.drop_partials(age, &|_| false)? + self.collect_unnamed()?;
+        self.inner.ballast.make();
+        Ok(bytes)
     }
 
     fn collect_unnamed(&self) -> Result<u64, Error> {
         let _gate = exclude(&self.inner.gate);
-        let mut freed = self.inner.database.write(Durability::Full, |db| {
+        let mut freed = self.inner.database.write_to_free(|db| {
             let mut query = db.prepare_cached(
                 "SELECT diff_id FROM layers
                  WHERE diff_id NOT IN (SELECT diff_id FROM image_layers) AND diff_id NOT IN (SELECT layer FROM cache)",
@@ -296,7 +292,7 @@ impl Store {
         for path in self.inner.database.read(|db| self.sweep_mounts(db))? {
             self.inner.trash.take(&path)?;
         }
-        self.drop_partials(partial::KEPT)?;
+        self.drop_partials(partial::KEPT, &|_| false)?;
         self.drop_what_was_not_synced()?;
         self.collect_unnamed()?;
         Ok(())
@@ -306,7 +302,7 @@ impl Store {
     fn drop_what_was_not_synced(&self) -> Result<(), Error> {
         // where the kernel does not tell, every open counts as a restart
         let boot = disk::boot();
-        self.inner.database.write(Durability::Full, |db| {
+        self.inner.database.write_to_free(|db| {
             let last: Option<String> = rows::first(db, "SELECT value FROM meta WHERE key = 'boot'", [])?;
             if last.as_deref() == Some(&boot) && !boot.is_empty() {
                 return Ok(());

@@ -30,6 +30,7 @@ mod partial;
 mod paths;
 mod rebuild;
 mod removal;
+mod room;
 mod rows;
 mod sources;
 mod store;
@@ -46,7 +47,7 @@ pub use contexts::OpenFolder;
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use disk::FAILPOINTS;
-pub use error::Error;
+pub use error::{Error, is_full_disk};
 pub use gc::{Removed, Usage};
 pub use growth::{Growth, GrowthReader};
 pub use images::Image;
@@ -59,5 +60,6 @@ pub use overview::{ImageEntry, LayerUsage};
 pub use partial::Partial;
 pub use rebuild::{Harm, LostImage, Origin, RebuildProgress, Rebuilt, rebuild};
 pub use removal::{Doomed, Fate};
+pub use room::Room;
 pub use store::Store;
 pub use work::WorkDir;

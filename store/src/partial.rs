@@ -14,7 +14,7 @@ use rustix::fs::{Advice, SeekFrom};
 
 use crate::blobs::Blob;
 use crate::disk::{self, Output};
-use crate::error::Error;
+use crate::error::{Error, is_full_disk};
 use crate::ingest::Staged;
 use crate::lease::Lease;
 use crate::locks::lock;
@@ -68,6 +68,8 @@ pub struct Partial {
     beyond: BTreeMap<u64, u64>,
     /// Up to where the kernel was asked to write.
     written_back: u64,
+    /// Whether it met a full disk, which it is not to take up room of.
+    is_unwanted: bool,
 }
 
 impl fmt::Debug for Partial {
@@ -104,14 +106,37 @@ impl Store {
             hashed: 0,
             beyond: BTreeMap::new(),
             written_back: 0,
+            is_unwanted: false,
         };
         partial.resume().map_err(Error::io("read a partial blob"))?;
         Ok(partial)
     }
 
+    /// Throws away what is left of the download of a blob, once nobody is at it, which is waited for as long as `patience`.
+    pub fn drop_partial(&self, digest: &Digest, patience: Duration) -> Result<(), Error> {
+        let taken = lock(&self.inner.busy.taken);
+        let waited = self
+            .inner
+            .busy
+            .freed
+            .wait_timeout_while(taken, patience, |taken| taken.contains(digest));
+        let (taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match taken.contains(digest) {
+            true => Ok(()),
+            // held meanwhile, so that it is not gone on with
+            false => self.inner.trash.take(&self.inner.paths.partial(digest)),
+        }
+    }
+
+    /// How many bytes of a blob are there already for its next download, as far as its file tells.
+    pub fn partial_bytes(&self, digest: &Digest) -> u64 {
+        let meta = fs::symlink_metadata(self.inner.paths.partial(digest));
+        meta.map_or(0, |meta| std::os::unix::fs::MetadataExt::blocks(&meta) * 512)
+    }
+
     /// Throws away what is left of downloads that nobody is at and that was not written to for at least `age`; gives the number of
-    /// bytes.
-    pub(crate) fn drop_partials(&self, age: Duration) -> Result<u64, Error> {
+    /// bytes. What of them `keep` says yes to stays.
+    pub(crate) fn drop_partials(&self, age: Duration, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, Error> {
         let look = || Error::io("look at partial blobs");
         // held to the end, so that none of them is gone on with meanwhile
         let taken = lock(&self.inner.busy.taken);
@@ -123,7 +148,7 @@ impl Store {
                 .file_name()
                 .to_str()
                 .and_then(|name| Digest::from_hex(name).ok());
-            if digest.is_some_and(|digest| taken.contains(&digest)) {
+            if digest.is_some_and(|digest| taken.contains(&digest) || keep(&digest)) {
                 continue;
             }
             let meta = entry.metadata().map_err(look())?;
@@ -170,7 +195,9 @@ impl Partial {
             return Ok(());
         }
         let write = || Error::io("write a partial blob");
-        self.file.write_all_at(bytes, offset).map_err(write())?;
+        let written = self.file.write_all_at(bytes, offset);
+        self.is_unwanted |= written.as_ref().is_err_and(|error| is_full_disk(error));
+        written.map_err(write())?;
         disk::failpoint("partial.written");
         if offset == self.hashed {
             self.hasher.update(bytes);
@@ -288,7 +315,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if self.hashed < WORTH_KEEPING {
+        if self.hashed < WORTH_KEEPING || self.is_unwanted {
             // absent once committed; what cannot be removed now goes when it is old
             let _ = disk::remove(&self.path);
         } else if !self.beyond.is_empty() {

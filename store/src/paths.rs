@@ -74,6 +74,11 @@ impl Paths {
         self.own().join("refs.json")
     }
 
+    /// What is given up when the disk is full.
+    pub(crate) fn ballast(&self) -> PathBuf {
+        self.own().join("ballast")
+    }
+
     pub(crate) fn ingest(&self) -> PathBuf {
         self.own().join("ingest")
     }

@@ -19,6 +19,7 @@ use std::path::Path;
 use crate::database::Database;
 use crate::error::Error;
 use crate::paths::Paths;
+use crate::room::Ballast;
 use crate::{disk, format};
 
 pub use report::{Harm, LostImage, Origin, RebuildProgress, Rebuilt};
@@ -58,7 +59,7 @@ pub fn rebuild(root: &Path, tell: Tell<'_>) -> Result<Rebuilt, Error> {
 
     let next = paths.next_database();
     aside::remove_database(&next)?;
-    let database = Database::open(&next)?;
+    let database = Database::open(&next, Ballast::of(&paths))?;
     write::rows(&database, &images, &layers, &mut report)?;
     database.settle()?;
     // all that the rows call durable

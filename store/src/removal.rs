@@ -3,7 +3,6 @@
 use mica_oci::{ImageId, Reference};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::database::Durability;
 use crate::error::Error;
 use crate::gc::{Freed, Removed};
 use crate::images::references_of;
@@ -50,7 +49,7 @@ impl Store {
     /// What became of them, and whether their files could be moved; the rows are gone also where those could not.
     fn remove_some(&self, doomed: &[Doomed]) -> Result<(Vec<Fate>, Result<u64, Error>), Error> {
         let gate = exclude(&self.inner.gate);
-        let (fates, freed) = self.inner.database.write(Durability::Full, |db| {
+        let (fates, freed) = self.inner.database.write_to_free(|db| {
             let mut all = Freed::default();
             let mut fates = Vec::new();
             for one in doomed {

@@ -24,6 +24,7 @@ use crate::locks::lock;
 use crate::mounts::Mounts;
 use crate::partial::Busy;
 use crate::paths::Paths;
+use crate::room::Ballast;
 use crate::trash::Trash;
 
 /// A handle to the store; clones share it. The directory is locked until the last one, and the last [`Ingest`] and
@@ -45,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) database: Arc<Database>,
     pub(crate) pins: Arc<Pins>,
     pub(crate) trash: Trash,
+    pub(crate) ballast: Arc<Ballast>,
     pub(crate) configs: Configs,
     pub(crate) contexts: Contexts,
     pub(crate) flights: Flights,
@@ -66,16 +68,20 @@ impl Store {
         let root = std::path::absolute(root).map_err(Error::io("find the store"))?;
         let paths = Paths::new(&root);
         let lock = format::take(&paths)?;
-        let database =
-            Arc::new(Database::open(&paths.database()).map_err(|error| format::damaged(&paths, error))?);
+        let ballast = Ballast::of(&paths);
+        let lent = ballast.lend();
+        let database = Database::open(&paths.database(), ballast.clone());
+        let database = Arc::new(database.map_err(|error| format::damaged(&paths, error))?);
         format::settle(&paths)?;
+        drop(lent);
         let store = Self {
             inner: Arc::new(Inner {
                 gate: RwLock::new(()),
-                catalogue: Catalogue::open(&paths, &database)?,
+                catalogue: Catalogue::open(&paths, &database, &ballast)?,
                 database,
                 pins: Arc::default(),
-                trash: Trash::open(&paths)?,
+                trash: Trash::open(&paths, ballast.clone())?,
+                ballast,
                 configs: Configs::default(),
                 contexts: Contexts::default(),
                 flights: Flights::default(),
@@ -92,6 +98,7 @@ impl Store {
         };
         store.sweep()?;
         store.inner.catalogue.changed();
+        store.inner.ballast.make();
         Ok(store)
     }
 

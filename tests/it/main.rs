@@ -21,6 +21,7 @@ mod emulator;
 mod events;
 mod events_crowd;
 mod formats;
+mod full_disk;
 mod ghcr;
 mod hostile;
 mod house;

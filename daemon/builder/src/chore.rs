@@ -80,7 +80,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     fn ended(code: i32, out_of_memory: bool) -> Ended {
-        Ended { code, out_of_memory }
+        Ended {
+            code,
+            out_of_memory,
+            disk_full: false,
+        }
     }
 
     #[test]

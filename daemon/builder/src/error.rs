@@ -1,6 +1,7 @@
 //! Why an image could not be built.
 
 use mica_dockerfile::{BadPattern, ExpandError, MountError, ParseError};
+use mica_store::is_full_disk;
 use thiserror::Error;
 
 use crate::ports::Ended;
@@ -150,6 +151,33 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a full disk, or a quota that is used up, is at the bottom of it, as far as that is known here: see
+    /// [`foreign`](Self::foreign).
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Run { ended, .. } => ended.disk_full,
+            Self::Context(error) => is_full_disk(error),
+            Self::ContextIo(error) => is_full_disk(error),
+            Self::Store(error) => error.is_full_disk(),
+            _ => self.problem().is_some_and(StepError::is_full_disk),
+        }
+    }
+
+    /// The error of a port that is at the bottom of it, if there is one.
+    pub fn foreign(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problem().and_then(StepError::foreign)
+    }
+
+    fn problem(&self) -> Option<&StepError> {
+        match self {
+            Self::Step { problem, .. }
+            | Self::RemoteContext { problem, .. }
+            | Self::NamedContext { problem, .. }
+            | Self::Sbom { problem, .. } => Some(problem),
+            _ => None,
+        }
+    }
+
     /// The first line of the instruction that it is about.
     pub fn line(&self) -> Option<u32> {
         match self {
@@ -269,6 +297,7 @@ pub fn unsuccessful(command: &str, ended: Ended) -> String {
         Ended {
             code: KILLED,
             out_of_memory: true,
+            ..
         } => NO_MEMORY.to_owned(),
         _ => format!("exit code: {}{}", ended.code, want_of_memory(ended)),
     };
@@ -286,6 +315,27 @@ fn want_of_memory(ended: Ended) -> String {
 }
 
 impl StepError {
+    fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Archive { source, .. } => source.is_full_disk(),
+            Self::Stage(error) => error.is_full_disk(),
+            Self::Layer(error) => is_full_disk(error),
+            Self::Store(error) => error.is_full_disk(),
+            Self::Io(error) => is_full_disk(error),
+            Self::Exit { ended, .. } => ended.disk_full,
+            _ => false,
+        }
+    }
+
+    fn foreign(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Image(error) | Self::Fetch(error) | Self::Execute(error) => Some(&**error),
+            Self::Archive { source, .. } => source.foreign(),
+            Self::Stage(error) => error.foreign(),
+            _ => None,
+        }
+    }
+
     /// Says where it happened.
     pub(crate) fn at(self, line: u32, instruction: &str) -> Error {
         match self {

@@ -295,6 +295,8 @@ pub struct Ended {
     pub code: i32,
     /// Whether something of it was killed because the memory that it may use was full.
     pub out_of_memory: bool,
+    /// Whether the disk that it wrote to was full, at its end or when it said so.
+    pub disk_full: bool,
 }
 
 /// Runs processes.

@@ -113,6 +113,7 @@ impl Engine {
             &self.counting(&log.tee(&reporter)),
             &cancel,
         );
+        let built = self.told(built);
         let last = built.as_ref().err().map(Error::describe);
         if log.finish(last.as_deref()) && last.is_some() {
             reporter.report(Event::Kept {

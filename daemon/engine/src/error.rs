@@ -5,8 +5,11 @@ use std::io;
 
 use mica_oci::{PlatformError, ReferenceError};
 use mica_registry::HostError;
+use mica_store::is_full_disk;
 use mica_task::Cancelled;
 use thiserror::Error;
+
+use crate::room::{Bytes, Free, NEXT_STEP};
 
 /// What a caller can do about a failure; the HTTP status follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -396,6 +399,24 @@ pub enum Error {
     /// Something that several waited for failed.
     #[error(transparent)]
     Shared(std::sync::Arc<Error>),
+    /// The disk became full.
+    #[error("{}{}", error.chain(), fullness(free))]
+    FullDisk {
+        /// What could not be done; not told as a cause, as the text has it already.
+        error: Box<Error>,
+        /// What is free now.
+        free: Free,
+    },
+    /// The disk would become full.
+    #[error("{what} needs {} on the disk of {}, with {free} there: {NEXT_STEP}", Bytes(*needed), free.root.display())]
+    NoRoom {
+        /// What is to be brought in.
+        what: String,
+        /// How many bytes it needs.
+        needed: u64,
+        /// What is free for it.
+        free: Free,
+    },
     /// Nobody wants the answer any more.
     #[error("the request was cancelled")]
     Cancelled,
@@ -471,7 +492,7 @@ impl Error {
             | Self::WrongContent { .. }
             | Self::Server { .. } => Kind::Invalid,
             // docker's word for all that goes wrong on the way to a registry
-            Self::Registry(_) => Kind::Internal,
+            Self::Registry(_) | Self::FullDisk { .. } | Self::NoRoom { .. } => Kind::Internal,
             Self::Shared(error) => error.kind(),
             Self::BlankName
             | Self::Reference(_)
@@ -493,20 +514,39 @@ impl Error {
         }
     }
 
-    /// Whether there was no room on a disk for something.
+    /// Whether a full disk, or a quota that is used up, is at the bottom of it.
     pub fn is_full_disk(&self) -> bool {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
-        while let Some(error) = cause {
-            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-            if matches!(
-                kind,
-                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-            ) {
-                return true;
+        // a transparent error is told apart from what it passes on by its kind only
+        match self {
+            Self::FullDisk { .. } | Self::NoRoom { .. } => true,
+            Self::Store(error) => error.is_full_disk(),
+            Self::Shared(error) => error.is_full_disk(),
+            Self::Build(error) => {
+                let foreign = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref::<Self>() {
+                    Some(error) => error.is_full_disk(),
+                    None => is_full_disk(error),
+                };
+                error.is_full_disk() || error.foreign().is_some_and(foreign)
             }
-            cause = error.source();
+            // git tells it in words
+            Self::Git { said, .. } => said.contains("No space left on device"),
+            // what the other side says of its own disk is no concern of this one
+            Self::Registry(error) => is_full_disk(&**error),
+            _ => self.source().is_some_and(is_full_disk),
         }
-        false
+    }
+
+    /// Whether it says how much of the disk is free.
+    pub(crate) fn names_room(&self) -> bool {
+        match self {
+            Self::FullDisk { .. } | Self::NoRoom { .. } => true,
+            Self::Shared(error) => error.names_room(),
+            Self::Build(error) => {
+                let foreign = error.foreign().and_then(|error| error.downcast_ref::<Self>());
+                foreign.is_some_and(Self::names_room)
+            }
+            _ => false,
+        }
     }
 
     /// Whether a build failed for an image that is nowhere: BuildKit tells that apart from what is wrong with a Dockerfile.
@@ -530,6 +570,7 @@ impl Error {
                 mica_builder::Error::Run { ended, .. } => Some(ended.code),
                 _ => None,
             },
+            Self::FullDisk { error, .. } => error.exit_code(),
             _ => None,
         }
     }
@@ -546,16 +587,22 @@ impl Error {
     pub fn line(&self) -> Option<u32> {
         match self {
             Self::Build(error) => error.line(),
+            Self::FullDisk { error, .. } => error.line(),
             _ => None,
         }
     }
 
     /// The failure in BuildKit's words, where it has some that people look for.
     pub fn describe_for_buildkit(&self) -> String {
-        match self {
+        let (error, free) = match self {
+            Self::FullDisk { error, free } => (&**error, Some(free)),
+            error => (error, None),
+        };
+        match error {
             Self::Build(error) => match &**error {
                 mica_builder::Error::Run { command, ended, .. } => {
-                    mica_builder::unsuccessful(command, *ended)
+                    let words = mica_builder::unsuccessful(command, *ended);
+                    words + &free.map(fullness).unwrap_or_default()
                 }
                 _ => self.describe(),
             },
@@ -563,8 +610,15 @@ impl Error {
         }
     }
 
-    /// The failure and its causes in one line, each layer saying its own part.
+    /// The failure and its causes in one line, each layer saying its own part; of a full disk also what can be done.
     pub fn describe(&self) -> String {
+        match self.is_full_disk() && !self.names_room() {
+            true => format!("{}: {NEXT_STEP}", self.chain()),
+            false => self.chain(),
+        }
+    }
+
+    fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
@@ -578,6 +632,12 @@ impl Error {
         }
         text
     }
+}
+
+/// What is said of a full disk behind what failed.
+fn fullness(free: &Free) -> String {
+    let root = free.root.display();
+    format!(": the disk of {root} is full: {free} once all that was begun is removed: {NEXT_STEP}")
 }
 
 impl From<mica_builder::Error> for Error {

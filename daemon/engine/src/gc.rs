@@ -7,7 +7,7 @@ use crate::cache_list::CacheItem;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::Subject;
-use crate::keeping::doomed;
+use crate::keeping::{PATIENCE, doomed};
 
 /// Which records of the build cache go; everything that is set has to hold.
 #[derive(Debug, Clone, Default)]
@@ -76,7 +76,7 @@ impl Engine {
         self.workshop().forget_failed_steps();
         if selection.budget.free.is_some() {
             // what is on its way out already need not be made up for
-            self.store().wait_for_trash();
+            self.store().wait_for_room(PATIENCE);
         }
         let items = self.cache()?;
         let total = items.iter().map(CacheItem::own_bytes).sum();

@@ -43,7 +43,7 @@ impl Engine {
     pub fn tag(&self, source: &str, repository: &str, tag: Option<&str>) -> Result<(), Error> {
         let target = tag_target(repository, tag)?;
         let image = self.image_without_names(source)?;
-        self.store().tag(&target, &image.id)?;
+        self.told(self.store().tag(&target, &image.id).map_err(Error::from))?;
         self.feed().image(Action::Tag, &image, target.familiar());
         Ok(())
     }

@@ -49,6 +49,10 @@ impl Engine {
 
     /// Makes an image of a tar, in any compression; of nothing at all, an image of an empty layer.
     pub fn import(&self, request: &ImportRequest, input: Box<dyn Read + Send>) -> Result<ImageId, Error> {
+        self.told(self.import_from(request, input))
+    }
+
+    fn import_from(&self, request: &ImportRequest, input: Box<dyn Read + Send>) -> Result<ImageId, Error> {
         let lease = self.store().lease();
         let mut ingest = self.store().ingest(&lease)?;
         let mut input = input;

@@ -14,6 +14,9 @@ use crate::error::Error;
 use crate::feed::Subject;
 use crate::gc::{Budget, CacheSelection, PrunedCache};
 
+/// How long what was removed may take to give its room back; what takes longer is not waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// So much of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Space {
@@ -185,7 +188,7 @@ impl Engine {
         loop {
             if self.is_short(keeping)? {
                 // what is on its way out already need not be made up for
-                self.store().wait_for_trash();
+                self.store().wait_for_room(PATIENCE);
             }
             let disk = self.disk()?;
             let items = self.cache()?;

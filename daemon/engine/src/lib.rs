@@ -25,6 +25,7 @@ mod machine;
 mod rebuild;
 mod remove;
 mod resolve;
+mod room;
 mod root;
 mod roots;
 mod select;
@@ -65,6 +66,7 @@ pub use mica_store::{
 };
 pub use rebuild::rebuild;
 pub use remove::{PrunedImages, Removal, RemoveOptions};
+pub use room::Free;
 pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;
 pub use select::{LabelMatch, Listed, Selection};

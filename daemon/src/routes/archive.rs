@@ -13,6 +13,7 @@ use crate::routes::images::signed;
 use crate::wire::platform;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, TAR, pieces};
 use crate::wire::stream::line;
+use crate::wire::upload::look_for_room;
 use crate::work::Task;
 
 /// How many lines or chunks wait for a slow client.
@@ -78,6 +79,7 @@ pub(crate) async fn load(call: Call) -> Result<Reply, Failure> {
     // an archive is loaded whole; the parameter is only checked
     platform::since(48, call.version, &call.query)?;
     let engine = call.daemon.engine.clone();
+    look_for_room(&engine, &call.headers, "the archive").await?;
     let cancel = Cancel::new();
     let (sender, receiver) = mpsc::channel(WAITING);
     let (progress, busy) = (sender.clone(), call.busy.clone());

@@ -26,6 +26,7 @@ use crate::wire::query::Query;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, json, pieces};
 use crate::wire::telling::{Manner, Telling};
 use crate::wire::time;
+use crate::wire::upload::look_for_room;
 use crate::wire::version::ApiVersion;
 use crate::work::{Task, familiar};
 
@@ -101,6 +102,7 @@ async fn start(
 ) -> Result<Reply, Failure> {
     let (right, what) = build_right(&request, false);
     call.may(right, what)?;
+    look_for_room(&call.daemon.engine, &call.headers, "the build context").await?;
     request.credentials = credential::all(&call.headers).into();
     let (daemon, tags, user) = (call.daemon.clone(), request.tags.clone(), call.peer.user);
     let cancel = Cancel::new();

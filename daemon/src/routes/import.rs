@@ -12,6 +12,7 @@ use crate::routes::Call;
 use crate::routes::registry::text_platform;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, pieces, whole};
 use crate::wire::stream::line;
+use crate::wire::upload::look_for_room;
 use crate::work::Task;
 
 /// The source that means the request's body.
@@ -61,6 +62,7 @@ pub(crate) async fn import(call: Call) -> Result<Reply, Failure> {
         }
     };
     if source == BODY {
+        look_for_room(&engine, &call.headers, "the archive").await?;
         // nothing is told before, so that a failure is the answer
         let image = importing(call.upload.wanted(&call.headers).await.into_reader()).await?;
         return Ok(whole(

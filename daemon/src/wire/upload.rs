@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming};
-use hyper::header::EXPECT;
-use mica_engine::{BodyReader, body};
+use hyper::header::{CONTENT_LENGTH, EXPECT};
+use mica_engine::{BodyReader, Engine, blocking, body};
 
 use crate::activity::Busy;
 use crate::wire::reply::Failure;
@@ -16,8 +16,26 @@ use crate::wire::reply::Failure;
 /// How long the rest of an unwanted body may pause before the connection is closed.
 const DRAIN_PAUSE: Duration = Duration::from_secs(10);
 
+/// The shortest body that room is looked for, in bytes.
+const WORTH_A_LOOK: u64 = 1 << 20;
+
 /// How much of an unwanted body is read away: enough for any build context, not endless.
 const DRAIN_LIMIT: u64 = 64 << 30;
+
+/// Fails if what is to be received does not fit on the store's disk, as far as the client says how long it is.
+pub(crate) async fn look_for_room(
+    engine: &Engine,
+    headers: &HeaderMap,
+    what: &'static str,
+) -> Result<(), Failure> {
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let Some(length) = length.filter(|length| *length >= WORTH_A_LOOK) else {
+        return Ok(());
+    };
+    let engine = engine.clone();
+    Ok(blocking(move || engine.look_for_room_of(what, length)).await?)
+}
 
 /// The body of a request. What of it is not read when it goes away is read and dropped in the background: a client that is
 /// still sending would otherwise see a broken connection instead of the answer.

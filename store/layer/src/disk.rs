@@ -13,7 +13,7 @@ use std::path::Path;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{self as fs, File, OpenOptions};
-use rustix::fs::{AtFlags, Dev, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Dev, FallocateFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags};
 use rustix::io::{Errno, Result};
 
 /// Runs `$make`, of which a recorder is told as `$act` on `$at`. The number of bytes is what a write may take.
@@ -75,6 +75,14 @@ impl Output {
         change!(Place::Open(self.0.as_fd()), Act::Cut(length), |_| self
             .0
             .set_len(length))
+    }
+
+    /// Makes an empty file `length` bytes long, and takes the room that so many bytes need on the disk.
+    pub fn reserve(&self, length: u64) -> io::Result<()> {
+        change!(Place::Open(self.0.as_fd()), Act::Cut(length), |_| {
+            let reserved = rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length);
+            reserved.map_err(|errno| self.failed(errno.into()))
+        })
     }
 
     /// Makes what was written durable.

@@ -5,7 +5,6 @@ use mica_oci::CacheKey;
 use rusqlite::{Connection, Row};
 
 use crate::cache::Pruned;
-use crate::database::Durability;
 use crate::error::Error;
 use crate::locks::lock;
 use crate::mounts::{CacheMount, throw_away};
@@ -111,8 +110,8 @@ impl Store {
         }
         // nobody takes one until its row is gone
         let state = lock(&self.inner.mounts.state);
-        let mut pruned = Pruned::default();
-        self.inner.database.write(Durability::Full, |db| {
+        let pruned = self.inner.database.write_to_free(|db| {
+            let mut pruned = Pruned::default();
             let mut delete = db.prepare_cached("DELETE FROM mounts WHERE id = ?1")?;
             for entry in entries
                 .iter()
@@ -123,7 +122,7 @@ impl Store {
                     pruned.bytes += entry.size;
                 }
             }
-            Ok(())
+            Ok(pruned)
         })?;
         drop(state);
         throw_away(&self.inner, &pruned.keys)?;

@@ -127,7 +127,7 @@ fn live(root: &std::path::Path, journal: &std::sync::Arc<Journal>) -> Result<boo
     Ok(told)
 }
 
-/// What is told names what failed, why, and what to do about a full disk.
+/// What is told names what failed and why, and a full disk can be told from anything else.
 fn plain(error: &Error) -> Result<(), String> {
     let text = whole(error);
     let why = [
@@ -137,9 +137,8 @@ fn plain(error: &Error) -> Result<(), String> {
         "I/O error",
         "unable to open database file",
     ];
-    let next_step =
-        !text.contains("No space left") && !text.contains("disk is full") || text.contains("prune");
-    match next_step && why.iter().any(|why| text.contains(why)) {
+    let full = text.contains("No space left") || text.contains("disk is full");
+    match error.is_full_disk() == full && why.iter().any(|why| text.contains(why)) {
         true => Ok(()),
         false => Err(format!("this tells nothing: {text}")),
     }

@@ -282,10 +282,13 @@ fn execute(
     layers.cancel.check()?;
     let ended = ended.map_err(StepError::Execute)?;
     if ended.code != 0 {
-        let shell = state.shell().swap_remove(0);
-        site.workshop
-            .failed
-            .keep(site.build, process, shell, work, layers.lease);
+        // what filled the disk is not kept
+        if !ended.disk_full {
+            let shell = state.shell().swap_remove(0);
+            site.workshop
+                .failed
+                .keep(site.build, process, shell, work, layers.lease);
+        }
         return Err(StepError::Exit {
             command: invocation.argv.join(" "),
             ended,

@@ -404,6 +404,7 @@ impl Executor for World {
         let ended = |code| Ended {
             code,
             out_of_memory: false,
+            disk_full: false,
         };
         for folder in process.lowers.iter().chain([&process.upper, &process.work]) {
             assert!(folder.is_dir(), "{}", folder.display());
@@ -426,6 +427,7 @@ impl Executor for World {
                     return Ok(Ended {
                         code: 137,
                         out_of_memory: true,
+                        disk_full: false,
                     });
                 }
                 ["die"] => return Err("no such device".into()),

@@ -20,6 +20,8 @@ const SHM_SIZE: u64 = 64 << 20;
 /// How many processes and threads a RUN may have at once, where control groups can be written: many times what builds
 /// have, and little enough that a fork bomb leaves the host numbers.
 const PROCESSES: u64 = 16_384;
+/// With less of its disk free than this in bytes, a RUN that failed is taken to have failed for that.
+const FULL: u64 = 1 << 20;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Runs processes with this program's own sandbox helper.
@@ -50,15 +52,22 @@ impl Executor for SandboxExecutor<'_> {
         let folder = process.work.parent().unwrap_or(&process.work);
         let mounted = mounts::prepare(&process.mounts, folder)?;
         let spec = spec(process, folder, mounted.specs)?;
-        let mut forward = |stream, bytes: &[u8]| match stream {
-            mica_sandbox::Stream::Stdout => output(Stream::Stdout, bytes),
-            mica_sandbox::Stream::Stderr => output(Stream::Stderr, bytes),
+        let mut disk_full = false;
+        let mut forward = |stream, bytes: &[u8]| {
+            // what a program says of it while it still has what it wrote
+            disk_full = disk_full || (says_full(bytes) && is_full(folder));
+            match stream {
+                mica_sandbox::Stream::Stdout => output(Stream::Stdout, bytes),
+                mica_sandbox::Stream::Stderr => output(Stream::Stderr, bytes),
+            }
         };
         let outcome = mica_sandbox::run(&spec, self.helper, &mut forward, &|| cancel.is_cancelled())?;
         drop(mounted.agents);
+        let code = outcome.exit.code();
         Ok(Ended {
-            code: outcome.exit.code(),
+            code,
             out_of_memory: outcome.out_of_memory,
+            disk_full: code != 0 && (disk_full || is_full(folder)),
         })
     }
 }
@@ -78,6 +87,22 @@ impl SandboxExecutor<'_> {
         drop(mounted.agents);
         Ok(outcome.exit.code())
     }
+}
+
+/// Whether a program's output has the system's words for a full disk in it.
+fn says_full(output: &[u8]) -> bool {
+    const WORDS: [&[u8]; 2] = [b"No space left on device", b"Disk quota exceeded"];
+    WORDS
+        .iter()
+        .any(|words| output.windows(words.len()).any(|piece| piece == *words))
+}
+
+/// Whether next to nothing is free where a program writes to.
+fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|disk| {
+        let no_files = disk.f_files > 0 && disk.f_favail == 0;
+        no_files || disk.f_bavail.saturating_mul(disk.f_frsize) < FULL
+    })
 }
 
 fn spec(process: &Process, folder: &Path, mounts: Vec<MountSpec>) -> Result<Spec, PortError> {

@@ -151,6 +151,10 @@ impl Engine {
 
     /// Reads an archive, in any compression, and tells what comes in.
     pub fn load(&self, input: Box<dyn Read>, on: &mut dyn FnMut(LoadEvent)) -> Result<Vec<Loaded>, Error> {
+        self.told(self.load_from(input, on))
+    }
+
+    fn load_from(&self, input: Box<dyn Read>, on: &mut dyn FnMut(LoadEvent)) -> Result<Vec<Loaded>, Error> {
         let lease = self.store().lease();
         let mut told = Ok(());
         let loaded = archive::load(self.store(), &lease, input, &mut |event| {

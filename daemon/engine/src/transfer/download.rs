@@ -27,6 +27,8 @@ pub(crate) struct Downloads(Mutex<HashMap<Digest, Weak<Flight>>>);
 struct Flight {
     state: watch::Receiver<State>,
     task: JoinHandle<()>,
+    /// Of the blob, in bytes.
+    size: u64,
     /// Keeps what arrived until everybody who waited has it.
     _lease: Lease,
 }
@@ -73,6 +75,21 @@ impl Downloads {
         }
     }
 
+    /// How many bytes are still to come of each blob that is being fetched.
+    pub(crate) fn promised(&self) -> HashMap<Digest, u64> {
+        let flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let coming = flights.iter().filter_map(|(digest, flight)| {
+            let flight = flight.upgrade()?;
+            match *flight.state.borrow() {
+                State::Coming(bytes) if !flight.task.is_finished() => {
+                    Some((*digest, flight.size.saturating_sub(bytes)))
+                }
+                _ => None,
+            }
+        });
+        coming.collect()
+    }
+
     /// The download that goes on, or a new one; and whether it is new.
     fn join(&self, store: &Store, remote: &Arc<Remote>, blob: &Descriptor) -> (Arc<Flight>, bool) {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,6 +105,7 @@ impl Downloads {
         let flight = Arc::new(Flight {
             state,
             task: tokio::spawn(work),
+            size: blob.size,
             _lease: lease,
         });
         flights.insert(blob.digest, Arc::downgrade(&flight));

@@ -131,10 +131,7 @@ impl Source for GrowingSource {
 
     fn complete(&self) -> Later<'_, io::Result<Content>> {
         Box::pin(async {
-            let blob = self
-                .finished()
-                .await
-                .map_err(|error| io::Error::other(error.describe()))?;
+            let blob = self.finished().await.map_err(io::Error::other)?;
             Ok(content(&blob))
         })
     }

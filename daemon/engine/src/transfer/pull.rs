@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, TryStreamExt as _};
@@ -22,6 +23,8 @@ use crate::transfer::words::{listener, pull_error};
 
 /// The most layers an image may have (overlayfs takes 500, and no builder makes more than 127).
 const LAYERS: usize = 500;
+/// How long a download that was given up may take to let go of its file.
+const LEAVING: Duration = Duration::from_secs(5);
 /// A name that means no image.
 const SCRATCH: &str = "scratch";
 
@@ -52,6 +55,11 @@ pub struct Pulled {
 impl Engine {
     /// Pulls what the request names. A name with neither tag nor digest means all tags.
     pub async fn pull(&self, request: &PullRequest, sink: &Sink) -> Result<Vec<Pulled>, Error> {
+        let pulled = self.pull_all(request, sink).await;
+        self.told_later(pulled).await
+    }
+
+    async fn pull_all(&self, request: &PullRequest, sink: &Sink) -> Result<Vec<Pulled>, Error> {
         let reference = &request.reference;
         if reference.repository.familiar() == SCRATCH {
             return Err(Error::Scratch);
@@ -341,10 +349,55 @@ impl Pull<'_> {
                 missing.push(layer);
             }
         }
+        let missing: Vec<Descriptor> = missing.into_iter().cloned().collect();
+        self.look_for_room(&missing).await?;
         let bringing: FuturesUnordered<_> =
             missing.iter().map(|layer| self.bring_one(lease, layer)).collect();
-        bringing.try_collect::<()>().await?;
-        Ok(missing.iter().map(|layer| layer.digest).collect())
+        let digests = missing.iter().map(|layer| layer.digest).collect();
+        match bringing.try_collect::<()>().await {
+            Ok(()) => Ok(digests),
+            Err(error) if error.is_full_disk() => {
+                self.give_back(digests).await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails if the layers that are to be fetched do not fit on the disk, as far as their sizes tell.
+    async fn look_for_room(&self, missing: &[Descriptor]) -> Result<(), Error> {
+        let promised = self.engine.downloads().promised();
+        let (engine, what) = (self.engine.clone(), self.reference.familiar());
+        // whoever fetches one already has promised it
+        let own: Vec<Descriptor> = missing
+            .iter()
+            .filter(|layer| !promised.contains_key(&layer.digest))
+            .cloned()
+            .collect();
+        blocking(move || {
+            let coming = |layer: &Descriptor| {
+                let here = engine.store().partial_bytes(&layer.digest);
+                layer.size.saturating_sub(here)
+            };
+            let needed = own.iter().map(coming).fold(0, u64::saturating_add);
+            let promised = promised.values().copied().fold(0, u64::saturating_add);
+            let keep = |digest: &Digest| own.iter().any(|layer| layer.digest == *digest);
+            engine.look_for_room(&what, needed, promised, &keep)
+        })
+        .await
+    }
+
+    /// Throws away what was fetched of these blobs, so that the disk is not left full; what others fetch stays.
+    async fn give_back(&self, digests: Vec<Digest>) -> Result<(), Error> {
+        let engine = self.engine.clone();
+        blocking(move || {
+            let promised = engine.downloads().promised();
+            for digest in digests.iter().filter(|digest| !promised.contains_key(digest)) {
+                engine.store().drop_partial(digest, LEAVING)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn is_here(&self, lease: &Lease, layer: &Descriptor) -> Result<bool, Error> {

@@ -70,6 +70,11 @@ struct Order {
 impl Engine {
     /// Pushes one tag, or all of a repository.
     pub async fn push(&self, request: &PushRequest, sink: &Sink) -> Result<Vec<Pushed>, Error> {
+        let pushed = self.push_all(request, sink).await;
+        self.told_later(pushed).await
+    }
+
+    async fn push_all(&self, request: &PushRequest, sink: &Sink) -> Result<Vec<Pushed>, Error> {
         let orders = self.orders(request).await?;
         let whole = Reference {
             repository: request.repository.clone(),

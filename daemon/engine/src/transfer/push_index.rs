@@ -45,6 +45,11 @@ pub struct PushedIndex {
 impl Engine {
     /// Pushes images for several platforms and an index of them. The images must be held by the caller.
     pub async fn push_index(&self, request: &IndexRequest, sink: &Sink) -> Result<PushedIndex, Error> {
+        let pushed = self.push_several(request, sink).await;
+        self.told_later(pushed).await
+    }
+
+    async fn push_several(&self, request: &IndexRequest, sink: &Sink) -> Result<PushedIndex, Error> {
         let whole = Reference {
             repository: request.repository.clone(),
             tag: None,

@@ -1,0 +1,170 @@
+//! Room on the store's disk: looked for before much is brought in, and told of where there was too little.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mica_oci::Digest;
+
+use crate::bridge::blocking;
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// How long what was removed may take to give its room back.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What the database and its lists may need beside what is brought in, in bytes.
+const RESERVE: u64 = 4 << 20;
+/// With fewer files to be made than this, it is they that are told of.
+const FEW_FILES: u64 = 1000;
+
+/// What to do about a full disk.
+pub(crate) const NEXT_STEP: &str = "make room with `mica system prune` or `mica builder prune` and try again";
+
+/// What is free on the store's disk, to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Free {
+    /// The store.
+    pub root: PathBuf,
+    /// Bytes that can be taken, if that can be seen.
+    pub bytes: Option<u64>,
+    /// Files that can be made, where these are few.
+    pub files: Option<u64>,
+}
+
+impl fmt::Display for Free {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bytes {
+            Some(bytes) => write!(f, "{} free", Bytes(bytes))?,
+            None => f.write_str("nobody knows how much free")?,
+        }
+        match self.files {
+            Some(files) => write!(f, ", and {files} more files to be made"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A number of bytes in decimal units, three digits; as docker writes it.
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut value = self.0 as f64;
+        let mut unit = "B";
+        for next in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+            // 999.5 would be written as 1000
+            if value < 999.5 {
+                break;
+            }
+            (value, unit) = (value / 1000.0, next);
+        }
+        match (unit, value) {
+            ("B", _) => write!(f, "{value}{unit}"),
+            (_, ..9.995) => write!(f, "{value:.2}{unit}"),
+            (_, ..99.95) => write!(f, "{value:.1}{unit}"),
+            _ => write!(f, "{value:.0}{unit}"),
+        }
+    }
+}
+
+impl Engine {
+    /// Fails if `needed` bytes more do not fit on the disk beside the `promised` ones that others are bringing in. What nobody
+    /// needs is given up first where that could help; what is left of the downloads `keep` says yes to is needed. May wait for
+    /// a disk.
+    pub(crate) fn look_for_room(
+        &self,
+        what: &str,
+        needed: u64,
+        promised: u64,
+        keep: &dyn Fn(&Digest) -> bool,
+    ) -> Result<(), Error> {
+        let fits = |free: &Free| {
+            let all = needed.saturating_add(promised).saturating_add(RESERVE);
+            // where nothing can be seen it is tried
+            needed == 0 || free.bytes.is_none_or(|bytes| bytes >= all)
+        };
+        if fits(&self.free()) {
+            return Ok(());
+        }
+        self.workshop().forget_failed_steps();
+        // it helps, or it does not
+        let _ = self.store().give_back(keep);
+        self.store().wait_for_room(PATIENCE);
+        let mut free = self.free();
+        if fits(&free) {
+            return Ok(());
+        }
+        free.bytes = free
+            .bytes
+            .map(|bytes| bytes.saturating_sub(promised.saturating_add(RESERVE)));
+        Err(Error::NoRoom {
+            what: what.to_owned(),
+            needed,
+            free,
+        })
+    }
+
+    /// Fails if a body that is `length` bytes long, as its client says, does not fit on the disk. May wait for a disk.
+    pub fn look_for_room_of(&self, what: &str, length: u64) -> Result<(), Error> {
+        self.look_for_room(what, length, 0, &|_| false)
+    }
+
+    /// The same result; of a full disk it is said how much of it is free when all is given back that was begun. May wait for a
+    /// disk.
+    pub(crate) fn told<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| match error.is_full_disk() && !error.names_room() {
+            true => {
+                self.workshop().forget_failed_steps();
+                self.store().wait_for_room(PATIENCE);
+                Error::FullDisk {
+                    error: Box::new(error),
+                    free: self.free(),
+                }
+            }
+            false => error,
+        })
+    }
+
+    /// As [`told`](Self::told), where threads are not waited for.
+    pub(crate) async fn told_later<T>(&self, result: Result<T, Error>) -> Result<T, Error>
+    where
+        T: Send + 'static,
+    {
+        match result {
+            Err(error) if error.is_full_disk() => {
+                let engine = self.clone();
+                blocking(move || engine.told(Err(error))).await
+            }
+            result => result,
+        }
+    }
+
+    fn free(&self) -> Free {
+        let room = self.store().room().ok();
+        Free {
+            root: self.root().to_owned(),
+            bytes: room.map(|room| room.bytes),
+            files: room.map(|room| room.files).filter(|files| *files < FEW_FILES),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_written_as_docker_does() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1.00kB"),
+            (12_345, "12.3kB"),
+            (999_600, "1.00MB"),
+            (123_456_789, "123MB"),
+            (u64::MAX, "18.4EB"),
+        ] {
+            assert_eq!(Bytes(bytes).to_string(), text);
+        }
+    }
+}
