@@ -33,6 +33,13 @@ pub enum RebuildProgress {
         /// How many there are.
         total: u64,
     },
+    /// Layers that nothing leads to are looked for in blobs that nothing names.
+    Search {
+        /// How many blobs so far.
+        done: u64,
+        /// How many there are.
+        total: u64,
+    },
 }
 
 /// An image that was listed and cannot be kept.
