@@ -66,6 +66,7 @@ impl Store {
         let lock = format::take(&paths)?;
         let database =
             Arc::new(Database::open(&paths.database()).map_err(|error| format::damaged(&paths, error))?);
+        format::check_age(&paths, &database).map_err(|error| format::damaged(&paths, error))?;
         format::settle(&paths)?;
         let store = Self {
             inner: Arc::new(Inner {

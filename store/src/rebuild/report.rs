@@ -95,4 +95,6 @@ pub struct Rebuilt {
     pub mounts: u64,
     /// Bytes of blobs that no image needs; they are removed when the store is opened.
     pub leftovers: u64,
+    /// How often images and names had changed, by the list.
+    pub(crate) generation: u64,
 }

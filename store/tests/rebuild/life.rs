@@ -1,4 +1,6 @@
 //! The store that is wrecked, and what it must be afterwards.
+// each test file uses some of it
+#![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 

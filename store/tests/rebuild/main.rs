@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod damage;
-#[cfg(debug_assertions)]
-mod kill;
 mod life;
 #[path = "../support/mod.rs"]
 mod support;
@@ -14,7 +12,7 @@ use std::path::Path;
 use mica_store::{Error, Level, Origin, Store, rebuild};
 
 use crate::life::{Life, again, find_nothing, life, seen};
-use crate::support::{blob_files, noise};
+use crate::support::{Entry, blob_files, config, layer, name, noise, tar};
 
 /// What the refusal of a store without a database says.
 pub(crate) fn refused(root: &Path) -> String {
@@ -76,6 +74,47 @@ fn a_database_whose_log_is_lost_is_not_taken_for_an_empty_store() {
     let before = blob_files(life.root());
     assert!(refused(life.root()).contains("has no tables"));
     assert_eq!(blob_files(life.root()), before);
+    life.is_as_before();
+}
+
+#[test]
+fn a_database_that_is_older_than_its_list_is_refused() {
+    let mut life = life();
+    life.merge_log();
+    let older = std::fs::read(life.database()).unwrap();
+    let store = Store::open(life.root()).unwrap();
+    let lease = store.lease();
+    let diff_id = layer(&store, &lease, &tar(&[Entry::File("since", b"since")]));
+    store
+        .commit_image(&lease, &config("since", &[diff_id]), None, &[name("since")])
+        .unwrap();
+    life.before = seen(&store);
+    drop((lease, store));
+    life.merge_log();
+    // the log is gone
+    let newer = std::fs::read(life.database()).unwrap();
+    std::fs::write(life.database(), older).unwrap();
+    let before = blob_files(life.root());
+    assert!(refused(life.root()).contains("is older than the list of images"));
+    assert_eq!(blob_files(life.root()), before);
+    // with it, all is well, and a list that is behind is no reason
+    std::fs::write(life.database(), newer).unwrap();
+    std::fs::remove_file(life.root().join("mica/refs.json")).unwrap();
+    assert_eq!(seen(&Store::open(life.root()).unwrap()), life.before);
+
+    // a flipped bit in the log drops all that came after it
+    let store = Store::open(life.root()).unwrap();
+    for number in 0..20 {
+        store.tag(&name(&format!("many:{number}")), &life.built).unwrap();
+    }
+    life.before = seen(&store);
+    drop(store);
+    let log = life.root().join("mica/db.sqlite-wal");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    assert!(refused(life.root()).contains("is older than the list of images"));
     life.is_as_before();
 }
 

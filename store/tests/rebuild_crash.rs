@@ -1,12 +1,20 @@
 //! A rebuild that is killed at any point leaves a store that is refused, or one that is as it was. The kill is real: the test starts
-//! itself as a child that aborts at the named point.
+//! itself as a child that aborts at the named point. No other test runs beside it: a child of this process holds the locks of its
+//! stores for a moment.
+#![cfg(debug_assertions)]
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
+
+#[path = "rebuild/life.rs"]
+mod life;
+mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use mica_store::{Error, FAILPOINTS, Store, rebuild};
+use mica_store::{Error, FAILPOINTS, Level, Store, rebuild};
 
-use crate::life::{Life, life, seen};
+use crate::life::{Life, find_nothing, life, seen};
 use crate::support::noise;
 
 const ROOT: &str = "MICA_REBUILD_ROOT";
@@ -24,7 +32,7 @@ fn child() {
 /// Whether the child was killed.
 fn is_killed(life: &Life, point: &str, count: u32) -> bool {
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kill::child", "--quiet"])
+        .args(["--exact", "child", "--quiet"])
         .env(ROOT, life.root())
         .env("MICA_FAILPOINT", format!("{point}:{count}"))
         .stdout(Stdio::null())
@@ -78,7 +86,7 @@ fn a_kill_at_any_point_leaves_a_store_that_is_refused_or_as_it_was() {
             }
             let store = Store::open(life.root()).unwrap();
             assert_eq!(seen(&store), life.before, "{point}:{count}");
-            crate::find_nothing(&store, mica_store::Level::Trees);
+            find_nothing(&store, Level::Trees);
             let bad = life.root().join("mica/bad");
             for kept in ["stray", "another", "db-1/db.sqlite"] {
                 assert!(bad.join(kept).exists(), "{point}:{count}: {kept}");
