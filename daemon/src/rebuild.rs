@@ -44,6 +44,9 @@ fn described(progress: &RebuildProgress) -> String {
             format!("hashing blobs: {} of {}", human(*bytes), human(*total))
         }
         RebuildProgress::Trees { done, total } => format!("packing unpacked layers: {done} of {total}"),
+        RebuildProgress::Search { done, total } => {
+            format!("looking for missing layers in blobs that nothing names: {done} of {total}")
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The derived files: `index.json` for other programs, `refs.json` for the day the database is lost.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use mica_oci::media::OCI_INDEX;
 use mica_oci::{Descriptor, Digest, ImageId, Index, MediaType};
 use serde::{Deserialize, Serialize};
 
-use crate::database::Database;
+use crate::database::{Database, generation};
 use crate::disk;
 use crate::error::Error;
 use crate::locks::lock;
@@ -207,7 +208,24 @@ pub(crate) const REFS_VERSION: u32 = 1;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Refs {
     pub(crate) schema_version: u32,
+    /// How often images and names had changed; see [`generation`]. It stands before the images.
+    #[serde(default)]
+    pub(crate) generation: u64,
     pub(crate) images: Vec<ImageLine>,
+}
+
+/// How much of `refs.json` its generation stands in, in bytes.
+const HEAD: u64 = 128;
+
+/// The generation that `refs.json` says it is of; `None` if it does not say or cannot be read.
+pub(crate) fn listed_generation(paths: &Paths) -> Option<u64> {
+    let mut head = String::new();
+    let file = fs_err::File::open(paths.refs()).ok()?;
+    // names, whose letters this might cut, stand behind it
+    file.take(HEAD).read_to_string(&mut head).ok()?;
+    let (_, rest) = head.split_once("\"generation\":")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest[..end].parse().ok()
 }
 
 /// Whether the derived files say what the database says.
@@ -267,7 +285,7 @@ type Derived = (PathBuf, Vec<u8>);
 
 /// Both files, and what they have.
 fn documents(paths: &Paths, database: &Database) -> Result<(Written, [Derived; 2]), Error> {
-    let images = database.read(images)?;
+    let (generation, images) = database.read(|db| Ok((generation(db)?, images(db)?)))?;
     let written = Written {
         lines: images.iter().map(|image| 1 + image.names.len()).sum(),
         lacks: images.iter().any(|image| !image.complete),
@@ -284,6 +302,7 @@ fn documents(paths: &Paths, database: &Database) -> Result<(Written, [Derived; 2
     };
     let refs = Refs {
         schema_version: REFS_VERSION,
+        generation,
         images,
     };
     let files = [(paths.index(), json(&index)?), (paths.refs(), json(&refs)?)];

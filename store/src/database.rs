@@ -11,9 +11,11 @@ use crate::error::Error;
 use crate::inputs;
 use crate::locks::{lock, wait};
 use crate::room::Ballast;
+use crate::rows;
 
-/// Version 1 of the tables. `tar` and `tree` say whether a layer has that form: 0 no, 1 yes, 2 yes and durable. What
-/// `layer_blobs` says was hashed; `layer_claims` is what images say of blobs, `false_claims` what of that was found untrue.
+/// Version 1 of the tables. `generation` in `meta` counts the changes of images and names. `tar` and `tree` say whether a layer has
+/// that form: 0 no, 1 yes, 2 yes and durable. What `layer_blobs` says was hashed; `layer_claims` is what images say of blobs,
+/// `false_claims` what of that was found untrue.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS images (
@@ -60,7 +62,26 @@ CREATE TABLE IF NOT EXISTS mounts (
     id BLOB PRIMARY KEY, key BLOB NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, created TEXT NOT NULL,
     last_used TEXT NOT NULL, use_count INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS mounts_by_key ON mounts (key);
+INSERT OR IGNORE INTO meta (key, value) VALUES ('generation', '0');
+CREATE TRIGGER IF NOT EXISTS image_came AFTER INSERT ON images BEGIN
+    UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'; END;
+CREATE TRIGGER IF NOT EXISTS image_went AFTER DELETE ON images BEGIN
+    UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'; END;
+CREATE TRIGGER IF NOT EXISTS name_came AFTER INSERT ON refs BEGIN
+    UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'; END;
+CREATE TRIGGER IF NOT EXISTS name_went AFTER DELETE ON refs BEGIN
+    UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'; END;
 ";
+
+/// How often images and names changed: never less than what `refs.json` says, which is written after each change is durable.
+pub(crate) fn generation(db: &Connection) -> Result<u64, Error> {
+    let counted: Option<i64> = rows::first(
+        db,
+        "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'generation'",
+        [],
+    )?;
+    Ok(counted.map_or(0, |counted| counted.max(0).unsigned_abs()))
+}
 
 /// How long one connection waits for another's write, which is never long.
 const BUSY: Duration = Duration::from_secs(30);

@@ -7,7 +7,8 @@ use fs_err as fs;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use crate::database::Database;
+use crate::catalogue::listed_generation;
+use crate::database::{Database, generation};
 use crate::disk::{self, Output};
 use crate::error::Error;
 use crate::paths::Paths;
@@ -193,6 +194,18 @@ fn check_database(paths: &Paths) -> Result<(), Error> {
         Ok(true) => Ok(()),
         Ok(false) => Err(lost(paths, "has no tables, as its log db.sqlite-wal is gone")),
         Err(error) => Err(damaged(paths, error)),
+    }
+}
+
+/// Refuses a database that is older than the list that was made from it: to it, the images that came since are waste.
+pub(crate) fn check_age(paths: &Paths, database: &Database) -> Result<(), Error> {
+    let own = database.read(|db| generation(db))?;
+    match listed_generation(paths) {
+        Some(listed) if listed > own => Err(lost(
+            paths,
+            "is older than the list of images, as if its log db.sqlite-wal were gone or damaged",
+        )),
+        _ => Ok(()),
     }
 }
 

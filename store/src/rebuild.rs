@@ -47,7 +47,8 @@ pub fn rebuild(root: &Path, tell: Tell<'_>) -> Result<Rebuilt, Error> {
     let known = images::gather(&paths, &inventory, listed, &mut report)?;
     let mut layers = layers::Layers::new(&paths, &inventory);
     layers.look(&known, tell)?;
-    let images = images::settle(&paths, &inventory, known, &mut layers, &mut report)?;
+    layers.search(&known, tell)?;
+    let images = images::settle(&paths, &inventory, known, &layers, &mut report)?;
 
     let named = write::named(&images, &layers);
     bad.remains(&inventory, &report.lost, &named)?;

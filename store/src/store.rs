@@ -72,6 +72,7 @@ impl Store {
         let lent = ballast.lend();
         let database = Database::open(&paths.database(), ballast.clone());
         let database = Arc::new(database.map_err(|error| format::damaged(&paths, error))?);
+        format::check_age(&paths, &database).map_err(|error| format::damaged(&paths, error))?;
         format::settle(&paths)?;
         drop(lent);
         let store = Self {

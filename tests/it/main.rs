@@ -35,6 +35,7 @@ mod package;
 mod progress;
 #[path = "../../cli/tests/it/pseudo.rs"]
 mod pseudo;
+mod rebuild;
 mod remote_cache;
 mod search;
 mod start;

@@ -114,7 +114,7 @@ pub enum Remedy {
     Fetch,
     /// Nothing: it can be dropped, and nothing is lost by that but time.
     Drop,
-    /// The database would have to be made again from the rest.
+    /// The database is to be made again from the files, while nobody has the store open.
     Rebuild,
     /// Nothing here: the image is to be pulled, loaded or built again.
     Renew,
@@ -225,7 +225,7 @@ impl fmt::Display for Remedy {
             Self::MakeAgain => "it can be made again from what else is here",
             Self::Fetch => "a registry had it: remove the image and pull it again",
             Self::Drop => "nothing is lost by it",
-            Self::Rebuild => "stop micad and keep a copy of its folder; mica/refs.json lists the images",
+            Self::Rebuild => "stop micad, then \"mica system check --rebuild\" makes it again from the files",
             Self::Renew => "nothing here: pull, load or build the image again",
         })
     }

@@ -40,8 +40,9 @@ pub(super) fn set_database_aside(paths: &Paths) -> Result<Option<PathBuf>, Error
         return Ok(None);
     }
     disk::make_folder(&paths.bad(), 0o700).map_err(aside)?;
-    let folder = match last_folder(paths).filter(|_| !has_database) {
-        // an earlier attempt died after the first of them
+    let is_empty = |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    let folder = match last_folder(paths).filter(|folder| !has_database || is_empty(folder)) {
+        // an earlier attempt died before the first of them, or after it
         Some(folder) => folder,
         None => {
             let folder = fresh(&paths.bad(), "db");

@@ -30,7 +30,7 @@ pub(super) struct Known {
     documents: Vec<Digest>,
     /// The manifest that a list says is its own.
     manifest: Option<Digest>,
-    is_listed: bool,
+    pub(super) is_listed: bool,
 }
 
 /// An image that gets a row.

@@ -151,6 +151,11 @@ impl Inventory {
         }
     }
 
+    /// Whether a blob is a manifest.
+    pub(super) fn is_manifest(&self, digest: &Digest) -> bool {
+        self.manifests.contains_key(digest)
+    }
+
     /// The manifests that name a config.
     pub(super) fn manifests_of(&self, config: &Digest) -> impl Iterator<Item = &SeenManifest> {
         let found = self.by_config.get(config).into_iter().flatten();

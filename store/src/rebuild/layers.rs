@@ -1,14 +1,16 @@
 //! In which forms layers lie, as far as that can be told from the files: tars that were hashed, trees that were packed, and blobs
 //! that images say hold them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
+use mica_layer::decompress;
 use mica_oci::media::OCI_LAYER;
-use mica_oci::{Compression, ContentDigest, Descriptor, DiffId, Digest};
+use mica_oci::{Compression, ContentDigest, Descriptor, DiffId, Digest, Hashing};
 
 use crate::blobs::Blob;
 use crate::error::Error;
-use crate::layers::claims;
+use crate::layers::{claims, forms::copy};
 use crate::paths::Paths;
 use crate::rebuild::Tell;
 use crate::rebuild::images::Known;
@@ -122,7 +124,8 @@ impl<'a> Layers<'a> {
             for manifest in self.inventory.manifests_of(image.id.digest()) {
                 if manifest.layers.len() == image.diff_ids.len() {
                     for (diff_id, named) in image.diff_ids.iter().zip(&manifest.layers) {
-                        self.claim(diff_id, named)?;
+                        let said = named.media_type.layer_compression();
+                        self.claim(diff_id, named.digest, said.unwrap_or(Compression::Gzip))?;
                     }
                 }
             }
@@ -130,19 +133,47 @@ impl<'a> Layers<'a> {
         Ok(())
     }
 
-    /// Notes that a manifest names a blob for a layer.
-    fn claim(&mut self, diff_id: &DiffId, named: &Descriptor) -> Result<(), Error> {
-        let Some(size) = self.inventory.blobs.get(&named.digest) else {
+    /// Looks for layers of listed images that nothing is known of: the manifest that named their blobs may be lost. Every blob that
+    /// nothing names is looked into.
+    pub(super) fn search(&mut self, images: &[Known], tell: Tell<'_>) -> Result<(), Error> {
+        let listed = images.iter().filter(|image| image.is_listed);
+        let mut missing: BTreeSet<DiffId> = listed.flat_map(|image| &image.diff_ids).copied().collect();
+        missing.retain(|diff_id| !self.of(diff_id).is_there());
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut known: HashSet<Digest> = images.iter().map(|image| *image.id.digest()).collect();
+        for (diff_id, forms) in &self.forms {
+            known.insert(*diff_id.digest());
+            known.extend(forms.claims.keys());
+        }
+        let is_unknown = |digest: &&Digest| !known.contains(digest) && !self.inventory.is_manifest(digest);
+        let unknown: Vec<Digest> = self.inventory.blobs.keys().filter(is_unknown).copied().collect();
+        let (mut done, total) = (0, unknown.len() as u64);
+        for digest in unknown {
+            tell(RebuildProgress::Search { done, total });
+            done += 1;
+            let held = held(&self.paths.blob(&digest)).filter(|diff_id| missing.contains(diff_id));
+            if let Some(diff_id) = held {
+                self.claim(&diff_id, digest, Compression::Gzip)?;
+            }
+        }
+        tell(RebuildProgress::Search { done, total });
+        Ok(())
+    }
+
+    /// Notes that a blob is said to hold a layer, and how it is said to be compressed.
+    fn claim(&mut self, diff_id: &DiffId, digest: Digest, said: Compression) -> Result<(), Error> {
+        let Some(size) = self.inventory.blobs.get(&digest) else {
             return Ok(());
         };
         let Some(forms) = self.forms.get_mut(diff_id) else {
             return Ok(());
         };
-        if named.digest == *diff_id.digest() || forms.claims.contains_key(&named.digest) {
+        if digest == *diff_id.digest() || forms.claims.contains_key(&digest) {
             return Ok(());
         }
-        let blob = Blob::at(named.digest, *size, self.paths.blob(&named.digest));
-        let said = named.media_type.layer_compression().unwrap_or(Compression::Gzip);
+        let blob = Blob::at(digest, *size, self.paths.blob(&digest));
         // one that is not compressed and not the tar is not the layer
         if let Some(compression) = claims::seen_compression(&blob, said)? {
             let guess = claims::guess(&blob, compression)?;
@@ -151,8 +182,16 @@ impl<'a> Layers<'a> {
                 compression,
                 guess,
             };
-            forms.claims.insert(named.digest, claim);
+            forms.claims.insert(digest, claim);
         }
         Ok(())
     }
+}
+
+/// The layer that a blob holds; nothing if it is not one that is compressed.
+fn held(blob: &Path) -> Option<DiffId> {
+    let (plain, _) = decompress(fs_err::File::open(blob).ok()?).ok()?;
+    let mut plain = Hashing::new(plain);
+    copy(&mut plain, &mut std::io::sink()).ok()?;
+    Some(DiffId(plain.finish().1))
 }

@@ -36,6 +36,7 @@ pub(super) fn read(
     let is_known = |refs: &Refs| refs.schema_version == REFS_VERSION;
     if let Some(refs) = parsed(paths, &paths.refs(), aside, is_known)? {
         report.origin = Origin::Refs;
+        report.generation = refs.generation;
         return Ok(of_refs(refs, report));
     }
     if let Some(index) = parsed(paths, &paths.index(), aside, |_: &Index| true)? {

@@ -33,6 +33,13 @@ pub enum RebuildProgress {
         /// How many there are.
         total: u64,
     },
+    /// Layers that nothing leads to are looked for in blobs that nothing names.
+    Search {
+        /// How many blobs so far.
+        done: u64,
+        /// How many there are.
+        total: u64,
+    },
 }
 
 /// An image that was listed and cannot be kept.
@@ -88,4 +95,6 @@ pub struct Rebuilt {
     pub mounts: u64,
     /// Bytes of blobs that no image needs; they are removed when the store is opened.
     pub leftovers: u64,
+    /// How often images and names had changed, by the list.
+    pub(crate) generation: u64,
 }

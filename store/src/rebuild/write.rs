@@ -36,6 +36,11 @@ pub(super) fn rows(
     report: &mut Rebuilt,
 ) -> Result<(), Error> {
     database.write(Durability::Full, |db| {
+        // the list must not seem to be newer
+        db.execute(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES ('generation', ?1)",
+            [report.generation.to_string()],
+        )?;
         let all: BTreeSet<DiffId> = images
             .iter()
             .flat_map(|image| &image.known.diff_ids)

@@ -1,19 +1,18 @@
-//! Stores that lost their database: what is made again of it.
-#![allow(clippy::unwrap_used)]
+//! The store that is wrecked, and what it must be afterwards.
+// each test file uses some of it
+#![allow(dead_code)]
 
-mod support;
-
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use mica_layer::{Policy, pack};
 use mica_oci::media::OCI_MANIFEST;
 use mica_oci::{Compression, Descriptor, DiffId, Digest, ImageId, Index, Raw, Reference};
-use mica_store::{CheckEvent, Error, Lease, Level, Origin, Rebuilt, Store, Watch, rebuild};
-use support::{Entry, blob_files, config, fast_folder, gzip, layer, manifest, name, names, noise, pull, tar};
+use mica_store::{CheckEvent, Lease, Level, Rebuilt, Store, Watch, rebuild};
 use tempfile::TempDir;
 
-fn find_nothing(store: &Store, level: Level) {
+use crate::support::{Entry, config, fast_folder, gzip, layer, manifest, name, noise, pull, tar};
+
+pub(crate) fn find_nothing(store: &Store, level: Level) {
     let mut found = Vec::new();
     let mut tell = |event| {
         if let CheckEvent::Found(finding) = event {
@@ -30,16 +29,16 @@ fn find_nothing(store: &Store, level: Level) {
 
 /// What must be the same after as before.
 #[derive(Debug, PartialEq, Eq, Clone)]
-struct Seen {
-    id: ImageId,
-    names: Vec<Reference>,
-    manifest: Descriptor,
-    documents: Vec<Digest>,
-    parent: Option<ImageId>,
-    tagged: bool,
+pub(crate) struct Seen {
+    pub(crate) id: ImageId,
+    pub(crate) names: Vec<Reference>,
+    pub(crate) manifest: Descriptor,
+    pub(crate) documents: Vec<Digest>,
+    pub(crate) parent: Option<ImageId>,
+    pub(crate) tagged: bool,
 }
 
-fn seen(store: &Store) -> Vec<Seen> {
+pub(crate) fn seen(store: &Store) -> Vec<Seen> {
     let lease = store.lease();
     let mut all: Vec<Seen> = store
         .images()
@@ -59,7 +58,7 @@ fn seen(store: &Store) -> Vec<Seen> {
 }
 
 /// A layer that is a tree and nothing else.
-fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
+pub(crate) fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
     let work = store.work(lease).unwrap();
     let dir = work.path().join("fs");
     std::fs::create_dir(&dir).unwrap();
@@ -69,39 +68,45 @@ fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
     store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
 }
 
-struct Life {
-    folder: TempDir,
-    before: Vec<Seen>,
-    tar: DiffId,
-    tree: DiffId,
-    asleep: ImageId,
-    asleep_blob: Digest,
-    built: ImageId,
-    unnamed: ImageId,
+pub(crate) struct Life {
+    pub(crate) folder: TempDir,
+    pub(crate) before: Vec<Seen>,
+    pub(crate) tar: DiffId,
+    pub(crate) tree: DiffId,
+    pub(crate) asleep: ImageId,
+    pub(crate) asleep_blob: Digest,
+    pub(crate) awake: DiffId,
+    pub(crate) built: ImageId,
+    pub(crate) unnamed: ImageId,
 }
 
 impl Life {
-    fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
 
-    fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.root().join("mica/db.sqlite")
     }
 
+    /// The bytes of the layer that is only a tar.
+    pub(crate) fn tar_bytes(&self) -> Vec<u8> {
+        made_bytes()
+    }
+
     /// Has all of the database in its one file.
-    fn merge_log(&self) {
+    pub(crate) fn merge_log(&self) {
         let database = rusqlite::Connection::open(self.database()).unwrap();
         database.pragma_update(None, "journal_mode", "DELETE").unwrap();
         database.pragma_update(None, "journal_mode", "WAL").unwrap();
     }
 
-    fn blob(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         self.root().join("blobs/sha256").join(digest.hex())
     }
 
     /// Makes the database again, opens the store and looks whether all is as it was.
-    fn is_as_before(&self) -> Rebuilt {
+    pub(crate) fn is_as_before(&self) -> Rebuilt {
         let rebuilt = again(self.root());
         let store = Store::open(self.root()).unwrap();
         assert_eq!(seen(&store), self.before);
@@ -116,7 +121,7 @@ impl Life {
     }
 
     /// Every layer can be used, and another image made.
-    fn goes_on(&self, store: &Store) {
+    pub(crate) fn goes_on(&self, store: &Store) {
         let lease = store.lease();
         for image in store.images().unwrap() {
             for diff_id in &image.config.rootfs.diff_ids {
@@ -138,19 +143,20 @@ impl Life {
     }
 }
 
-fn again(root: &Path) -> Rebuilt {
+pub(crate) fn again(root: &Path) -> Rebuilt {
     rebuild(root, &mut |_| ()).unwrap()
 }
 
+fn made_bytes() -> Vec<u8> {
+    tar(&[Entry::File("made", &noise(1, 9000))])
+}
+
 /// A store with layers of every form, images with and without names, and what only the cache has.
-fn life() -> Life {
+pub(crate) fn life() -> Life {
     let folder = fast_folder();
     let store = Store::open(folder.path()).unwrap();
     let lease = store.lease();
-    let [made, ran] = [
-        layer(&store, &lease, &tar(&[Entry::File("made", &noise(1, 9000))])),
-        tree(&store, &lease, "ran"),
-    ];
+    let [made, ran] = [layer(&store, &lease, &made_bytes()), tree(&store, &lease, "ran")];
     let base = store
         .commit_image(&lease, &config("base", &[made]), None, &[name("base")])
         .unwrap()
@@ -211,6 +217,7 @@ fn life() -> Life {
     let before = seen(&store);
     Life {
         before,
+        awake: diff_id,
         tar: made,
         tree: ran,
         asleep: asleep.id,
@@ -219,66 +226,4 @@ fn life() -> Life {
         unnamed: unnamed.id,
         folder,
     }
-}
-
-fn refused(root: &Path) -> String {
-    let error = Store::open(root).unwrap_err();
-    assert!(matches!(error, Error::Format { .. }), "{error}");
-    let text = error.to_string();
-    assert!(text.contains("\"mica system check --rebuild\""), "{text}");
-    assert!(
-        text.contains(&format!("\"micad --rebuild --data-root {}\"", root.display())),
-        "{text}"
-    );
-    text
-}
-
-#[test]
-fn a_database_that_is_gone_damaged_or_cut_is_made_again_of_the_files() {
-    type Wreck = fn(&Path);
-    let wrecks: [(&str, Wreck); 5] = [
-        ("is gone", |database| std::fs::remove_file(database).unwrap()),
-        ("is damaged", |database| {
-            std::fs::write(database, noise(7, 60_000)).unwrap()
-        }),
-        ("is damaged", |database| {
-            let bytes = std::fs::read(database).unwrap();
-            std::fs::write(database, &bytes[..bytes.len() / 2]).unwrap();
-        }),
-        ("is damaged", |database| {
-            let mut bytes = std::fs::read(database).unwrap();
-            bytes[100..5000].fill(0xff);
-            std::fs::write(database, bytes).unwrap();
-        }),
-        ("is empty", |database| std::fs::write(database, b"").unwrap()),
-    ];
-    for (said, wreck) in wrecks {
-        let life = life();
-        life.merge_log();
-        wreck(&life.database());
-        let wrecked = std::fs::read(life.database()).ok();
-        assert!(refused(life.root()).contains(said));
-        let rebuilt = life.is_as_before();
-        assert_eq!((rebuilt.origin, rebuilt.mounts), (Origin::Refs, 0));
-        assert!(rebuilt.found.is_empty() && rebuilt.renewed.is_empty());
-        let aside = rebuilt
-            .aside
-            .map(|folder| std::fs::read(folder.join("db.sqlite")).unwrap());
-        assert_eq!(aside, wrecked);
-    }
-}
-
-#[test]
-fn a_database_whose_log_is_lost_is_not_taken_for_an_empty_store() {
-    let life = life();
-    let log = life.root().join("mica/db.sqlite-wal");
-    assert!(
-        std::fs::metadata(&log).unwrap().len() > 0,
-        "all of it is in the log"
-    );
-    std::fs::remove_file(log).unwrap();
-    let before = blob_files(life.root());
-    assert!(refused(life.root()).contains("has no tables"));
-    assert_eq!(blob_files(life.root()), before);
-    life.is_as_before();
 }
