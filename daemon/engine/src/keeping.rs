@@ -171,6 +171,7 @@ impl Engine {
         }
         let result = self.keep(keeping, &mut gone, tell);
         if gone.bytes > 0 || !gone.keys.is_empty() {
+            self.give_back();
             self.feed().prune(Subject::Cache, gone.bytes);
         }
         result.map(|()| gone)
@@ -206,6 +207,12 @@ impl Engine {
                 return Ok(());
             }
         }
+    }
+
+    /// Gives the disk back what the store keeps for no use since something went.
+    pub(crate) fn give_back(&self) {
+        // what cannot be had now is had the next time
+        let _ = self.store().give_back();
     }
 
     /// Removes these records; `tell` hears of some at a time.

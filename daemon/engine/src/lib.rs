@@ -58,7 +58,9 @@ pub use mica_registry::{
     registry_of_server,
 };
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
-pub use mica_store::{Fault, Finding, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, Remedy, Thing};
+pub use mica_store::{
+    DiskUsage, Fault, Finding, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, Remedy, Thing,
+};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;
