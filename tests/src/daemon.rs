@@ -25,6 +25,7 @@ pub struct Options {
     environment: Vec<(String, String)>,
     settings: Option<String>,
     within: Option<PathBuf>,
+    root: Option<PathBuf>,
 }
 
 impl Options {
@@ -39,6 +40,13 @@ impl Options {
     #[must_use]
     pub fn within(mut self, folder: &Path) -> Self {
         self.within = Some(folder.to_owned());
+        self
+    }
+
+    /// Makes its store here instead of in its folder; it is not removed.
+    #[must_use]
+    pub fn root(mut self, store: &Path) -> Self {
+        self.root = Some(store.to_owned());
         self
     }
 
@@ -168,7 +176,8 @@ impl Daemon {
 
     /// Its store.
     pub fn root(&self) -> PathBuf {
-        self.folder.path().join("store")
+        let own = || self.folder.path().join("store");
+        self.options.root.clone().unwrap_or_else(own)
     }
 
     /// A folder of the test's own beside the store.

@@ -11,6 +11,7 @@ mod output;
 pub mod registry;
 mod request;
 pub mod servers;
+mod small_disk;
 pub mod soak;
 
 pub use context::Context;
@@ -21,3 +22,4 @@ pub use listener::{Heard, Listener};
 pub use output::{Ran, run, run_fed};
 pub use registry::FakeRegistry;
 pub use request::Answer;
+pub use small_disk::SmallDisk;
