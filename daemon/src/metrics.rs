@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mica_engine::{Counted, Info};
+use mica_engine::{Budget, Counted, DiskUsage, Info};
 
 use crate::metrics::exposition::{Exposition, Histogram, Metric};
 use crate::work::{Outcome, Task};
@@ -58,6 +58,10 @@ pub(crate) struct Seen {
     pub(crate) free: u64,
     /// Bytes of records of the build cache that no image has too.
     pub(crate) cache_bytes: u64,
+    /// What takes how much of the disk.
+    pub(crate) on_disk: DiskUsage,
+    /// What the build cache is kept within, if it is.
+    pub(crate) budget: Option<Budget>,
     /// Listeners of events.
     pub(crate) listeners: u64,
 }
@@ -130,6 +134,7 @@ impl Metrics {
         self.expose_requests(&mut out);
         self.expose_work(&mut out);
         expose_seen(&mut out, seen);
+        expose_space(&mut out, seen);
         let process = Process::read();
         let whole = |number: u64| number as f64;
         for (name, kind, about, value) in [
@@ -336,6 +341,40 @@ fn expose_seen(out: &mut Exposition, seen: &Seen) {
     ] {
         out.metric(&Metric { name, kind, about });
         out.sample(name, &[], value as f64);
+    }
+}
+
+fn expose_space(out: &mut Exposition, seen: &Seen) {
+    let name = "mica_store_disk_bytes";
+    out.metric(&Metric::gauge(
+        name,
+        "Bytes on disk as du counts them, by what takes them.",
+    ));
+    let disk = &seen.on_disk;
+    for (kind, bytes) in [
+        ("images", disk.images),
+        ("build-cache", disk.cache),
+        ("cache-mounts", disk.mounts),
+        ("unfinished", disk.unfinished),
+        ("logs", disk.notes),
+        ("store", disk.own),
+    ] {
+        out.sample(name, &[("kind", kind)], bytes as f64);
+    }
+    let Some(budget) = seen.budget else { return };
+    let name = "mica_gc_budget_bytes";
+    out.metric(&Metric::gauge(
+        name,
+        "Bytes the build cache is kept within: what always stays, what stays at most, what is to be free.",
+    ));
+    for (kind, bytes) in [
+        ("reserved", budget.reserved),
+        ("max-used", budget.most),
+        ("min-free", budget.free),
+    ] {
+        if let Some(bytes) = bytes {
+            out.sample(name, &[("kind", kind)], bytes as f64);
+        }
     }
 }
 

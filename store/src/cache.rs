@@ -10,8 +10,8 @@ use crate::database::{Database, Durability};
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::locks::{exclude, lock, share};
-use crate::overview::ON_DISK;
 use crate::rows;
+use crate::space::OF_LAYER;
 use crate::store::Store;
 
 /// What a step gave.
@@ -36,7 +36,7 @@ pub struct CacheEntry {
     pub key: CacheKey,
     /// The result.
     pub record: CacheRecord,
-    /// Bytes on disk of the layer, in all its forms.
+    /// Bytes on disk of the layer, in all its forms, as `du` counts them.
     pub size: u64,
     /// When it was last found or made.
     pub last_used: Timestamp,
@@ -260,10 +260,11 @@ impl Store {
     /// All cache records, the longest unused first.
     pub fn cache_entries(&self) -> Result<Vec<CacheEntry>, Error> {
         self.flush_uses()?;
+        self.measure()?;
         let pins = &self.inner.pins;
         let mut entries = self.inner.database.read(|db| {
             let mut query = db.prepare_cached(&format!(
-                "SELECT c.*, coalesce((SELECT {ON_DISK} FROM layers l WHERE l.diff_id = layer), 0),
+                "SELECT c.*, coalesce((SELECT {OF_LAYER} FROM layers l WHERE l.diff_id = layer), 0),
                      EXISTS (SELECT 1 FROM image_layers WHERE diff_id = layer)
                  FROM ({RECORD}) c"
             ))?;

@@ -13,6 +13,7 @@ use mica_oci::Digest;
 use crate::disk;
 use crate::error::Error;
 use crate::locks::lock;
+use crate::space;
 use crate::store::{Inner, Store};
 
 /// How much all files of fingerprints may take, in memory and on disk each, in bytes: three quarters of a million files.
@@ -110,6 +111,23 @@ impl Store {
             place,
             prints,
         }
+    }
+}
+
+impl Store {
+    /// Forgets all folders; gives the number of bytes. Those that are built from at this moment are remembered again.
+    pub(crate) fn forget_folders(&self) -> Result<u64, Error> {
+        lock(&self.inner.contexts.0).folders.clear();
+        let entries = match fs::read_dir(self.inner.paths.contexts()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            entries => entries.map_err(Error::io("list what is known of folders"))?,
+        };
+        let mut bytes = 0;
+        for entry in entries.flatten() {
+            bytes += space::at(&entry.path());
+            disk::remove(&entry.path()).map_err(Error::io("forget a folder"))?;
+        }
+        Ok(bytes)
     }
 }
 

@@ -71,6 +71,8 @@ CREATE TRIGGER IF NOT EXISTS name_came AFTER INSERT ON refs BEGIN
     UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'; END;
 CREATE TRIGGER IF NOT EXISTS name_went AFTER DELETE ON refs BEGIN
     UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'; END;
+CREATE TABLE IF NOT EXISTS blob_sizes (digest BLOB PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tree_sizes (diff_id BLOB PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// How often images and names changed: never less than what `refs.json` says, which is written after each change is durable.
@@ -85,6 +87,12 @@ pub(crate) fn generation(db: &Connection) -> Result<u64, Error> {
 
 /// How long one connection waits for another's write, which is never long.
 const BUSY: Duration = Duration::from_secs(30);
+/// How long it is waited for readers until the log is emptied.
+const SOON: Duration = Duration::from_secs(1);
+/// With fewer bytes of unused pages the file stays as it is, and so does a log that is no longer.
+const WASTE: u64 = 256 << 10;
+/// So many bytes at most are held in memory while the file is written anew; more go through a temporary file.
+const IN_MEMORY: u64 = 16 << 20;
 /// Prepared statements kept by each connection.
 const STATEMENTS: usize = 64;
 /// The most of the file that each connection keeps in memory: a list of ten thousand images reads that much.
@@ -164,6 +172,41 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Sets how durable the next write is.
+    fn set(&mut self, durability: Durability) -> Result<(), Error> {
+        if self.durability != durability {
+            let mode = match durability {
+                Durability::Full => "FULL",
+                Durability::Normal => "NORMAL",
+            };
+            self.connection.pragma_update(None, "synchronous", mode)?;
+            self.durability = durability;
+        }
+        Ok(())
+    }
+
+    /// Writes the whole database anew, of which so many bytes are in use.
+    fn write_anew(&mut self, used: u64) -> Result<(), Error> {
+        self.set(Durability::Full)?;
+        let place = if used <= IN_MEMORY { "MEMORY" } else { "DEFAULT" };
+        self.connection.pragma_update(None, "temp_store", place)?;
+        let written = self.connection.execute_batch("VACUUM");
+        self.connection.pragma_update(None, "temp_store", "DEFAULT")?;
+        Ok(written?)
+    }
+
+    /// Moves what the log holds into the file, and gives its room back unless somebody is reading it all the time.
+    fn empty_log(&mut self) -> Result<(), Error> {
+        self.connection.busy_timeout(SOON)?;
+        let moved = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.connection.busy_timeout(BUSY)?;
+        Ok(moved?)
+    }
+}
+
 impl Database {
     /// Opens the database, or makes an empty one.
     pub(crate) fn open(path: &Path, ballast: Arc<Ballast>) -> Result<Self, Error> {
@@ -225,6 +268,38 @@ impl Database {
         closed.map_err(|(_, error)| error.into())
     }
 
+    /// Gives the disk back what the file and the log have in them for no use, if that is much.
+    pub(crate) fn shrink(&self) -> Result<(), Error> {
+        let mut writer = lock(&self.writer);
+        writer.renew_log()?;
+        let number = |name: &str| -> Result<u64, Error> {
+            let value = writer.connection.pragma_query_value(None, name, |row| row.get(0));
+            Ok(u64::try_from(value.map(|number: i64| number)?).unwrap_or(0))
+        };
+        let (pages, unused, size) = (
+            number("page_count")?,
+            number("freelist_count")?,
+            number("page_size")?,
+        );
+        let shrunk = match unused * size >= WASTE && unused * 2 >= pages {
+            true => writer.write_anew((pages - unused) * size),
+            false => Ok(()),
+        };
+        let shrunk = shrunk.and_then(|()| match self.log_bytes() > WASTE {
+            true => writer.empty_log(),
+            false => Ok(()),
+        });
+        writer.doubt |= shrunk.is_err();
+        shrunk
+    }
+
+    /// How long the log is.
+    fn log_bytes(&self) -> u64 {
+        let mut path = self.path.clone().into_os_string();
+        path.push("-wal");
+        fs_err::metadata(PathBuf::from(path)).map_or(0, |meta| meta.len())
+    }
+
     /// A connection, or the right to make one.
     fn reader(&self) -> Reader<'_> {
         let mut readers = lock(&self.readers);
@@ -264,14 +339,7 @@ impl Database {
     ) -> Result<T, Error> {
         let mut writer = lock(&self.writer);
         writer.renew_log()?;
-        if writer.durability != durability {
-            let mode = match durability {
-                Durability::Full => "FULL",
-                Durability::Normal => "NORMAL",
-            };
-            writer.connection.pragma_update(None, "synchronous", mode)?;
-            writer.durability = durability;
-        }
+        writer.set(durability)?;
         let transaction = writer
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -48,6 +48,7 @@ impl Inner {
     pub(crate) fn settle_doubt(&self) -> Result<(), Error> {
         if self.doubt.waiting.load(Ordering::SeqCst) {
             self.database.write(Durability::Full, |db| gc::forget_loose(db))?;
+            self.unnamed.lose_count();
             self.doubt.waiting.store(false, Ordering::SeqCst);
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What may be deleted: whatever no image, no cache record and no lease keeps.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::layers::claims;
 use crate::locks::exclude;
 use crate::store::Store;
-use crate::{overview, partial, rows};
+use crate::{overview, partial, rows, space};
 
 /// What removing an image freed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Usage {
 pub(crate) struct Freed {
     pub(crate) layers: Vec<DiffId>,
     files: Vec<PathBuf>,
+    /// Those of the files that are blobs.
+    blobs: HashSet<Digest>,
     bytes: u64,
 }
 
@@ -69,6 +71,7 @@ impl Freed {
         };
         self.layers.extend(other.layers);
         self.files.extend(other.files);
+        self.blobs.extend(other.blobs);
         self.bytes += other.bytes;
         removed
     }
@@ -181,10 +184,11 @@ impl Store {
         if record.tar {
             blobs.push(*diff_id.digest());
         }
+        let tree_bytes = space::forget_tree(db, &diff_id)?;
         if record.tree {
             freed.files.push(self.inner.paths.tree_folder(&diff_id));
-            // an estimate: walking the tree would take longer than it is worth
-            freed.bytes += record.layer.size;
+            // one that nobody measured yet goes by its tar: walking it would take longer than it is worth
+            freed.bytes += tree_bytes.unwrap_or(record.layer.size);
         }
         for blob in blobs {
             self.free_blob(db, &blob, freed)?;
@@ -194,14 +198,19 @@ impl Store {
     }
 
     fn free_blob(&self, db: &Connection, digest: &Digest, freed: &mut Freed) -> Result<(), Error> {
-        if self.inner.pins.holds(digest) || is_named(db, digest)? {
+        if is_named(db, digest)? {
             return Ok(());
         }
+        space::forget_blob(db, digest)?;
         let path = self.inner.paths.blob(digest);
-        if let Ok(meta) = fs::symlink_metadata(&path)
-            && !freed.files.contains(&path)
-        {
-            freed.bytes += meta.len();
+        let Ok(meta) = fs::symlink_metadata(&path) else {
+            return Ok(());
+        };
+        if self.inner.pins.holds(digest) {
+            // to be looked at again
+            self.inner.unnamed.add(digest, space::of(&meta));
+        } else if freed.blobs.insert(*digest) {
+            freed.bytes += space::of(&meta);
             freed.files.push(path);
         }
         Ok(())
@@ -213,7 +222,11 @@ impl Store {
             self.inner.indexes.forget(layer);
         }
         for path in &freed.files {
-            self.inner.trash.take(path)?;
+            if let Err(error) = self.inner.trash.take(path) {
+                // no row tells of those that are left
+                self.inner.unnamed.lose_count();
+                return Err(error);
+            }
         }
         Ok(freed.bytes)
     }
@@ -231,8 +244,19 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Goes by the rows, and by what this process knows to be left behind; only if that may be more than it knows, the disk is
+    /// searched.
     fn collect_unnamed(&self) -> Result<u64, Error> {
         let _gate = exclude(&self.inner.gate);
+        let (unnamed, more) = self.inner.unnamed.take();
+        let collected = self.free_unnamed(&unnamed, more);
+        if collected.is_err() {
+            self.inner.unnamed.put_back((unnamed, more));
+        }
+        self.throw_away(collected?)
+    }
+
+    fn free_unnamed(&self, unnamed: &HashMap<Digest, u64>, more: bool) -> Result<Freed, Error> {
         let mut freed = self.inner.database.write_to_free(|db| {
             let mut query = db.prepare_cached(
                 "SELECT diff_id FROM layers
@@ -241,38 +265,47 @@ impl Store {
             let unused = query
                 .query_map([], |row| rows::digest(row, 0).map(DiffId))?
                 .collect::<Result<Vec<_>, _>>()?;
-            let freed = self.free_layers(db, unused)?;
+            let mut freed = self.free_layers(db, unused)?;
+            for blob in unnamed.keys() {
+                self.free_blob(db, blob, &mut freed)?;
+            }
             crate::sources::drop_strays(db, &self.inner.pins)?;
             Ok(freed)
         })?;
-        self.inner.database.read(|db| self.find_strays(db, &mut freed))?;
-        self.throw_away(freed)
+        if more {
+            self.inner.database.read(|db| self.find_strays(db, &mut freed))?;
+        }
+        Ok(freed)
     }
 
     /// Adds the files that no row names.
     fn find_strays(&self, db: &Connection, freed: &mut Freed) -> Result<(), Error> {
         let (paths, pins) = (&self.inner.paths, &self.inner.pins);
-        let already: HashSet<PathBuf> = freed.files.iter().cloned().collect();
-        let mut add = |path: PathBuf, bytes: u64| {
-            if !already.contains(&path) {
-                freed.files.push(path);
-                freed.bytes += bytes;
-            }
-        };
         let blobs = digests(db, NAMED_BLOBS)?;
         for name in names(&paths.blobs())? {
-            let path = paths.blobs().join(&name);
-            if !digest_of(&name).is_some_and(|digest| blobs.contains(&digest) || pins.holds(&digest)) {
-                let meta = fs::symlink_metadata(&path).map_err(Error::io("look into the store"))?;
-                add(path, meta.len());
+            let (path, digest) = (paths.blobs().join(&name), digest_of(&name));
+            if digest.is_some_and(|digest| blobs.contains(&digest) || freed.blobs.contains(&digest)) {
+                continue;
+            }
+            let meta = fs::symlink_metadata(&path).map_err(Error::io("look into the store"))?;
+            match digest.filter(|digest| pins.holds(digest)) {
+                Some(digest) => self.inner.unnamed.add(&digest, space::of(&meta)),
+                None => {
+                    freed.bytes += space::of(&meta);
+                    freed.files.push(path);
+                }
             }
         }
         let trees = digests(db, "SELECT diff_id FROM layers WHERE tree > 0")?;
         for name in names(&paths.trees())? {
-            if !digest_of(&name)
-                .is_some_and(|digest| trees.contains(&digest) || pins.holds_layer(&digest.into()))
-            {
-                add(paths.trees().join(&name), 0);
+            let digest = digest_of(&name);
+            if digest.is_some_and(|digest| trees.contains(&digest) || freed.layers.contains(&digest.into())) {
+                continue;
+            }
+            match digest.is_some_and(|digest| pins.holds_layer(&digest.into())) {
+                // it may become a layer's tree in this moment, or be left behind
+                true => self.inner.unnamed.lose_count(),
+                false => freed.files.push(paths.trees().join(&name)),
             }
         }
         Ok(())
@@ -294,7 +327,9 @@ impl Store {
         }
         self.drop_partials(partial::KEPT, &|_| false)?;
         self.drop_what_was_not_synced()?;
+        self.inner.unnamed.lose_count();
         self.collect_unnamed()?;
+        self.inner.database.write_to_free(|db| space::drop_strays(db))?;
         Ok(())
     }
 
@@ -367,11 +402,12 @@ pub(crate) fn is_named(db: &Connection, digest: &Digest) -> Result<bool, Error> 
 }
 
 /// What any row names as a blob.
-const NAMED_BLOBS: &str = "SELECT diff_id FROM layers WHERE tar > 0 UNION ALL SELECT digest FROM layer_blobs
+pub(crate) const NAMED_BLOBS: &str =
+    "SELECT diff_id FROM layers WHERE tar > 0 UNION ALL SELECT digest FROM layer_blobs
     UNION ALL SELECT digest FROM layer_claims UNION ALL SELECT digest FROM documents
     UNION ALL SELECT id FROM images UNION ALL SELECT manifest FROM images";
 
-fn digests(db: &Connection, query: &str) -> Result<HashSet<Digest>, Error> {
+pub(crate) fn digests(db: &Connection, query: &str) -> Result<HashSet<Digest>, Error> {
     let mut query = db.prepare_cached(query)?;
     let found = query.query_map([], |row| rows::digest(row, 0))?;
     Ok(found.collect::<Result<_, _>>()?)

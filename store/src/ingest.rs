@@ -13,6 +13,7 @@ use crate::disk::{self, Output};
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::locks::share;
+use crate::space;
 use crate::store::{Inner, Store};
 
 /// Small writes are gathered to this many bytes.
@@ -195,6 +196,8 @@ impl Staged {
         if !there {
             disk::rename(&self.path, &to).map_err(Error::io("publish a blob"))?;
         }
+        let bytes = fs_err::symlink_metadata(&to).map_or(0, |meta| space::of(&meta));
+        self.store.unnamed.add(&self.digest, bytes);
         Ok((Blob::at(self.digest, self.size, to), there))
     }
 }

@@ -21,6 +21,7 @@ use crate::ingest::{Ingest, Staged};
 use crate::lease::Lease;
 use crate::locks::share;
 use crate::rows;
+use crate::space;
 use crate::store::Store;
 
 /// A layer that is in the store in at least one form.
@@ -200,6 +201,7 @@ impl Store {
         if !dir.starts_with(paths.work()) {
             return Err(Error::Foreign { path: dir.to_owned() });
         }
+        let bytes = space::of_tree(dir);
         // to the end: whoever deletes a tree of this name does so before or after
         let _gate = share(&self.inner.gate);
         lease.pin_layer(&layer.diff_id);
@@ -211,13 +213,20 @@ impl Store {
         self.inner.trash.take(&paths.tree_folder(&layer.diff_id))?;
         disk::make_folder(&paths.tree_folder(&layer.diff_id), 0o700).map_err(Error::io("make a tree"))?;
         disk::failpoint("tree.folder");
-        disk::rename(dir, &paths.tree(&layer.diff_id)).map_err(Error::io("move a tree"))?;
-        self.inner.database.write(Durability::Normal, |db| {
-            insert(db, layer)?;
-            db.prepare_cached("UPDATE layers SET tree = 1 WHERE diff_id = ?1 AND tree = 0")?
-                .execute([layer.diff_id.digest().as_raw()])?;
-            Ok(())
-        })
+        let bytes = bytes + space::at(&paths.tree_folder(&layer.diff_id));
+        let moved = disk::rename(dir, &paths.tree(&layer.diff_id)).map_err(Error::io("move a tree"));
+        let written = moved.and_then(|()| {
+            self.inner.database.write(Durability::Normal, |db| {
+                insert(db, layer)?;
+                db.prepare_cached("UPDATE layers SET tree = 1 WHERE diff_id = ?1 AND tree = 0")?
+                    .execute([layer.diff_id.digest().as_raw()])?;
+                space::note_tree(db, &layer.diff_id, bytes)
+            })
+        });
+        if written.is_err() {
+            self.inner.unnamed.lose_count();
+        }
+        written
     }
 
     /// Takes in a layer as a blob just as it was received. Its content is inflated and must hash to `claimed`, else

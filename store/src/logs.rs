@@ -1,6 +1,8 @@
 //! What builds told: one compressed file for each of the last builds.
 
-use std::io;
+use std::collections::HashSet;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use fs_err::{self as fs, File};
@@ -8,7 +10,9 @@ use mica_oci::BuildId;
 
 use crate::disk;
 use crate::error::Error;
-use crate::store::Store;
+use crate::locks::lock;
+use crate::space;
+use crate::store::{Inner, Store};
 
 /// How many logs are kept.
 const LOGS: usize = 200;
@@ -27,16 +31,72 @@ pub struct LogEntry {
     pub size: u64,
 }
 
+/// The builds whose logs are being written.
+#[derive(Debug, Default)]
+pub(crate) struct Logs(Mutex<HashSet<BuildId>>);
+
+/// A log that is being written. It is over when this is dropped.
+pub struct OpenLog {
+    store: Arc<Inner>,
+    build: BuildId,
+    file: File,
+}
+
+impl std::fmt::Debug for OpenLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OpenLog").field(&self.build).finish()
+    }
+}
+
+impl Write for OpenLog {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.file.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for OpenLog {
+    fn drop(&mut self) {
+        lock(&self.store.logs.0).remove(&self.build);
+    }
+}
+
 impl Store {
     /// A file for the log of a new build. The oldest logs go when there are too many. Logs are not synced: a power cut may
     /// take them.
-    pub fn create_log(&self, build: &BuildId) -> Result<File, Error> {
+    pub fn create_log(&self, build: &BuildId) -> Result<OpenLog, Error> {
         let paths = &self.inner.paths;
         disk::make_folder(&paths.logs(), 0o700).map_err(Error::io("make a log"))?;
         self.drop_old_logs()?;
-        disk::create(&paths.log(build))
-            .map(disk::Output::unwatched)
-            .map_err(Error::io("make a log"))
+        // before the file is there for others to remove
+        lock(&self.inner.logs.0).insert(*build);
+        match disk::create(&paths.log(build)) {
+            Ok(file) => Ok(OpenLog {
+                store: self.inner.clone(),
+                build: *build,
+                file: file.unwatched(),
+            }),
+            Err(error) => {
+                lock(&self.inner.logs.0).remove(build);
+                Err(Error::io("make a log")(error))
+            }
+        }
+    }
+
+    /// Removes the logs of all builds that have ended; gives the number of bytes.
+    pub(crate) fn forget_logs(&self) -> Result<u64, Error> {
+        let mut bytes = 0;
+        for log in self.logs()? {
+            if !lock(&self.inner.logs.0).contains(&log.build) {
+                let path = self.inner.paths.log(&log.build);
+                bytes += space::at(&path);
+                disk::remove(&path).map_err(Error::io("remove a log"))?;
+            }
+        }
+        Ok(bytes)
     }
 
     /// The log of a build, as it was written.

@@ -14,6 +14,7 @@ use crate::database::Durability;
 use crate::disk;
 use crate::error::Error;
 use crate::locks::lock;
+use crate::space;
 use crate::store::{Inner, Store};
 
 mod folder;
@@ -119,7 +120,7 @@ impl Drop for HeldMount {
             return;
         }
         // counted while it is still held, so that no process changes it meanwhile
-        let size = folder::size(&self.path());
+        let size = space::of_tree(&self.store.paths.mount_folder(&self.id));
         // how large it is and when it was used may be lost
         let _ = self
             .store

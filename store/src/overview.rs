@@ -13,6 +13,7 @@ use crate::database::Durability;
 use crate::error::Error;
 use crate::locks::share;
 use crate::rows;
+use crate::space::of_layers;
 use crate::store::Store;
 
 /// An image as lists show it.
@@ -35,7 +36,7 @@ pub struct ImageEntry {
 /// How much of the disk the layers of images take, in all their forms; each layer counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LayerUsage {
-    /// Bytes of all of them. A tree counts with the length of its tar.
+    /// Bytes of all of them, as `du` counts them.
     pub bytes: u64,
     /// Bytes of those that no record of the build cache has: what removing all images would free.
     pub only_images: u64,
@@ -84,11 +85,6 @@ pub(crate) fn forget(db: &Connection, id: &ImageId) -> Result<(), Error> {
         .execute([id.digest().as_raw()])?;
     Ok(())
 }
-
-/// The bytes on disk of the layer of the row `l`, in all forms.
-pub(crate) const ON_DISK: &str = "l.size * ((l.tar > 0) + (l.tree > 0))
-    + coalesce((SELECT sum(size) FROM layer_blobs WHERE diff_id = l.diff_id), 0)
-    + coalesce((SELECT sum(size) FROM layer_claims WHERE diff_id = l.diff_id), 0)";
 
 /// An image's row, as far as it says what lists show.
 fn entry(row: &Row<'_>) -> rusqlite::Result<ImageEntry> {
@@ -198,29 +194,15 @@ impl Store {
 
     /// How much of the disk the layers of images take.
     pub fn layer_usage(&self) -> Result<LayerUsage, Error> {
+        self.measure()?;
         self.inner.database.read(|db| {
             Ok(LayerUsage {
-                bytes: on_disk(db, "SELECT diff_id FROM image_layers")?,
-                only_images: on_disk(
+                bytes: of_layers(db, "SELECT diff_id FROM image_layers")?,
+                only_images: of_layers(
                     db,
                     "SELECT diff_id FROM image_layers EXCEPT SELECT layer FROM cache",
                 )?,
             })
         })
     }
-}
-
-/// The bytes on disk of the layers that `which` selects. Two layers may be claimed of one blob, which is there once.
-fn on_disk(db: &Connection, which: &str) -> Result<u64, Error> {
-    let sums = format!(
-        "WITH wanted AS MATERIALIZED (SELECT DISTINCT * FROM ({which}))
-         SELECT coalesce((SELECT sum(size * ((tar > 0) + (tree > 0))) FROM layers WHERE diff_id IN wanted), 0)
-             + coalesce((SELECT sum(size) FROM layer_blobs WHERE diff_id IN wanted), 0)
-             + coalesce((SELECT sum(size) FROM (
-                 SELECT DISTINCT digest, size FROM layer_claims WHERE diff_id IN wanted
-                 AND digest NOT IN (SELECT digest FROM layer_blobs))), 0)"
-    );
-    Ok(db
-        .prepare_cached(&sums)?
-        .query_row([], |row| rows::bytes(row, 0))?)
 }

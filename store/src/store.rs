@@ -21,11 +21,13 @@ use crate::layers::sound::Sound;
 use crate::layers::views::Indexes;
 use crate::lease::{Lease, Pins};
 use crate::locks::lock;
+use crate::logs::Logs;
 use crate::mounts::Mounts;
 use crate::partial::Busy;
 use crate::paths::Paths;
 use crate::room::Ballast;
 use crate::trash::Trash;
+use crate::unnamed::Unnamed;
 
 /// A handle to the store; clones share it. The directory is locked until the last one, and the last [`Ingest`] and
 /// [`WorkDir`] drop.
@@ -56,7 +58,9 @@ pub(crate) struct Inner {
     pub(crate) doubt: Doubt,
     pub(crate) indexes: Indexes,
     pub(crate) sound: Sound,
+    pub(crate) logs: Logs,
     pub(crate) mounts: Mounts,
+    pub(crate) unnamed: Unnamed,
     /// Uses of cache records that are not written yet.
     pub(crate) uses: Mutex<HashMap<CacheKey, Uses>>,
     _lock: Output,
@@ -91,7 +95,9 @@ impl Store {
                 doubt: Doubt::default(),
                 indexes: Indexes::default(),
                 sound: Sound::default(),
+                logs: Logs::default(),
                 mounts: Mounts::default(),
+                unnamed: Unnamed::default(),
                 uses: Mutex::default(),
                 _lock: lock,
                 paths,

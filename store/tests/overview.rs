@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use mica_oci::config::ContainerConfig;
 use mica_oci::{CacheKey, ChainId, ContentDigest, DiffId, Digest, Raw};
 use mica_store::{CacheRecord, LayerUsage, Store};
-use support::{config, gzip, layer, name, noise, pull, store};
+use support::{blob_space, config, gzip, layer, name, noise, pull, store, tree_space};
 
 fn labelled(store: &Store, author: &str, layers: &[DiffId], labels: &[(&str, &str)]) -> mica_oci::ImageId {
     let lease = store.lease();
@@ -88,7 +88,7 @@ fn what_images_share_is_told_for_each() {
 
 #[test]
 fn layers_count_once_and_with_all_their_forms() {
-    let (_folder, store) = store();
+    let (folder, store) = store();
     assert_eq!(store.layer_usage().unwrap(), LayerUsage::default());
     let lease = store.lease();
     let shared = layer(&store, &lease, b"shared");
@@ -97,11 +97,13 @@ fn layers_count_once_and_with_all_their_forms() {
     }
     // a layer no image has counts nothing
     layer(&store, &lease, b"loose");
+    let taken = blob_space(folder.path(), shared.digest());
+    assert!(taken > 0);
     assert_eq!(
         store.layer_usage().unwrap(),
         LayerUsage {
-            bytes: 6,
-            only_images: 6
+            bytes: taken,
+            only_images: taken
         }
     );
     let record = CacheRecord {
@@ -115,27 +117,30 @@ fn layers_count_once_and_with_all_their_forms() {
         .remember(&lease, &CacheKey(Digest::of(b"key")), &record)
         .unwrap();
     let usage = store.layer_usage().unwrap();
-    assert_eq!((usage.bytes, usage.only_images), (6, 0));
+    assert_eq!((usage.bytes, usage.only_images), (taken, 0));
 }
 
 #[test]
 fn a_pulled_layer_takes_what_its_blob_takes_until_it_is_looked_into() {
-    let (_folder, store) = store();
+    let (folder, store) = store();
     let lease = store.lease();
     let tar = support::tar(&[support::Entry::File("f", &noise(1, 10_000))]);
     let blob = gzip(&tar);
     let diff_id = DiffId(Digest::of(&tar));
     let image = pull(&store, &lease, "p", diff_id, &blob);
     let bytes = || store.layer_usage().unwrap().bytes;
-    assert_eq!(bytes(), blob.len() as u64);
+    let of = |digest: &Digest| blob_space(folder.path(), digest);
+    let blob = of(&Digest::of(&blob));
+    assert_eq!(bytes(), blob);
     store.tar(&lease, &diff_id).unwrap();
-    assert_eq!(bytes(), (blob.len() + tar.len()) as u64);
+    let tar = of(diff_id.digest());
+    assert_eq!(bytes(), blob + tar);
     store.tree(&lease, &diff_id).unwrap();
-    assert_eq!(bytes(), (blob.len() + 2 * tar.len()) as u64);
+    assert_eq!(bytes(), blob + tar + tree_space(folder.path(), &diff_id));
     let expected = bytes();
     store.untag(&name("p")).unwrap();
     drop(lease);
+    let documents = of(image.id.digest()) + of(&image.manifest.digest);
     let removed = store.remove_image(&image.id).unwrap().bytes;
-    let documents = image.config.bytes().len() as u64 + image.manifest.size;
     assert_eq!(removed, expected + documents, "what was told is what is freed");
 }

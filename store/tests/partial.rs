@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use mica_oci::Digest;
 use mica_store::{Error, Store};
 use proptest::prelude::*;
-use support::{blob_files, fast_folder, names, noise, scratch_files, store};
+use support::{blob_files, blob_space, fast_folder, names, noise, scratch_files, store};
 
 const MIB: usize = 1 << 20;
 
@@ -48,7 +48,8 @@ fn a_blob_in_pieces_becomes_a_blob() {
     store.collect().unwrap();
     assert_eq!(blob_files(folder.path()).len(), 1);
     drop(lease);
-    assert_eq!(store.collect().unwrap(), bytes.len() as u64);
+    let taken = blob_space(folder.path(), &digest);
+    assert_eq!(store.collect().unwrap(), taken);
     assert!(blob_files(folder.path()).is_empty());
 }
 

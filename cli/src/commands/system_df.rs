@@ -36,7 +36,12 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
-    let usage: DiskUsage = client.ask(Method::GET, "/system/df").await?;
+    let path = match options.verbose {
+        // what docker's daemon does not know it passes over
+        true => "/system/df?on-disk=1",
+        false => "/system/df",
+    };
+    let usage: DiskUsage = client.ask(Method::GET, path).await?;
     ui::result(match options.verbose {
         true => system_df_verbose::show(&options.format, usage, age::now())?,
         false => show(&options.format, &usage)?,

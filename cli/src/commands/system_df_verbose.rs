@@ -1,6 +1,6 @@
 //! `mica system df --verbose`: everything that uses the disk, one by one.
 
-use mica_api::{CacheRecord, DiskUsage, ImageSummary};
+use mica_api::{CacheRecord, DiskUsage, ImageSummary, OnDisk};
 use serde_json::{Value, json};
 
 use crate::commands::container_ls::{self, Container};
@@ -46,7 +46,7 @@ pub(super) fn show(format: &str, mut usage: DiskUsage, now: i64) -> Result<Strin
     let is_table = matches!(format, "" | "table");
     let rows = rows(&usage, !is_table && !format.starts_with("table "), now)?;
     if is_table {
-        return tables(rows, &usage.build_cache);
+        return Ok(tables(rows, &usage.build_cache)? + &usage.on_disk.map_or_else(String::new, on_disk));
     }
     let source = match format {
         "json" => "{{json .}}",
@@ -120,6 +120,21 @@ fn tables(rows: Rows, records: &[CacheRecord]) -> Result<String, Error> {
         size::human(size, 4),
         listing(CACHE, &CACHE_HEADERS[..]).show(rows.cache)?,
     ))
+}
+
+/// All that the store takes, as `du` counts it.
+fn on_disk(disk: OnDisk) -> String {
+    let told = |bytes: u64| size::human(i64::try_from(bytes).unwrap_or(i64::MAX), 4);
+    format!(
+        "\nOn disk: {} (images {}, build cache {}, cache mounts {}, unfinished {}, logs {}, store {})\n",
+        told(disk.total),
+        told(disk.images),
+        told(disk.build_cache),
+        told(disk.cache_mounts),
+        told(disk.unfinished),
+        told(disk.logs),
+        told(disk.store),
+    )
 }
 
 /// An image under its first name.

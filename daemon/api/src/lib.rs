@@ -40,7 +40,7 @@ pub use status::{
 pub use system::{
     Commit, Component, IndexConfig, Info, Platform, Plugins, RegistryConfig, Runtime, Swarm, Version,
 };
-pub use usage::{DiskUsage, UsageSum};
+pub use usage::{DiskUsage, OnDisk, UsageSum};
 
 /// All that is served, as OpenAPI 3.1 describes it: JSON, the content of `openapi.json` beside this crate's manifest.
 pub const DESCRIPTION: &str = include_str!("../openapi.json");

@@ -10,7 +10,7 @@ use crate::feed::Subject;
 use crate::keeping::{PATIENCE, doomed};
 
 /// Which records of the build cache go; everything that is set has to hold.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheSelection {
     /// Records whose layer an image has too; removing them frees no bytes.
     pub all: bool,
@@ -70,7 +70,8 @@ pub struct PrunedCache {
 
 impl Engine {
     /// Removes records of the build cache, the least recently used first. Images keep their layers; a cache mount in use
-    /// stays whatever is asked.
+    /// stays whatever is asked. If everything is to go, so do the logs of builds that have ended, and what is remembered of
+    /// folders and steps.
     pub fn prune_cache(&self, selection: &CacheSelection) -> Result<PrunedCache, Error> {
         // their layers are in use as long as they are kept
         self.workshop().forget_failed_steps();
@@ -86,12 +87,25 @@ impl Engine {
             gone.bytes += some.bytes;
             gone.keys.extend(some.keys);
         })?;
+        if selection.is_everything() {
+            gone.bytes += self.store().forget_notes()?;
+        }
+        self.shrink_store();
         self.feed().prune(Subject::Cache, gone.bytes);
         Ok(gone)
     }
 }
 
 impl CacheSelection {
+    /// Whether nothing is left out.
+    fn is_everything(&self) -> bool {
+        let all = Self {
+            all: true,
+            ..Self::default()
+        };
+        *self == all
+    }
+
     pub(crate) fn admits(&self, item: &CacheItem) -> bool {
         let begins = |key: &CacheKey, wanted: &str| {
             key.digest()

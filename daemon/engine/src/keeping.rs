@@ -174,6 +174,7 @@ impl Engine {
         }
         let result = self.keep(keeping, &mut gone, tell);
         if gone.bytes > 0 || !gone.keys.is_empty() {
+            self.shrink_store();
             self.feed().prune(Subject::Cache, gone.bytes);
         }
         result.map(|()| gone)
@@ -209,6 +210,12 @@ impl Engine {
                 return Ok(());
             }
         }
+    }
+
+    /// Gives the disk back what the store keeps for no use since something went.
+    pub(crate) fn shrink_store(&self) {
+        // what cannot be had now is had the next time
+        let _ = self.store().shrink();
     }
 
     /// Removes these records; `tell` hears of some at a time.

@@ -61,8 +61,8 @@ pub use mica_registry::{
 };
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
 pub use mica_store::{
-    Fault, Finding, Harm, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, LostImage, Origin,
-    RebuildProgress, Rebuilt, Remedy, Thing,
+    DiskUsage, Fault, Finding, Harm, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, LostImage,
+    Origin, RebuildProgress, Rebuilt, Remedy, Thing,
 };
 pub use rebuild::rebuild;
 pub use remove::{PrunedImages, Removal, RemoveOptions};

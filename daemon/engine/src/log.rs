@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use fs_err::File;
 use mica_oci::BuildId;
-use mica_store::Store;
+use mica_store::{OpenLog, Store};
 use mica_task::{Event, Reporter, StepId, Stream};
 
 /// The most a log takes on disk, in bytes; what comes after is left out, and said to be.
@@ -50,7 +49,7 @@ struct Step {
 
 /// A file, and what went into it.
 struct Counted {
-    file: File,
+    file: OpenLog,
     written: u64,
 }
 

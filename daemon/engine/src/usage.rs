@@ -1,6 +1,6 @@
 //! How much of the disk is used by what; from what the store counted, never from a look at the disk.
 
-use mica_store::LayerUsage;
+use mica_store::{DiskUsage, LayerUsage};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -18,6 +18,11 @@ pub struct ImageUsage {
 }
 
 impl Engine {
+    /// What takes how much of the disk, to the block.
+    pub fn disk_usage(&self) -> Result<DiskUsage, Error> {
+        Ok(self.store().disk_usage()?)
+    }
+
     /// What images take.
     pub fn image_usage(&self) -> Result<ImageUsage, Error> {
         let images = self.list(&Selection::default())?;

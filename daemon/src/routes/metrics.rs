@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
-use mica_engine::{CacheItem, Error, blocking};
+use mica_engine::{CacheItem, blocking};
 
 use crate::metrics::Seen;
 use crate::routes::Call;
@@ -14,16 +14,16 @@ const EXPOSITION: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 /// `GET /mica/metrics`
 pub(crate) async fn metrics(call: Call) -> Result<Reply, Failure> {
     let engine = call.daemon.engine.clone();
+    let keeping = call.daemon.settings.get().keeping;
     let seen = blocking(move || {
-        let disk = rustix::fs::statvfs(engine.root()).map_err(|source| Error::Io {
-            action: "read how much of the disk is free",
-            source: source.into(),
-        })?;
+        let disk = engine.disk()?;
         Ok(Seen {
             info: engine.info()?,
             counted: engine.counted(),
-            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            free: disk.available,
             cache_bytes: engine.cache()?.iter().map(CacheItem::own_bytes).sum(),
+            on_disk: engine.disk_usage()?,
+            budget: keeping.enabled.then(|| keeping.budget(disk.size)),
             listeners: engine.feed().followers() as u64,
         })
     })

@@ -1,7 +1,7 @@
 //! `GET /system/df` and `GET /mica/cache`: how much of the disk is used by what.
 
 use hyper::StatusCode;
-use mica_api::{CacheRecord, DiskUsage, ImageSummary, UsageSum};
+use mica_api::{CacheRecord, DiskUsage, ImageSummary, OnDisk, UsageSum};
 use mica_engine::{CacheItem, ImageUsage, LayerUsage, blocking};
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +49,7 @@ pub(crate) async fn usage(call: Call) -> Result<Reply, Failure> {
     let wanted = Wanted::of(&call.query, call.version)?;
     let (engine, version) = (call.daemon.engine.clone(), call.version);
     let verbose = call.query.flag("verbose", false);
+    let with_disk = call.query.flag("on-disk", false);
     let bytes = blocking(move || {
         let images = wanted.images.then(|| engine.image_usage()).transpose()?;
         let cache = wanted.cache.then(|| engine.cache()).transpose()?;
@@ -65,6 +66,9 @@ pub(crate) async fn usage(call: Call) -> Result<Reply, Failure> {
                 usage.builder_size = Some(own_bytes(cache));
             }
         }
+        if with_disk {
+            usage.on_disk = Some(on_disk(engine.disk_usage()?));
+        }
         if version == ApiVersion::highest() {
             add_sums(&mut usage, &wanted, layers, cache.as_deref(), verbose);
         }
@@ -72,6 +76,18 @@ pub(crate) async fn usage(call: Call) -> Result<Reply, Failure> {
     })
     .await?;
     Ok(whole(StatusCode::OK, JSON, bytes?))
+}
+
+fn on_disk(usage: mica_engine::DiskUsage) -> OnDisk {
+    OnDisk {
+        total: usage.total(),
+        images: usage.images,
+        build_cache: usage.cache,
+        cache_mounts: usage.mounts,
+        unfinished: usage.unfinished,
+        logs: usage.notes,
+        store: usage.own,
+    }
 }
 
 /// Clients of newer versions read the sums and nothing else; docker leaves the things out of them unless asked.

@@ -1,22 +1,13 @@
-//! The directory of one cache mount on disk: made whole or not at all, and measured.
+//! The directory of one cache mount on disk: made whole or not at all.
 
-use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use fs_err as fs;
 use mica_oci::CacheKey;
 
 use crate::disk;
 use crate::error::Error;
 use crate::mounts::{CacheMount, Seed};
 use crate::store::Inner;
-
-/// Bytes of one block as `stat(2)` counts them.
-const BLOCK: u64 = 512;
-
-/// The most hard links that are remembered so that a file counts once; files beyond count once for each name.
-const LINKS: usize = 1 << 20;
 
 /// Makes the directory. Without a row it is swept at the next open, whatever is in it.
 pub(super) fn make<E: From<Error>>(
@@ -73,24 +64,4 @@ fn finish(store: &Inner, place: &Path, wanted: &CacheMount, seeded: bool) -> std
     disk::sync_folder(folder)?;
     disk::sync_folder(&store.paths.mounts())?;
     disk::sync_folder(&store.paths.own())
-}
-
-/// Bytes that all below takes on disk. What cannot be looked at does not count. Nobody may write there meanwhile.
-pub(super) fn size(place: &Path) -> u64 {
-    let mut bytes = 0;
-    let mut links = HashSet::new();
-    let mut ahead = vec![place.to_owned()];
-    while let Some(path) = ahead.pop() {
-        let Ok(meta) = fs::symlink_metadata(&path) else {
-            continue;
-        };
-        if meta.is_dir() {
-            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
-            ahead.extend(entries.map(|entry| entry.path()));
-        } else if meta.nlink() > 1 && links.len() < LINKS && !links.insert((meta.dev(), meta.ino())) {
-            continue;
-        }
-        bytes += meta.blocks() * BLOCK;
-    }
-    bytes
 }

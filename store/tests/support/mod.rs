@@ -65,6 +65,27 @@ pub(crate) fn config(author: &str, diff_ids: &[DiffId]) -> Raw<ImageConfig> {
     .unwrap()
 }
 
+/// Bytes that all below takes on disk, as `du` counts them.
+pub(crate) fn du(place: &Path) -> u64 {
+    let out = std::process::Command::new("du")
+        .args(["-s", "--block-size=1"])
+        .arg(place)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Bytes that a blob takes on disk.
+pub(crate) fn blob_space(root: &Path, digest: &Digest) -> u64 {
+    du(&root.join("blobs/sha256").join(digest.hex()))
+}
+
+/// Bytes that a layer's tree takes on disk.
+pub(crate) fn tree_space(root: &Path, diff_id: &DiffId) -> u64 {
+    du(&root.join("mica/trees").join(diff_id.digest().hex()))
+}
+
 /// The names of all blobs.
 pub(crate) fn blob_files(root: &Path) -> BTreeSet<String> {
     names(&root.join("blobs/sha256"))
