@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fs_err::File;
+use mica_layer::Holes;
 use mica_oci::{Digest, Hashing};
 
 use crate::blobs::Blob;
-use crate::disk::{self, Output};
+use crate::disk;
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::locks::share;
@@ -28,9 +29,9 @@ pub struct Ingest {
 
 /// Where the bytes go.
 enum Out {
-    Hashed(Hashing<BufWriter<Output>>),
+    Hashed(Hashing<BufWriter<Holes>>),
     /// Whoever writes hashes; with the number of bytes so far.
-    Plain(BufWriter<Output>, u64),
+    Plain(BufWriter<Holes>, u64),
 }
 
 /// A blob that is written but not visible yet; its file is closed. Dropped, it is gone.
@@ -80,7 +81,7 @@ impl Store {
         self.start(lease, |out| Out::Plain(out, 0))
     }
 
-    fn start(&self, lease: &Lease, out: impl FnOnce(BufWriter<Output>) -> Out) -> Result<Ingest, Error> {
+    fn start(&self, lease: &Lease, out: impl FnOnce(BufWriter<Holes>) -> Out) -> Result<Ingest, Error> {
         let path = self.inner.paths.fresh(self.inner.paths.ingest());
         let file = disk::create(&path).map_err(Error::io("start a blob"))?;
         Ok(Ingest {
@@ -90,7 +91,7 @@ impl Store {
                 digest: Digest::from_raw([0; 32]),
                 size: 0,
             },
-            out: out(BufWriter::with_capacity(BUFFER, file)),
+            out: out(BufWriter::with_capacity(BUFFER, Holes::new(file))),
             lease: lease.clone(),
         })
     }
@@ -143,9 +144,8 @@ impl Ingest {
             (Out::Plain(buffer, bytes), Some(packed)) => (buffer, packed, bytes),
             (Out::Plain(..), None) => return Err(Error::corrupt("a packed tar", "nobody hashed it")),
         };
-        buffer
-            .into_inner()
-            .map_err(|error| Error::io("write a blob")(error.into_error()))?;
+        let file = buffer.into_inner().map_err(io::IntoInnerError::into_error);
+        file.and_then(Holes::finish).map_err(Error::io("write a blob"))?;
         staged.digest = digest;
         staged.size = size;
         Ok(staged)

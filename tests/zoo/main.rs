@@ -7,24 +7,31 @@
 )]
 
 mod beasts;
+#[path = "../clients/shapes/dockerd.rs"]
+mod dockerd;
 mod images;
 mod outside;
 mod raw_tar;
+mod swarm;
 mod table;
 
 use std::io::Read;
 use std::path::Path;
+use std::process::Command;
 
 use mica_layer::{IndexOptions, Root, TarIndex, TreeWriter, apply, decompress};
 use mica_tests::{Context, Daemon, FakeRegistry, Ran};
 
 use crate::beasts::{Beast, sha256};
+use crate::dockerd::Dockerd;
 use crate::outside::Outside;
 use crate::raw_tar::RawTar;
 use crate::table::{Outcome, Table};
 
 /// The most memory the daemon may ever have, in MiB.
 const MEMORY: u64 = 512;
+/// The most the store may hold of what was made of one tar or image, in bytes: a hundred thousand small files take most.
+const HELD: u64 = 640 << 20;
 /// The most the store may hold of one tar or image when all that was made of it is gone, in bytes.
 const LEFT: u64 = 32 << 20;
 
@@ -34,6 +41,7 @@ fn every_tar_is_refused_or_harmless() {
     let registry = FakeRegistry::start();
     let outside = Outside::new();
     let daemon = outside.daemon();
+    let dockerd = dockerd();
     for beast in beasts::all() {
         eprintln!("{}", beast.name);
         let outcomes = vec![
@@ -45,7 +53,7 @@ fn every_tar_is_refused_or_harmless() {
         ];
         outside.check(&daemon, beast.name);
         clean(&daemon, beast.name);
-        table.add(beast.name, outcomes);
+        table.add(beast.name, &outcomes, docker_load(&beast, dockerd.as_ref()));
     }
     eprintln!("the daemon had at most {} MiB", daemon.peak_memory());
     table.compare("tars");
@@ -57,6 +65,7 @@ fn every_image_is_refused_or_harmless() {
     let registry = FakeRegistry::start();
     let outside = Outside::new();
     let daemon = outside.daemon();
+    let dockerd = dockerd();
     for (at, (name, kind, bytes)) in images::all(&registry, "zoo").into_iter().enumerate() {
         eprintln!("{name}");
         let tag = format!("t{at}");
@@ -72,9 +81,21 @@ fn every_image_is_refused_or_harmless() {
         }
         outside.check(&daemon, name);
         clean(&daemon, name);
-        table.add(name, vec![pull, look]);
+        let docker = match &dockerd {
+            Some(dockerd) => docker(dockerd, &["pull", &image], "Status: "),
+            None => Outcome::untried(),
+        };
+        table.add(name, &[pull, look], docker);
     }
     table.compare("images");
+}
+
+/// Debian's dockerd, where there is one: what it does is told in the tables.
+fn dockerd() -> Option<Dockerd> {
+    let started = Dockerd::start();
+    started
+        .inspect_err(|why| eprintln!("what docker does is not looked at: {why}"))
+        .ok()
 }
 
 /// Unpacks into a tree beside what must not change.
@@ -110,16 +131,8 @@ fn added(beast: &Beast, daemon: &Daemon) -> Outcome {
 
 /// `load` of an image with it as its layer, and a build that copies all of that.
 fn loaded(beast: &Beast, daemon: &Daemon) -> Outcome {
-    let config = config(&beast.diff);
-    let name = format!("{}.json", sha256(&config));
-    let manifest = format!(r#"[{{"Config":"{name}","RepoTags":["loaded:1"],"Layers":["l/layer.tar"]}}]"#);
-    let archive = RawTar(Vec::new())
-        .file("manifest.json", manifest)
-        .file(&name, &config)
-        .file("l/layer.tar", &beast.bytes)
-        .end();
     let path = daemon.folder().join("archive.tar");
-    fs_err::write(&path, archive).unwrap();
+    fs_err::write(&path, archive(beast)).unwrap();
     let ran = daemon.mica(["load", "-q", "-i", path.to_str().unwrap()]);
     fs_err::remove_file(&path).unwrap();
     match ran.code {
@@ -128,7 +141,67 @@ fn loaded(beast: &Beast, daemon: &Daemon) -> Outcome {
     }
 }
 
+/// What dockerd makes of the same archive: it unpacks layers as it loads them. It is not asked for what would fill the disk: it writes
+/// zeros and holes out, terabytes of them too.
+fn docker_load(beast: &Beast, dockerd: Option<&Dockerd>) -> Outcome {
+    let bursts = ["of zeros", "a hole of"]
+        .iter()
+        .any(|word| beast.name.contains(word));
+    let Some(dockerd) = dockerd.filter(|_| !bursts) else {
+        return Outcome::untried();
+    };
+    let path = dockerd.folder().join("archive.tar");
+    fs_err::write(&path, archive(beast)).unwrap();
+    let outcome = docker(
+        dockerd,
+        &["load", "-i", path.to_str().unwrap()],
+        "Loaded image: loaded:1",
+    );
+    outcome
+}
+
+/// What a command of docker's comes to: it says `last` if it worked. An error amid an answer does not always make it fail.
+fn docker(dockerd: &Dockerd, arguments: &[&str], last: &str) -> Outcome {
+    let host = format!("unix://{}", dockerd.socket().display());
+    let mut docker = Command::new("docker");
+    let ran = docker.args(["-H", &host]).args(arguments).output().unwrap();
+    // what it has it would not look at again
+    let prune = ["-H", &host, "image", "prune", "-af"];
+    Command::new("docker").args(prune).output().unwrap();
+    let text = [ran.stdout, ran.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    if ran.status.success() && text.contains(last) {
+        return Outcome::from(Ok(()));
+    }
+    let told: String = text.trim().chars().rev().take(300).collect();
+    let told: String = told.chars().rev().collect();
+    eprintln!("    docker: {told}");
+    Outcome::from(Err(told))
+}
+
+/// An image as `docker save` writes it, with it as the only layer.
+fn archive(beast: &Beast) -> Vec<u8> {
+    let config = config(&beast.diff);
+    let name = format!("{}.json", sha256(&config));
+    let manifest = format!(r#"[{{"Config":"{name}","RepoTags":["loaded:1"],"Layers":["l/layer.tar"]}}]"#);
+    RawTar(Vec::new())
+        .file("manifest.json", manifest)
+        .file(&name, &config)
+        .file("l/layer.tar", &beast.bytes)
+        .end()
+}
+
 fn pulled(beast: &Beast, daemon: &Daemon, registry: &FakeRegistry) -> Outcome {
+    let image = publish(beast, registry);
+    let ran = daemon.mica(["pull", "-q", &image]);
+    match ran.code {
+        0 => looked_into(daemon, &image),
+        _ => Outcome::of(&ran),
+    }
+}
+
+/// Puts an image with it as its only layer into a registry; gives the image's name.
+fn publish(beast: &Beast, registry: &FakeRegistry) -> String {
     let config = config(&beast.diff);
     let blob = |bytes: &[u8]| registry.put_blob("zoo", bytes);
     let manifest = serde_json::json!({
@@ -138,12 +211,7 @@ fn pulled(beast: &Beast, daemon: &Daemon, registry: &FakeRegistry) -> Outcome {
     });
     let kind = "application/vnd.oci.image.manifest.v1+json";
     registry.put_manifest("zoo", Some("1"), kind, manifest.to_string().as_bytes());
-    let image = format!("{}/zoo:1", registry.host());
-    let ran = daemon.mica(["pull", "-q", &image]);
-    match ran.code {
-        0 => looked_into(daemon, &image),
-        _ => Outcome::of(&ran),
-    }
+    format!("{}/zoo:1", registry.host())
 }
 
 fn media_type(bytes: &[u8]) -> &'static str {
@@ -178,8 +246,10 @@ fn looked_into(daemon: &Daemon, image: &str) -> Outcome {
     Outcome::of(&daemon.mica(["build", "-q", "-t", "copied", Context::new(&whole).arg()]))
 }
 
-/// Takes all away and sees what is left.
+/// Sees what the store holds, takes all away and sees what is left.
 fn clean(daemon: &Daemon, name: &str) {
+    let held = outside::blocks(&daemon.root());
+    assert!(held < HELD, "{name}: the store has {held} bytes on the disk");
     let images = daemon.mica(["images", "-aq"]).ok().stdout;
     for id in images.lines() {
         let _: Ran = daemon.mica(["rmi", "-f", id]);

@@ -52,37 +52,77 @@ impl Outcome {
     }
 }
 
-/// All of them.
+/// All of them, a row each: its name, its outcomes, what docker does with it, and the first reason.
 pub(crate) struct Table {
-    text: String,
+    head: String,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    name: String,
+    outcomes: String,
+    docker: Outcome,
+    reason: String,
 }
 
 impl Table {
     pub(crate) fn new(places: &[&str]) -> Self {
-        let text = format!(
-            "| entry | {} | the first reason |\n|---{}|---|\n",
+        let head = format!(
+            "| entry | {} | docker | the first reason | judgement |\n|---{}|---|---|---|\n",
             places.join(" | "),
             "|---".repeat(places.len())
         );
-        Self { text }
+        let rows = Vec::new();
+        Self { head, rows }
     }
 
-    pub(crate) fn add(&mut self, name: &str, outcomes: Vec<Outcome>) {
+    pub(crate) fn add(&mut self, name: &str, outcomes: &[Outcome], docker: Outcome) {
         let words: Vec<&str> = outcomes.iter().map(Outcome::word).collect();
         let reason = outcomes.iter().find_map(|outcome| match &outcome.0 {
             Some(Err(reason)) => Some(shown(reason)),
             _ => None,
         });
-        writeln!(
-            self.text,
-            "| {name} | {} | {} |",
-            words.join(" | "),
-            reason.unwrap_or_default()
-        )
-        .unwrap();
+        self.rows.push(Row {
+            name: name.to_owned(),
+            outcomes: words.join(" | "),
+            docker,
+            reason: reason.unwrap_or_default(),
+        });
     }
 
-    /// Compares with the table of this name in README.md, or writes it there if `MICA_ZOO_RECORD` is set.
+    /// The table, with what somebody judged, and what docker did where it was not asked this time, from `recorded`.
+    fn text(&self, recorded: &str) -> String {
+        let mut text = self.head.clone();
+        for row in &self.rows {
+            let begin = format!("| {} | ", row.name);
+            let before: Vec<&str> = recorded
+                .lines()
+                .find(|line| line.starts_with(&begin))
+                .map_or(vec![], |line| line.trim_end_matches(" |").split(" | ").collect());
+            let from_end = |at: usize| before.len().checked_sub(at).map_or("", |at| before[at].trim());
+            let docker = match row.docker.word() {
+                "" => from_end(3),
+                "harmless" => "taken",
+                word => word,
+            };
+            let Row {
+                name,
+                outcomes,
+                reason,
+                ..
+            } = row;
+            writeln!(
+                text,
+                "| {name} | {outcomes} | {docker} | {reason} | {} |",
+                from_end(1)
+            )
+            .unwrap();
+        }
+        text
+    }
+
+    /// Compares with the table of this name in README.md, or writes it there if `MICA_ZOO_RECORD` is set; each row there must have been
+    /// judged.
     #[track_caller]
     pub(crate) fn compare(&self, name: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo/README.md");
@@ -90,19 +130,23 @@ impl Table {
         let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
         let start = whole.find(&begin).unwrap() + begin.len();
         let stop = whole.find(&end).unwrap();
+        let recorded = &whole[start..stop];
+        let text = self.text(recorded);
         if std::env::var_os("MICA_ZOO_RECORD").is_some() {
-            let whole = format!("{}{}{}", &whole[..start], self.text, &whole[stop..]);
+            let whole = format!("{}{text}{}", &whole[..start], &whole[stop..]);
             fs_err::write(&path, whole).unwrap();
             return;
         }
-        let differing: Vec<String> = whole[start..stop]
+        let differing: Vec<String> = recorded
             .lines()
-            .zip(self.text.lines())
+            .zip(text.lines())
             .filter(|(recorded, now)| recorded != now)
             .map(|(recorded, now)| format!("- {recorded}\n+ {now}"))
             .collect();
         assert!(differing.is_empty(), "{}", differing.join("\n"));
-        assert_eq!(whole[start..stop].lines().count(), self.text.lines().count());
+        assert_eq!(recorded.lines().count(), text.lines().count());
+        let unjudged: Vec<&str> = text.lines().filter(|line| line.ends_with("|  |")).collect();
+        assert!(unjudged.is_empty(), "nobody judged {}", unjudged.join("\n"));
     }
 }
 

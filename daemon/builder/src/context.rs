@@ -9,11 +9,10 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fs_err::OpenOptions;
 use mica_dockerfile::ignore::IgnorePatterns;
 use mica_layer::{
-    Content, Error as LayerError, Finding, FolderView, ImagePath, IndexOptions, LayerView, Name, Stack,
-    TarView, decompress, spool,
+    Content, Error as LayerError, Finding, FolderView, Holes, ImagePath, IndexOptions, LayerView, Name,
+    Stack, TarView, decompress, disk, spool,
 };
 use mica_store::{Lease, OpenFolder, Store, WorkDir};
 use mica_task::Cancel;
@@ -132,18 +131,14 @@ impl Context {
     ) -> Result<Self, Error> {
         let work = store.work(lease)?;
         let path = work.path().join("context.tar");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(Error::ContextIo)?;
+        let mut file = Holes::new(disk::create(&path).map_err(Error::ContextIo)?);
         let (tar, _) = decompress(cancel.guard(input)).map_err(|e| failed(e, cancel))?;
         let options = IndexOptions {
             whiteouts: false,
             hash_contents: true,
         };
-        let index = spool(tar, &file, options).map_err(|e| failed(e, cancel))?;
+        let index = spool(tar, &mut file, options).map_err(|e| failed(e, cancel))?;
+        let file = file.finish().map_err(Error::ContextIo)?.unwatched();
         Ok(Self {
             _work: Some(work),
             ..Self::of(Arc::new(TarView::new(Arc::new(file), Arc::new(index), 0)))

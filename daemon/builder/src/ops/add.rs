@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fs_err::File;
 use mica_layer::{
-    Content, ImagePath, Kind, LinkKey, Meta, Mtime, Source, TarEntry, TarReader, decompress, is_tar,
+    Content, Holes, ImagePath, Kind, LinkKey, Meta, Mtime, Source, TarEntry, TarReader, decompress, is_tar,
 };
 
 use crate::draft::{NewDirectory, NewFile};
@@ -26,7 +26,7 @@ impl Archive {
     /// Looks whether `content` is a tar; a compressed one is written out to `spool` first.
     pub(crate) fn find(
         content: &Content,
-        spool: impl FnOnce() -> Result<File, StepError>,
+        spool: impl FnOnce() -> Result<Holes, StepError>,
         guard: impl FnOnce(Box<dyn Read>) -> Box<dyn Read>,
     ) -> Result<Option<Self>, StepError> {
         let Ok((mut reader, format)) = decompress(content.reader()) else {
@@ -50,7 +50,7 @@ impl Archive {
             &mut file,
         )?;
         Ok(Some(Self {
-            file: Arc::new(file),
+            file: Arc::new(file.finish()?.unwatched()),
             offset: 0,
             len,
         }))

@@ -1,8 +1,7 @@
 //! COPY and ADD: their words, their keys, and the layer they make.
 
-use fs_err::OpenOptions;
 use mica_dockerfile::{Add, Copy, Heredoc, expand_heredoc};
-use mica_layer::{Changes, Kind, Stack};
+use mica_layer::{Changes, Holes, Kind, Stack, disk};
 use mica_oci::{ChainId, DiffId, Digest};
 use mica_store::WorkDir;
 use mica_task::Event;
@@ -477,11 +476,7 @@ fn find_archive(
     let spool = || {
         let work = layers.work()?;
         let path = work.path().join("archive.tar");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = Holes::new(disk::create(&path)?);
         spools.push(work);
         Ok(file)
     };

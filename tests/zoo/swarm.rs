@@ -1,0 +1,65 @@
+//! A layer of very many files: pulled, read in place, unpacked for a RUN and counted there, in bounded memory.
+
+use std::time::Instant;
+
+use mica_tests::{Context, Daemon, FakeRegistry};
+
+use crate::beasts::{Beast, swarm};
+use crate::{publish, settled};
+
+/// The most memory that a layer of a million files may make the daemon take, in MiB.
+const MEMORY: u64 = 1536;
+
+/// As large as a crowd of files gets in an image that anybody means; a debug build takes minutes.
+#[test]
+#[ignore = "takes minutes: cargo test -p mica-tests --test zoo -- --ignored --nocapture"]
+fn a_million_files() {
+    files(1_000_000);
+}
+
+#[test]
+fn a_hundred_thousand_files() {
+    files(100_000);
+}
+
+fn files(count: u32) {
+    let registry = FakeRegistry::start();
+    let daemon = Daemon::start();
+    let (bytes, diff) = swarm(count);
+    println!("{count} files in {} KiB", bytes.len() >> 10);
+    let beast = Beast {
+        name: "files",
+        bytes,
+        diff,
+    };
+    let image = publish(&beast, &registry);
+    let timed = |what: &str, arguments: &[&str]| {
+        let began = Instant::now();
+        let ran = daemon.mica(arguments).ok();
+        println!(
+            "{what}: {:.1} s, the daemon had at most {} MiB",
+            began.elapsed().as_secs_f64(),
+            daemon.peak_memory()
+        );
+        ran
+    };
+    timed("pull", &["pull", "-q", &image]);
+    let copying = Context::new(&format!("FROM scratch\nCOPY --from={image} / /copy/\n"));
+    timed("COPY --from", &["build", "-q", "-t", "copied", copying.arg()]);
+    let running = Context::with_shell(&format!(
+        "FROM {image}\nCOPY --from=base / /\nRUN find /s[0-9]* -type f | wc -l | grep -x {count}\n"
+    ));
+    timed("RUN", &["build", "-q", "-t", "ran", running.arg()]);
+    let peak = daemon.peak_memory();
+    assert!(peak < MEMORY, "{peak} MiB");
+    timed("rmi", &["rmi", "-f", "copied", "ran", &image]);
+    timed("image prune", &["image", "prune", "-af"]);
+    timed("builder prune", &["builder", "prune", "-af"]);
+    let began = Instant::now();
+    let left = settled(&daemon.root());
+    println!(
+        "{left} bytes are left after {:.1} s more",
+        began.elapsed().as_secs_f64()
+    );
+    assert!(left < crate::LEFT, "{left} bytes are left in the store");
+}
