@@ -64,9 +64,7 @@ impl Store {
         let root = std::path::absolute(root).map_err(Error::io("find the store"))?;
         let paths = Paths::new(&root);
         let lock = format::take(&paths)?;
-        let database =
-            Arc::new(Database::open(&paths.database()).map_err(|error| format::damaged(&paths, error))?);
-        format::check_age(&paths, &database).map_err(|error| format::damaged(&paths, error))?;
+        let database = Arc::new(format::open_database(&paths)?);
         format::settle(&paths)?;
         let store = Self {
             inner: Arc::new(Inner {
