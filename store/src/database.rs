@@ -209,18 +209,21 @@ impl Writer {
 
 impl Database {
     /// Opens the database, or makes an empty one.
-    pub(crate) fn open(path: &Path, ballast: Arc<Ballast>) -> Result<Self, Error> {
-        let connection = connect(path, true)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        let mut writer = Writer {
-            connection,
-            durability: Durability::Full,
-            doubt: true,
-        };
-        // an earlier process may have died of a sync that failed. On a full disk this fails, and the store is opened to make room
-        let _ = writer.renew_log();
-        writer.doubt = false;
+    pub(crate) fn open(path: &Path, ballast: &Arc<Ballast>) -> Result<Self, Error> {
+        Self::with_tables(path, connected(path)?, ballast)
+    }
+
+    /// Opens a database that has been used before; nothing if it has no tables, which most of the time lie in its log.
+    pub(crate) fn open_used(path: &Path, ballast: &Arc<Ballast>) -> Result<Option<Self>, Error> {
+        let writer = connected(path)?;
+        let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'images')";
+        match writer.connection.query_row(tables, [], |row| row.get(0))? {
+            true => Self::with_tables(path, writer, ballast).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn with_tables(path: &Path, writer: Writer, ballast: &Arc<Ballast>) -> Result<Self, Error> {
         writer.connection.execute_batch(SCHEMA)?;
         match inputs::drop_old(&writer.connection) {
             // they only take up room
@@ -232,15 +235,8 @@ impl Database {
             writer: Mutex::new(writer),
             readers: Mutex::default(),
             given_back: Condvar::new(),
-            ballast,
+            ballast: ballast.clone(),
         })
-    }
-
-    /// Whether the database that lies there has tables; nothing is changed.
-    pub(crate) fn has_tables(path: &Path) -> Result<bool, Error> {
-        let connection = connect(path, false)?;
-        let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'images')";
-        Ok(connection.query_row(tables, [], |row| row.get(0))?)
     }
 
     /// Runs `read` on one state of the database. It must not read or write by itself: it has its connection already, and might wait
@@ -354,6 +350,22 @@ impl Database {
     }
 }
 
+/// The connection that writes.
+fn connected(path: &Path) -> Result<Writer, Error> {
+    let connection = connect(path, true)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let mut writer = Writer {
+        connection,
+        durability: Durability::Full,
+        doubt: true,
+    };
+    // an earlier process may have died of a sync that failed. On a full disk this fails, and the store is opened to make room
+    let _ = writer.renew_log();
+    writer.doubt = false;
+    Ok(writer)
+}
+
 fn connect(path: &Path, writes: bool) -> Result<Connection, Error> {
     let flags = match writes {
         true => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
@@ -372,7 +384,7 @@ mod tests {
     use crate::paths::Paths;
 
     fn open(path: &Path) -> Database {
-        Database::open(path, Ballast::of(&Paths::new(path.parent().unwrap()))).unwrap()
+        Database::open(path, &Ballast::of(&Paths::new(path.parent().unwrap()))).unwrap()
     }
 
     #[test]

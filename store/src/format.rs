@@ -2,6 +2,7 @@
 
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use fs_err as fs;
 use rustix::fs::FlockOperation;
@@ -12,6 +13,7 @@ use crate::database::{Database, generation};
 use crate::disk::{self, Output};
 use crate::error::Error;
 use crate::paths::Paths;
+use crate::room::Ballast;
 
 /// The version this program writes and reads.
 const VERSION: u32 = 1;
@@ -189,16 +191,27 @@ fn check_database(paths: &Paths) -> Result<(), Error> {
     if size == 0 {
         return Err(lost(paths, "is empty"));
     }
-    // nor has it no tables; but most of it may be in its log for long
-    match Database::has_tables(&paths.database()) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(lost(paths, "has no tables, as its log db.sqlite-wal is gone")),
-        Err(error) => Err(damaged(paths, error)),
-    }
+    Ok(())
+}
+
+/// Opens the database of a store that was taken.
+pub(crate) fn open_database(paths: &Paths, ballast: &Arc<Ballast>) -> Result<Database, Error> {
+    let open = || {
+        if !paths.format().exists() {
+            return Database::open(&paths.database(), ballast);
+        }
+        // it has tables once the store was described
+        let database = Database::open_used(&paths.database(), ballast)?;
+        let database =
+            database.ok_or_else(|| lost(paths, "has no tables, as its log db.sqlite-wal is gone"))?;
+        check_age(paths, &database)?;
+        Ok(database)
+    };
+    open().map_err(|error| damaged(paths, error))
 }
 
 /// Refuses a database that is older than the list that was made from it: to it, the images that came since are waste.
-pub(crate) fn check_age(paths: &Paths, database: &Database) -> Result<(), Error> {
+fn check_age(paths: &Paths, database: &Database) -> Result<(), Error> {
     let own = database.read(|db| generation(db))?;
     match listed_generation(paths) {
         Some(listed) if listed > own => Err(lost(
@@ -210,7 +223,7 @@ pub(crate) fn check_age(paths: &Paths, database: &Database) -> Result<(), Error>
 }
 
 /// Says of a database that SQLite can make no sense of which it is, and how it is made again.
-pub(crate) fn damaged(paths: &Paths, error: Error) -> Error {
+fn damaged(paths: &Paths, error: Error) -> Error {
     match error.is_damaged_database() {
         true => lost(paths, &format!("is damaged ({})", error.chain())),
         false => error,

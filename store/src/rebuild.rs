@@ -60,7 +60,7 @@ pub fn rebuild(root: &Path, tell: Tell<'_>) -> Result<Rebuilt, Error> {
 
     let next = paths.next_database();
     aside::remove_database(&next)?;
-    let database = Database::open(&next, Ballast::of(&paths))?;
+    let database = Database::open(&next, &Ballast::of(&paths))?;
     write::rows(&database, &images, &layers, &mut report)?;
     database.settle()?;
     // all that the rows call durable

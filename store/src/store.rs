@@ -74,9 +74,7 @@ impl Store {
         let lock = format::take(&paths)?;
         let ballast = Ballast::of(&paths);
         let lent = ballast.lend();
-        let database = Database::open(&paths.database(), ballast.clone());
-        let database = Arc::new(database.map_err(|error| format::damaged(&paths, error))?);
-        format::check_age(&paths, &database).map_err(|error| format::damaged(&paths, error))?;
+        let database = Arc::new(format::open_database(&paths, &ballast)?);
         format::settle(&paths)?;
         drop(lent);
         let store = Self {
