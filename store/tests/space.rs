@@ -250,7 +250,7 @@ fn a_store_that_was_large_is_small_when_all_is_gone() {
     store.prune_mounts(&mut |_| true).unwrap();
     store.collect().unwrap();
     assert!(store.forget_notes().unwrap() > 0);
-    store.give_back().unwrap();
+    store.shrink().unwrap();
     store.wait_for_trash();
     let left = du(folder.path());
     assert!(left < MIB, "{left} bytes are left");
@@ -285,12 +285,12 @@ fn a_folder_that_had_many_names_is_made_anew_once_it_is_empty() {
     }
     let lease = store.lease();
     let held = store.put_blob(&lease, b"held").unwrap();
-    store.give_back().unwrap();
+    store.shrink().unwrap();
     assert!(held.path().exists() && du(&blobs) > 64 << 10, "it is not empty");
     assert!(du(&trees) < 64 << 10);
     drop(lease);
     store.collect().unwrap();
-    store.give_back().unwrap();
+    store.shrink().unwrap();
     assert!(du(&blobs) < 64 << 10);
     let lease = store.lease();
     assert!(store.put_blob(&lease, b"new").unwrap().path().exists());

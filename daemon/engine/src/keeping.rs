@@ -171,7 +171,7 @@ impl Engine {
         }
         let result = self.keep(keeping, &mut gone, tell);
         if gone.bytes > 0 || !gone.keys.is_empty() {
-            self.give_back();
+            self.shrink();
             self.feed().prune(Subject::Cache, gone.bytes);
         }
         result.map(|()| gone)
@@ -210,9 +210,9 @@ impl Engine {
     }
 
     /// Gives the disk back what the store keeps for no use since something went.
-    pub(crate) fn give_back(&self) {
+    pub(crate) fn shrink(&self) {
         // what cannot be had now is had the next time
-        let _ = self.store().give_back();
+        let _ = self.store().shrink();
     }
 
     /// Removes these records; `tell` hears of some at a time.
