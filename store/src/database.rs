@@ -264,8 +264,8 @@ impl Database {
         closed.map_err(|(_, error)| error.into())
     }
 
-    /// Gives the disk back what the file and the log have in them for no use, if that is much.
-    pub(crate) fn shrink(&self) -> Result<(), Error> {
+    /// Gives the disk back what the file and the log have in them for no use, if that is much or `anyway`.
+    pub(crate) fn shrink(&self, anyway: bool) -> Result<(), Error> {
         let mut writer = lock(&self.writer);
         writer.renew_log()?;
         let number = |name: &str| -> Result<u64, Error> {
@@ -277,11 +277,11 @@ impl Database {
             number("freelist_count")?,
             number("page_size")?,
         );
-        let shrunk = match unused * size >= WASTE && unused * 2 >= pages {
+        let shrunk = match anyway || (unused * size >= WASTE && unused * 2 >= pages) {
             true => writer.write_anew((pages - unused) * size),
             false => Ok(()),
         };
-        let shrunk = shrunk.and_then(|()| match self.log_bytes() > WASTE {
+        let shrunk = shrunk.and_then(|()| match anyway || self.log_bytes() > WASTE {
             true => writer.empty_log(),
             false => Ok(()),
         });

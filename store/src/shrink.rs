@@ -17,10 +17,20 @@ const LARGE: u64 = 64 << 10;
 impl Store {
     /// Gives back to the disk what is of no use since much was removed. What fails is left for the next time.
     pub fn shrink(&self) -> Result<(), Error> {
-        self.inner.database.shrink()?;
+        self.shrink_if(false)
+    }
+
+    /// As [`shrink`](Self::shrink), also where it is not worth it: so that a test may see what can go wrong.
+    #[doc(hidden)]
+    pub fn shrink_anyway(&self) -> Result<(), Error> {
+        self.shrink_if(true)
+    }
+
+    fn shrink_if(&self, anyway: bool) -> Result<(), Error> {
+        self.inner.database.shrink(anyway)?;
         let paths = &self.inner.paths;
         for (folder, mode) in [(paths.blobs(), 0o755), (paths.trees(), 0o700)] {
-            if space::at(&folder) >= LARGE {
+            if anyway || space::at(&folder) >= LARGE {
                 self.renew(&folder, mode).map_err(Error::io("renew a folder"))?;
             }
         }

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use crate::database::Durability;
 use crate::error::Error;
 use crate::gc::{self, NAMED_BLOBS};
-use crate::locks::share;
+use crate::locks::{lock, share};
 use crate::rows;
 use crate::store::Store;
 
@@ -35,7 +35,7 @@ pub struct DiskUsage {
     pub cache: u64,
     /// Cache mounts as they were last given back.
     pub mounts: u64,
-    /// What neither an image nor the cache has: of pulls and builds that go on or ended early.
+    /// What neither an image nor the cache has: of pulls and builds that go on or ended early, and what RUNs left that failed.
     pub unfinished: u64,
     /// Logs of builds, and fingerprints of folders that were built from.
     pub notes: u64,
@@ -176,6 +176,7 @@ impl Store {
             })
         })?;
         usage.unfinished += self.inner.unnamed.bytes() + of_files(&paths.partials());
+        usage.unfinished += lock(&self.inner.kept_work).values().sum::<u64>();
         usage.notes = of_files(&paths.logs()) + of_files(&paths.contexts());
         let own: u64 = paths.overhead().iter().map(|path| at(path)).sum();
         usage.own = own + of_tree(&paths.bad());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use mica_oci::CacheKey;
@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) unnamed: Unnamed,
     /// Uses of cache records that are not written yet.
     pub(crate) uses: Mutex<HashMap<CacheKey, Uses>>,
+    /// Bytes that scratch space takes on disk that is kept though its job is done.
+    pub(crate) kept_work: Mutex<HashMap<PathBuf, u64>>,
     _lock: Output,
 }
 
@@ -97,6 +99,7 @@ impl Store {
                 mounts: Mounts::default(),
                 unnamed: Unnamed::default(),
                 uses: Mutex::default(),
+                kept_work: Mutex::default(),
                 _lock: lock,
                 paths,
             }),

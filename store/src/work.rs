@@ -7,6 +7,8 @@ use std::sync::Arc;
 use crate::disk;
 use crate::error::Error;
 use crate::lease::Lease;
+use crate::locks::lock;
+use crate::space;
 use crate::store::{Inner, Store};
 
 /// A directory of one job's own. Removed when dropped, in the background; swept at open if the process died.
@@ -21,6 +23,12 @@ impl WorkDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Has what is in it count as taken, now that whoever wrote there is done and it is kept all the same.
+    pub fn count(&self) {
+        let bytes = space::of_tree(&self.path);
+        lock(&self.store.kept_work).insert(self.path.clone(), bytes);
+    }
 }
 
 impl fmt::Debug for WorkDir {
@@ -31,6 +39,7 @@ impl fmt::Debug for WorkDir {
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
+        lock(&self.store.kept_work).remove(&self.path);
         // whatever cannot be moved away now is swept at the next open
         let _ = self.store.trash.take(&self.path);
     }

@@ -7,6 +7,7 @@
 )]
 
 mod attest;
+mod budget;
 mod build;
 mod cache;
 mod context;

@@ -45,6 +45,7 @@ pub struct Occupied;
 impl FailedSteps {
     /// Keeps a step; the oldest go.
     pub(crate) fn keep(&self, build: BuildId, process: Process, shell: String, work: WorkDir, lease: &Lease) {
+        work.count();
         let step = FailedStep {
             process,
             shell,

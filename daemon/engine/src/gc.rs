@@ -90,7 +90,7 @@ impl Engine {
         if selection.is_everything() {
             gone.bytes += self.store().forget_notes()?;
         }
-        self.shrink_store();
+        self.shrink();
         self.feed().prune(Subject::Cache, gone.bytes);
         Ok(gone)
     }

@@ -174,7 +174,7 @@ impl Engine {
         }
         let result = self.keep(keeping, &mut gone, tell);
         if gone.bytes > 0 || !gone.keys.is_empty() {
-            self.shrink_store();
+            self.shrink();
             self.feed().prune(Subject::Cache, gone.bytes);
         }
         result.map(|()| gone)
@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// Gives the disk back what the store keeps for no use since something went.
-    pub(crate) fn shrink_store(&self) {
+    pub(crate) fn shrink(&self) {
         // what cannot be had now is had the next time
         let _ = self.store().shrink();
     }

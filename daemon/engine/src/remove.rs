@@ -82,7 +82,7 @@ impl Engine {
         }
         let mut report = removing.report;
         report.bytes += self.store().collect()?;
-        self.shrink_store();
+        self.shrink();
         self.feed().prune(Subject::Images, report.bytes);
         Ok(report)
     }

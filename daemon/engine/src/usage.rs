@@ -83,6 +83,13 @@ mod tests {
         engine
     }
 
+    /// Bytes that the layer of this text takes on disk.
+    fn taken(folder: &std::path::Path, text: &[u8]) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let blob = folder.join("store/blobs/sha256").join(Digest::of(text).hex());
+        std::fs::metadata(blob).unwrap().blocks() * 512
+    }
+
     fn key(at: usize) -> CacheKey {
         CacheKey(Digest::of(&at.to_le_bytes()))
     }
@@ -108,15 +115,17 @@ mod tests {
                 ("third", Some(1)),
             ],
         );
+        // each layer takes as much: what the least takes on this disk
+        let block = taken(folder.path(), b"first");
         // of the two with the same layer, the later has its bytes and is what others were made on
         let told = |at: usize, size: u64, shared: bool, on: Option<usize>| {
             (format!("step {at}"), size, shared, on.map(key))
         };
         let expected = [
             told(0, 0, false, None),
-            told(1, 7, false, Some(2)),
-            told(2, 5, false, None),
-            told(3, 5, false, Some(1)),
+            told(1, block, false, Some(2)),
+            told(2, block, false, None),
+            told(3, block, false, Some(1)),
         ];
         assert_eq!(items(&engine), expected);
         let lease = engine.store().lease();
@@ -132,9 +141,9 @@ mod tests {
             .commit_image(&lease, &Raw::of(config).unwrap(), None, &[]);
         committed.unwrap();
         drop(lease);
-        assert_eq!(items(&engine)[3], told(3, 5, true, Some(1)));
+        assert_eq!(items(&engine)[3], told(3, block, true, Some(1)));
         let total: u64 = engine.cache().unwrap().iter().map(CacheItem::own_bytes).sum();
-        assert_eq!(total, 12);
+        assert_eq!(total, 2 * block);
         // the layer of an image counts in no budget, and the earlier of two with one layer frees nothing
         let budget = |most: u64| CacheSelection {
             all: true,
@@ -144,18 +153,18 @@ mod tests {
             },
             ..CacheSelection::default()
         };
-        assert_eq!(engine.prune_cache(&budget(12)).unwrap().keys, []);
-        let pruned = engine.prune_cache(&budget(11)).unwrap();
-        assert_eq!((pruned.keys, pruned.bytes), (vec![key(0), key(1)], 7));
-        let pruned = engine
-            .prune_cache(&CacheSelection {
-                all: true,
-                ..CacheSelection::default()
-            })
-            .unwrap();
-        assert_eq!((pruned.keys.len(), pruned.bytes), (2, 5));
+        assert_eq!(engine.prune_cache(&budget(2 * block)).unwrap().keys, []);
+        let pruned = engine.prune_cache(&budget(2 * block - 1)).unwrap();
+        assert_eq!((pruned.keys, pruned.bytes), (vec![key(0), key(1)], block));
+        let shared = CacheSelection {
+            all: true,
+            unused_since: Some(jiff::Timestamp::MAX),
+            ..CacheSelection::default()
+        };
+        let pruned = engine.prune_cache(&shared).unwrap();
+        assert_eq!((pruned.keys.len(), pruned.bytes), (2, block));
         let layers = engine.image_usage().unwrap().layers;
-        assert_eq!((layers.bytes, layers.only_images), (5, 5));
+        assert_eq!((layers.bytes, layers.only_images), (block, block));
     }
 
     #[test]

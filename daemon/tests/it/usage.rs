@@ -45,8 +45,8 @@ fn images_are_told_with_what_they_share() {
     micad.load(&image(&["one:1"], created, &json!({}), &[below, &[("b", b"2")]]));
     micad.load(&image(&["two:1"], created, &json!({"k": "v"}), &[below]));
     let usage = micad.get("/system/df").json();
-    // a layer's tar has 2048 bytes, and one of the three layers is there once
-    assert_eq!(usage["LayersSize"], 4096);
+    // a layer's tar has 2048 bytes, which take a block, and one of the three layers is there once
+    assert_eq!(usage["LayersSize"], 8192);
     let images = usage["Images"].as_array().unwrap();
     assert_eq!(images.len(), 2);
     for image in images {
@@ -56,7 +56,7 @@ fn images_are_told_with_what_they_share() {
         );
         assert!(image.get("VirtualSize").is_none());
     }
-    assert_eq!(usage["ImageUsage"]["Reclaimable"], 4096);
+    assert_eq!(usage["ImageUsage"]["Reclaimable"], 8192);
     assert_eq!(
         micad.get("/v1.43/system/df").json()["Images"][0]["VirtualSize"],
         images[0]["Size"]

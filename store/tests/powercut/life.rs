@@ -365,6 +365,14 @@ impl Life {
     }
 
     fn collect(&mut self) -> Result<(), Error> {
-        self.store.collect().map(drop)
+        self.store.collect()?;
+        self.store.disk_usage()?;
+        if self.round % 2 == 1 {
+            self.store.shrink_anyway()?;
+        }
+        if self.round % 3 == 2 {
+            self.store.forget_notes()?;
+        }
+        Ok(())
     }
 }
