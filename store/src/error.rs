@@ -260,7 +260,12 @@ mod tests {
     fn a_full_disk_is_known_however_it_is_wrapped() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let layer = |source| mica_layer::Error::io("write /a")(source);
-        let sqlite = |code| Error::from(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+        let sqlite = |code| {
+            Error::from(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(code),
+                None,
+            ))
+        };
         for error in [
             Error::io("write a blob")(full()),
             Error::io("write a blob")(io::Error::from_raw_os_error(122)),

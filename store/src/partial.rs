@@ -136,11 +136,7 @@ impl Store {
 
     /// Throws away what is left of downloads that nobody is at and that was not written to for at least `age`; gives the number of
     /// bytes. What of them `keep` says yes to stays.
-    pub(crate) fn drop_partials(
-        &self,
-        age: Duration,
-        keep: &dyn Fn(&Digest) -> bool,
-    ) -> Result<u64, Error> {
+    pub(crate) fn drop_partials(&self, age: Duration, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, Error> {
         let look = || Error::io("look at partial blobs");
         // held to the end, so that none of them is gone on with meanwhile
         let taken = lock(&self.inner.busy.taken);

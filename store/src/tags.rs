@@ -150,10 +150,7 @@ impl Store {
     }
 
     /// Forgets names as `write` says; nothing has changed if it gives nothing.
-    fn forget<T>(
-        &self,
-        write: impl Fn(&Connection) -> Result<Option<T>, Error>,
-    ) -> Result<Option<T>, Error> {
+    fn forget<T>(&self, write: impl Fn(&Connection) -> Result<Option<T>, Error>) -> Result<Option<T>, Error> {
         let forgotten = self.inner.database.write_to_free(|db| write(db))?;
         if forgotten.is_some() {
             self.inner.catalogue.changed();

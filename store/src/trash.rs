@@ -78,7 +78,9 @@ impl Trash {
         match disk::discard(path, &to) {
             Ok(()) => self.empty(to),
             // no room for one more name in the trash: what has no row any more is swept at the next open if this breaks off
-            Err(error) if is_full_disk(&error) => disk::remove(path).map_err(Error::io("remove what is unused"))?,
+            Err(error) if is_full_disk(&error) => {
+                disk::remove(path).map_err(Error::io("remove what is unused"))?
+            }
             result => disk::absent_is_fine(result).map_err(Error::io("move to the trash"))?,
         }
         Ok(())

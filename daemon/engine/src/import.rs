@@ -52,11 +52,7 @@ impl Engine {
         self.told(self.import_from(request, input))
     }
 
-    fn import_from(
-        &self,
-        request: &ImportRequest,
-        input: Box<dyn Read + Send>,
-    ) -> Result<ImageId, Error> {
+    fn import_from(&self, request: &ImportRequest, input: Box<dyn Read + Send>) -> Result<ImageId, Error> {
         let lease = self.store().lease();
         let mut ingest = self.store().ingest(&lease)?;
         let mut input = input;

@@ -154,11 +154,7 @@ impl Engine {
         self.told(self.load_from(input, on))
     }
 
-    fn load_from(
-        &self,
-        input: Box<dyn Read>,
-        on: &mut dyn FnMut(LoadEvent),
-    ) -> Result<Vec<Loaded>, Error> {
+    fn load_from(&self, input: Box<dyn Read>, on: &mut dyn FnMut(LoadEvent)) -> Result<Vec<Loaded>, Error> {
         let lease = self.store().lease();
         let mut told = Ok(());
         let loaded = archive::load(self.store(), &lease, input, &mut |event| {

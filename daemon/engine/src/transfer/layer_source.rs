@@ -131,10 +131,7 @@ impl Source for GrowingSource {
 
     fn complete(&self) -> Later<'_, io::Result<Content>> {
         Box::pin(async {
-            let blob = self
-                .finished()
-                .await
-                .map_err(io::Error::other)?;
+            let blob = self.finished().await.map_err(io::Error::other)?;
             Ok(content(&blob))
         })
     }
