@@ -7,7 +7,7 @@ use std::time::Duration;
 use fs_err::File;
 
 use crate::disk;
-use crate::error::Error;
+use crate::error::{Error, is_full_disk};
 use crate::locks::lock;
 use crate::paths::Paths;
 use crate::store::Store;
@@ -15,6 +15,9 @@ use crate::store::Store;
 /// The length of the ballast in bytes: removing writes at most some hundred pages to the database's log at once, and then the lists
 /// of images anew.
 const BALLAST: u64 = 4 << 20;
+
+/// What is less is no ballast, in bytes.
+const LEAST: u64 = 64 << 10;
 
 /// What is free on the store's disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +50,11 @@ fn room(root: &Path) -> Result<Room, Error> {
     let folder = File::open(root).map_err(look())?;
     let told = rustix::fs::fstatvfs(&folder).map_err(|errno| look()(errno.into()))?;
     Ok(Room {
-        bytes: told.f_bavail.saturating_mul(told.f_frsize),
+        // some file systems tell nothing
+        bytes: match told.f_blocks {
+            0 => u64::MAX,
+            _ => told.f_bavail.saturating_mul(told.f_frsize),
+        },
         // btrfs and the like make them as they are needed
         files: match told.f_files {
             0 => u64::MAX,
@@ -117,16 +124,27 @@ impl Ballast {
         if state.lent > 0 || fs_err::symlink_metadata(&path).is_ok_and(whole) {
             return;
         }
-        let length = match room(self.paths.root()) {
+        let mut length = match room(self.paths.root()) {
             Ok(room) if room.bytes >= 2 * BALLAST => BALLAST,
             Ok(room) if state.given_up => room.bytes.min(BALLAST),
             _ => return,
         };
-        let made = disk::open(&path).and_then(|file| file.reserve(length));
-        match made {
-            Ok(()) => state.given_up = length < BALLAST,
-            // the disk has just become full, or is of a kind that keeps nothing free for a file
-            Err(_) => _ = disk::unlink(&path),
+        while length >= LEAST {
+            match disk::open(&path).and_then(|file| file.reserve(length)) {
+                Ok(()) => {
+                    state.given_up = length < BALLAST;
+                    return;
+                }
+                Err(error) => {
+                    let _ = disk::unlink(&path);
+                    // the disk may be of a kind that keeps nothing free for a file
+                    if !is_full_disk(&error) {
+                        return;
+                    }
+                }
+            }
+            // what tells where its bytes lie takes room, too
+            length -= length / 8;
         }
     }
 }

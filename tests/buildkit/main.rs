@@ -11,6 +11,7 @@ mod cache;
 mod client;
 mod content;
 mod folder;
+mod full_disk;
 mod gone;
 mod history;
 mod hostile;
