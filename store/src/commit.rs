@@ -59,6 +59,16 @@ impl Store {
         self.commit(lease, config, Some(manifest), &documents, names)
     }
 
+    /// Gives an image that is here another manifest, which is no document it came with.
+    pub(crate) fn commit_with(
+        &self,
+        lease: &Lease,
+        config: &Raw<ImageConfig>,
+        manifest: &Raw<Manifest>,
+    ) -> Result<Committed, Error> {
+        self.commit(lease, config, Some(manifest), &[], &[])
+    }
+
     fn commit(
         &self,
         lease: &Lease,
@@ -404,6 +414,16 @@ fn write_layers(db: &Connection, image: &Prepared, layers: &[(DiffId, Digest)]) 
         image.manifest.media_type.as_str(),
         rows::length(image.manifest.size),
     ))?;
+    write_layer_rows(db, &image.id, layers)
+}
+
+/// Writes which layers an image has, and the blobs that its manifest names for them.
+pub(crate) fn write_layer_rows(
+    db: &Connection,
+    image: &ImageId,
+    layers: &[(DiffId, Digest)],
+) -> Result<(), Error> {
+    let id = image.digest().as_raw();
     db.prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
         .execute([id])?;
     let mut insert = db.prepare_cached(
@@ -413,7 +433,7 @@ fn write_layers(db: &Connection, image: &Prepared, layers: &[(DiffId, Digest)]) 
         insert.execute((id, position, diff_id.digest().as_raw(), blob.as_raw()))?;
     }
     // summed up here, so that a layer that is looked into meanwhile does not count with its guess for ever
-    claims::resize_image(db, &image.id)
+    claims::resize_image(db, image)
 }
 
 /// The manifest of an image that came without one: it names the uncompressed tars, and where nobody looked into a layer yet,

@@ -170,6 +170,20 @@ impl Thing {
     }
 }
 
+impl Thing {
+    /// The digest of the blob that it is, if it is one.
+    pub(crate) fn blob(&self) -> Option<Digest> {
+        match self {
+            Self::Config(_)
+            | Self::Manifest(..)
+            | Self::Document(_)
+            | Self::Compressed(..)
+            | Self::Tar(_) => self.digest(),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Thing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
