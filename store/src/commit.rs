@@ -115,7 +115,15 @@ impl Store {
         documents: &[Document<'_>],
         names: &[Reference],
     ) -> Result<Option<Image>, Error> {
-        let Some(image) = self.hold_image(lease, id)? else {
+        // what is damaged is written again
+        let here = self.inner.database.read(|db| find_record(db, id))?;
+        let sound = here.is_some_and(|record| {
+            self.has_document(id.digest()) && self.has_document(&record.manifest.digest)
+        });
+        let Some(image) = (match sound {
+            true => self.hold_image(lease, id)?,
+            false => None,
+        }) else {
             return Ok(None);
         };
         let same = manifest.is_none_or(|manifest| manifest.digest() == image.manifest.digest)
@@ -123,7 +131,7 @@ impl Store {
                 .iter()
                 .all(|name| image.references.binary_search(name).is_ok());
         let kept = self.inner.database.read(|db| documents::of(db, id))?;
-        let same = same && documents.iter().all(|(digest, _)| kept.contains(digest));
+        let same = same && documents.iter().all(|(digest, _)| kept.contains(digest) && self.has_document(digest));
         // layers that were lost and came back are not durable yet, and index.json does not list the image
         let diff_ids = &image.config.rootfs.diff_ids;
         let same = same && self.pin_layers(lease, diff_ids)?.iter().all(Forms::is_durable);
@@ -152,6 +160,8 @@ impl Store {
         let known = match known {
             // what it came with was a lie, and now its layers are here: it gets a manifest of its own
             Some(_) if manifest.is_none() && !self.holds_up(lease, &id, &layers)? => None,
+            // its manifest is damaged or gone
+            Some(known) if !self.has_document(&known.manifest.digest) => None,
             known => known,
         };
         let (manifest, blobs, written) = match (manifest, known) {
@@ -176,8 +186,10 @@ impl Store {
             }
         };
         let mut staged = Vec::new();
-        if let Some(bytes) = written {
+        if written.is_some() || !self.has_document(id.digest()) {
             staged.push(self.stage_bytes(lease, config.bytes())?);
+        }
+        if let Some(bytes) = written {
             staged.push(self.stage_bytes(lease, &bytes)?);
         }
         for (digest, bytes) in documents {

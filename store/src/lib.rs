@@ -36,6 +36,7 @@ mod sources;
 mod store;
 mod tags;
 mod trash;
+mod whole;
 mod work;
 
 pub use blobs::{Blob, CheckedBlob};

@@ -87,13 +87,6 @@ impl Store {
         }
         Raw::<ImageConfig>::parse(&self.read_document(image.digest())?).ok()
     }
-
-    /// The bytes of a document that is here and sound.
-    pub(super) fn read_document(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let path = self.inner.paths.blob(digest);
-        let bytes = crate::check::documents::read(&path).ok()?;
-        (Digest::of(&bytes) == *digest).then_some(bytes)
-    }
 }
 
 /// The manifest that an image has now.

@@ -113,7 +113,7 @@ impl Store {
     }
 
     /// Whether the file under a digest holds what it should.
-    pub(super) fn is_sound_blob(&self, digest: &Digest, go_on: GoOn<'_>) -> Result<bool, Error> {
+    pub(crate) fn is_sound_blob(&self, digest: &Digest, go_on: GoOn<'_>) -> Result<bool, Error> {
         let Ok(file) = fs_err::File::open(self.inner.paths.blob(digest)) else {
             return Ok(false);
         };
