@@ -46,13 +46,16 @@ impl Store {
 
     /// Writes the derived files again.
     pub(super) fn mend_derived(&self, place: &Path, go_on: GoOn<'_>) -> Result<Mending, Error> {
+        let is_stale = || Ok::<_, Error>(self.stale_files(go_on)?.iter().any(|stale| stale == place));
+        if !is_stale()? {
+            return Ok(Mending::Done(Cure::ByItself));
+        }
         // something else in its place cannot be replaced by a file
         if fs::symlink_metadata(place).is_ok_and(|meta| meta.is_dir()) {
             self.inner.trash.take(place)?;
         }
         self.inner.catalogue.changed();
-        let still = self.stale_files(go_on)?.iter().any(|stale| stale == place);
-        Ok(match (still, self.inner.catalogue.trouble()) {
+        Ok(match (is_stale()?, self.inner.catalogue.trouble()) {
             (false, _) => Mending::Done(Cure::MadeAgain),
             (true, Some(trouble)) => Mending::Left(trouble),
             (true, None) => Mending::Left("it was written and still says something else".to_owned()),
