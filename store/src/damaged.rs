@@ -5,19 +5,31 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use fs_err as fs;
-use mica_oci::Digest;
+use mica_oci::{Digest, ImageId};
 
 use crate::disk;
 use crate::error::Error;
 use crate::locks::lock;
-use crate::store::Inner;
+use crate::store::{Inner, Store};
 
 /// The most digests that are remembered; whatever is forgotten is found again by a check.
 const LIMIT: usize = 100_000;
 
 /// The digests whose files were found to hold other bytes, until sound ones took their place. Lost when the store closes.
 #[derive(Debug, Default)]
-pub(crate) struct Damaged(Mutex<HashSet<Digest>>);
+pub(crate) struct Damaged {
+    known: Mutex<HashSet<Digest>>,
+    configs: Mutex<Configs>,
+}
+
+/// Configs that could not be read.
+#[derive(Debug, Default)]
+struct Configs {
+    /// All of them, so that each is told of once.
+    seen: HashSet<ImageId>,
+    /// Those that were not told of yet, and why they could not be read.
+    untold: Vec<(ImageId, String)>,
+}
 
 /// The right to replace a damaged file: while it lives nobody else takes note of one or replaces one.
 pub(crate) struct Replacing<'a> {
@@ -28,20 +40,28 @@ pub(crate) struct Replacing<'a> {
 impl Damaged {
     /// Takes note that the file of this digest holds other bytes.
     pub(crate) fn note(&self, digest: &Digest) {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         if known.len() < LIMIT {
             known.insert(*digest);
         }
     }
 
+    /// Takes note that the config of an image cannot be read.
+    pub(crate) fn note_config(&self, image: &ImageId, error: &Error) {
+        let mut configs = lock(&self.configs);
+        if configs.seen.len() < LIMIT && configs.seen.insert(*image) {
+            configs.untold.push((*image, error.chain()));
+        }
+    }
+
     /// Whether the file of this digest is known to hold other bytes.
     pub(crate) fn holds(&self, digest: &Digest) -> bool {
-        lock(&self.0).contains(digest)
+        lock(&self.known).contains(digest)
     }
 
     /// The right to replace the file of this digest, if it is known to hold other bytes.
     pub(crate) fn replacing(&self, digest: &Digest) -> Option<Replacing<'_>> {
-        let known = lock(&self.0);
+        let known = lock(&self.known);
         known.contains(digest).then_some(Replacing {
             known,
             digest: *digest,
@@ -53,6 +73,13 @@ impl Replacing<'_> {
     /// Sound bytes are in place, or none.
     pub(crate) fn done(mut self) {
         self.known.remove(&self.digest);
+    }
+}
+
+impl Store {
+    /// Images whose config was found damaged or gone since this was asked last, and how; each is told of once.
+    pub fn new_damage(&self) -> Vec<(ImageId, String)> {
+        std::mem::take(&mut lock(&self.inner.damaged.configs).untold)
     }
 }
 
