@@ -69,7 +69,10 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let took = self.began.elapsed();
         for (image, reason) in self.daemon.engine.new_damage() {
-            let fields = [("image", Value::from(image.to_string())), ("reason", reason.into())];
+            let fields = [
+                ("image", Value::from(image.to_string())),
+                ("reason", reason.into()),
+            ];
             log::say(
                 Level::Warn,
                 "an image's config cannot be read; `mica system check --repair` mends it or tells what is broken",

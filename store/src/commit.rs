@@ -131,7 +131,10 @@ impl Store {
                 .iter()
                 .all(|name| image.references.binary_search(name).is_ok());
         let kept = self.inner.database.read(|db| documents::of(db, id))?;
-        let same = same && documents.iter().all(|(digest, _)| kept.contains(digest) && self.has_document(digest));
+        let same = same
+            && documents
+                .iter()
+                .all(|(digest, _)| kept.contains(digest) && self.has_document(digest));
         // layers that were lost and came back are not durable yet, and index.json does not list the image
         let diff_ids = &image.config.rootfs.diff_ids;
         let same = same && self.pin_layers(lease, diff_ids)?.iter().all(Forms::is_durable);

@@ -44,8 +44,7 @@ impl Store {
     }
 
     fn has_blob(&self, (digest, size): &Named) -> bool {
-        let whole =
-            |meta: std::fs::Metadata| meta.is_file() && size.is_none_or(|size| size == meta.len());
+        let whole = |meta: std::fs::Metadata| meta.is_file() && size.is_none_or(|size| size == meta.len());
         !self.inner.damaged.holds(digest)
             && fs_err::symlink_metadata(self.inner.paths.blob(digest)).is_ok_and(whole)
     }

@@ -83,7 +83,9 @@ impl Registry {
                 Goods::Config(config) => config.digest,
                 Goods::Layer(layer, _) => layer.digest,
             };
-            let Some(bytes) = self.0.get(&digest) else { continue };
+            let Some(bytes) = self.0.get(&digest) else {
+                continue;
+            };
             let blob = store.put_blob(&lease, bytes).unwrap();
             if let Goods::Layer(layer, diff_id) = &errand.goods {
                 assert_eq!(layer.size, bytes.len() as u64);
@@ -147,7 +149,9 @@ fn bring(store: &Store, lease: &Lease, diff_id: DiffId, zipped: &[u8]) -> (Image
         .add_layer_blob_unchecked(lease, &kept, Compression::Gzip, &diff_id)
         .unwrap();
     let mut manifest = (*support::manifest(&config, &[&kept])).clone();
-    manifest.annotations.insert("made".to_owned(), "elsewhere".to_owned());
+    manifest
+        .annotations
+        .insert("made".to_owned(), "elsewhere".to_owned());
     let manifest = Raw::of(manifest).unwrap();
     let committed = store.commit_pulled(lease, &config, &manifest, &[], &[name("pulled")]);
     (committed.unwrap().image, manifest)
@@ -276,7 +280,11 @@ fn a_tar_is_made_again_of_whatever_else_is_there() {
         drop(lease);
         damage(&blob(&world.store, made.digest()));
         let mended = nowhere.repair(&world.store, Level::Full);
-        assert_eq!(mended, [(Thing::Tar(made), Fate::Mended(Cure::MadeAgain))], "{way}");
+        assert_eq!(
+            mended,
+            [(Thing::Tar(made), Fate::Mended(Cure::MadeAgain))],
+            "{way}"
+        );
         let root = world.store.root().to_owned();
         drop(world.store);
         let store = support::restart(&root);
@@ -344,7 +352,10 @@ fn a_compressed_blob_that_was_made_here_is_made_here_again() {
             drop(lease);
             damage(kept.path());
             let mended = Registry::default().repair(&store, Level::Full);
-            let expected = (Thing::Compressed(made, kept.digest), Fate::Mended(Cure::MadeAgain));
+            let expected = (
+                Thing::Compressed(made, kept.digest),
+                Fate::Mended(Cure::MadeAgain),
+            );
             assert_eq!(mended, [expected], "{way}");
             assert_eq!(check(&store, Level::Full), [], "{way}");
         }
@@ -484,10 +495,7 @@ fn documents_are_made_again_where_that_gives_the_same_bytes() {
         let store = Store::open(folder.path()).unwrap();
         let manifest = built.manifest.digest;
         damage(&blob(&store, &manifest));
-        let expected = (
-            Thing::Manifest(built.id, manifest),
-            Fate::Mended(Cure::MadeAgain),
-        );
+        let expected = (Thing::Manifest(built.id, manifest), Fate::Mended(Cure::MadeAgain));
         assert_eq!(nowhere.repair(&store, Level::Quick), [expected], "{way}");
         assert_eq!(check(&store, Level::Full), [], "{way}");
     }
@@ -600,7 +608,12 @@ fn rows_strays_and_derived_files_are_put_in_order() {
         let path = store.root().join(at);
         std::fs::write(&path, "x").unwrap();
         let expected = (Thing::Stray, Fate::Mended(Cure::Dropped));
-        assert_eq!(nowhere.repair(store, Level::Quick), [expected], "{}", path.display());
+        assert_eq!(
+            nowhere.repair(store, Level::Quick),
+            [expected],
+            "{}",
+            path.display()
+        );
         assert!(!path.exists());
     }
     assert!(mine.path().exists());
@@ -613,10 +626,7 @@ fn rows_strays_and_derived_files_are_put_in_order() {
     assert_eq!(
         nowhere.repair(store, Level::Quick),
         [
-            (
-                Thing::LayerList(world.pulled.id),
-                Fate::Mended(Cure::MadeAgain)
-            ),
+            (Thing::LayerList(world.pulled.id), Fate::Mended(Cure::MadeAgain)),
             (Thing::Derived, Fate::Mended(Cure::ByItself)),
         ]
     );

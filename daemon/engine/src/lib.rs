@@ -57,9 +57,11 @@ pub use mica_registry::{
     registry_of_server,
 };
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
-pub use mica_store::{Cure, Fault, Finding, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, Remedy, Thing};
-pub use repair::{Fate, Repaired};
+pub use mica_store::{
+    Cure, Fault, Finding, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, Remedy, Thing,
+};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
+pub use repair::{Fate, Repaired};
 pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;
 pub use select::{LabelMatch, Listed, Selection};

@@ -348,7 +348,9 @@ fn advice(patient: &Patient) -> String {
         return patient.finding.remedy.to_string();
     }
     let mut names = patient.finding.harms.iter().flat_map(|harmed| &harmed.names);
-    let of_origin = names.clone().find(|name| Some(&name.repository) == patient.origin.as_ref());
+    let of_origin = names
+        .clone()
+        .find(|name| Some(&name.repository) == patient.origin.as_ref());
     match (of_origin, names.next(), patient.finding.harms.first()) {
         (Some(name), ..) => format!(
             "next: `mica pull {}` once its registry has it again, or `mica rmi {0}`",

@@ -5,8 +5,8 @@ use std::io;
 use bytes::Bytes;
 use mica_api::{CheckFinding, CheckImage, CheckLine, CheckProgress, CheckRepair, CheckSummary, ErrorDetail};
 use mica_engine::{
-    CancelOnDrop, CheckNews, CheckNewsReceiver, CheckOutcome, CheckRequest, Cure, Error, Fate, Finding, Level,
-    Repaired, check_news,
+    CancelOnDrop, CheckNews, CheckNewsReceiver, CheckOutcome, CheckRequest, Cure, Error, Fate, Finding,
+    Level, Repaired, check_news,
 };
 use mica_task::Cancel;
 use tokio::sync::mpsc;

@@ -40,7 +40,11 @@ impl Store {
     pub(crate) fn stale_files(&self, go_on: &dyn Fn() -> io::Result<()>) -> Result<Vec<PathBuf>, Error> {
         for _ in 0..LOOKS {
             go_on().map_err(Error::io("check the store"))?;
-            match self.inner.catalogue.verdict(&self.inner.paths, &self.inner.database)? {
+            match self
+                .inner
+                .catalogue
+                .verdict(&self.inner.paths, &self.inner.database)?
+            {
                 Verdict::Changing => std::thread::sleep(PAUSE),
                 Verdict::Of(stale) => return Ok(stale),
             }

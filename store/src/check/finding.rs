@@ -236,7 +236,9 @@ impl Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::MakeAgain => "it can be made again from what else is here: `mica system check --repair` does",
+            Self::MakeAgain => {
+                "it can be made again from what else is here: `mica system check --repair` does"
+            }
             Self::Fetch => "a registry had it: `mica system check --repair` fetches it again",
             Self::Drop => "nothing is lost by it: `mica system check --repair` clears it away",
             Self::Rebuild => "stop micad and keep a copy of its folder; mica/refs.json lists the images",

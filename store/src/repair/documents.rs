@@ -51,9 +51,10 @@ impl Store {
     }
 
     pub(super) fn mend_document(&self, digest: &Digest) -> Result<Mending, Error> {
-        let named = self.inner.database.read(|db| {
-            rows::any(db, "SELECT 1 FROM documents WHERE digest = ?1", digest)
-        })?;
+        let named = self
+            .inner
+            .database
+            .read(|db| rows::any(db, "SELECT 1 FROM documents WHERE digest = ?1", digest))?;
         if !named || self.read_document(digest).is_some() {
             return Ok(Mending::Done(Cure::ByItself));
         }
@@ -162,7 +163,9 @@ impl Store {
         let manifest = self.read_document(&current);
         let manifest = manifest.and_then(|bytes| Raw::<Manifest>::parse(&bytes).ok());
         let (Some(config), Some(manifest)) = (self.read_config(image), manifest) else {
-            return Ok(Mending::Left("its config or its manifest cannot be read".to_owned()));
+            return Ok(Mending::Left(
+                "its config or its manifest cannot be read".to_owned(),
+            ));
         };
         let diff_ids = &config.rootfs.diff_ids;
         if diff_ids.len() != manifest.layers.len() {

@@ -64,7 +64,9 @@ impl Store {
                 .iter()
                 .filter_map(|manifest| self.read_manifest(manifest))
                 .find_map(|manifest| manifest.layers.iter().find(|layer| layer.digest == blob).cloned());
-            if let Some(layer) = described.or_else(|| size.map(|(kind, size)| Descriptor::new(kind, blob, size))) {
+            if let Some(layer) =
+                described.or_else(|| size.map(|(kind, size)| Descriptor::new(kind, blob, size)))
+            {
                 errands.push(Errand {
                     goods: Goods::Layer(layer, *diff_id),
                     from,

@@ -292,7 +292,10 @@ impl Store {
             Form::Tree => "tree",
         };
         let loose = format!("SELECT 1 FROM layers WHERE diff_id = ?1 AND {column} = 1");
-        if !inner.database.read(|db| rows::any(db, &loose, diff_id.digest()))? {
+        if !inner
+            .database
+            .read(|db| rows::any(db, &loose, diff_id.digest()))?
+        {
             return Ok(());
         }
         match form {

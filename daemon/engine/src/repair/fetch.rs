@@ -28,10 +28,9 @@ impl Repair {
         let credential = self.credentials.of(registry);
         let (engine, news) = (&self.engine, &self.news);
         let fetched = self.runtime.wait(&self.cancel, async {
-            let remote =
-                engine
-                    .registries()
-                    .remote(repository, Intent::Pull, &credential, &Listener::deaf());
+            let remote = engine
+                .registries()
+                .remote(repository, Intent::Pull, &credential, &Listener::deaf());
             let remote = Arc::new(remote.map_err(|error| Error::Registry(Box::new(error)))?);
             let lease = engine.store().lease();
             let tell = |bytes: u64, total: u64| {
