@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 
-use mica_oci::Repository;
+use mica_oci::{Digest, Repository};
 use mica_registry::Credentials;
 use mica_store::{CheckEvent, Cure, Errand, Finding, GivenUp, Level, Mending, Thing};
 use mica_task::Cancel;
@@ -66,6 +66,8 @@ pub(crate) struct Repair {
     lost: HashSet<String>,
     /// Registries that did not answer: they are not asked for everything that they had.
     silent: HashMap<String, String>,
+    /// What could not be had from where, and why.
+    refused: HashMap<(Repository, Digest), String>,
 }
 
 struct Known {
@@ -108,6 +110,7 @@ impl Repair {
             known: HashMap::new(),
             lost: HashSet::new(),
             silent: HashMap::new(),
+            refused: HashMap::new(),
         }
     }
 
@@ -123,7 +126,8 @@ impl Repair {
             (_, patients) = self.pass(Level::Quick)?;
         }
         // what the last look found is told of, and left
-        for patient in patients {
+        for mut patient in patients {
+            patient.reason = "it was found after all else was mended: repair again".to_owned();
             self.leave(patient, None);
         }
         let left = self.known.values().filter(|known| known.is_left).count() as u64;
@@ -274,19 +278,12 @@ impl Repair {
 
     fn leave(&mut self, patient: Patient, aside: Option<PathBuf>) {
         let advice = advice(&patient);
-        let reason = match patient.reason.is_empty() {
-            true => "it was mended and is found again".to_owned(),
-            false => patient.reason,
+        let fate = Fate::Left {
+            reason: patient.reason,
+            aside,
+            advice,
         };
-        self.told(
-            patient.number,
-            patient.finding.thing,
-            Fate::Left {
-                reason,
-                aside,
-                advice,
-            },
-        );
+        self.told(patient.number, patient.finding.thing, fate);
     }
 
     fn told(&self, number: u64, thing: Thing, fate: Fate) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mica_oci::document::CONFIG_LIMIT;
-use mica_oci::{Descriptor, DiffId, Repository};
+use mica_oci::{Descriptor, DiffId, Digest, Repository};
 use mica_registry::{Intent, Listener, Remote, Which};
 use mica_store::{Errand, Goods, Lease};
 
@@ -22,6 +22,10 @@ impl Repair {
         repository: &Repository,
     ) -> Result<Result<(), String>, Error> {
         let registry = repository.registry();
+        let place = (repository.clone(), digest_of(&errand.goods));
+        if let Some(reason) = self.refused.get(&place) {
+            return Ok(Err(reason.clone()));
+        }
         if let Some(reason) = self.silent.get(registry) {
             return Ok(Err(reason.clone()));
         }
@@ -66,9 +70,18 @@ impl Repair {
                 if is_silence(&error) {
                     self.silent.insert(registry.to_owned(), reason.clone());
                 }
+                self.refused.insert(place, reason.clone());
                 Ok(Err(reason))
             }
         }
+    }
+}
+
+fn digest_of(goods: &Goods) -> Digest {
+    match goods {
+        Goods::Document(digest) => *digest,
+        Goods::Config(config) => config.digest,
+        Goods::Layer(layer, _) => layer.digest,
     }
 }
 
