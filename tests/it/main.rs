@@ -10,6 +10,7 @@ mod attest;
 mod budget;
 mod build;
 mod cache;
+mod check;
 mod context;
 mod crash;
 mod debian;

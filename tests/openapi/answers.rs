@@ -306,6 +306,9 @@ fn damage(world: &mut World) {
     fs_err::write(largest.unwrap().path(), "no layer").unwrap();
     let found = world.ask("POST /mica/check", "/mica/check?level=full");
     assert!(found.text().contains("\"Finding\""), "{}", found.text());
+    let config = "X-Registry-Config: e30=\r\n";
+    let repaired = world.send("POST /mica/check", "/mica/check?level=full&repair=1", config, b"");
+    assert!(repaired.text().contains("\"Repair\""), "{}", repaired.text());
 }
 
 fn now() -> i64 {

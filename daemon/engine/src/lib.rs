@@ -24,6 +24,7 @@ mod logs;
 mod machine;
 mod rebuild;
 mod remove;
+mod repair;
 mod resolve;
 mod room;
 mod root;
@@ -61,11 +62,12 @@ pub use mica_registry::{
 };
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
 pub use mica_store::{
-    DiskUsage, Fault, Finding, Harm, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, LostImage,
+    Cure, DiskUsage, Fault, Finding, Harm, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, LostImage,
     Origin, RebuildProgress, Rebuilt, Remedy, Thing,
 };
 pub use rebuild::rebuild;
 pub use remove::{PrunedImages, Removal, RemoveOptions};
+pub use repair::{Fate, Repaired};
 pub use room::Free;
 pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use mica_layer::decompress;
 use mica_oci::media::OCI_LAYER;
@@ -173,7 +174,7 @@ impl<'a> Layers<'a> {
         if digest == *diff_id.digest() || forms.claims.contains_key(&digest) {
             return Ok(());
         }
-        let blob = Blob::at(digest, *size, self.paths.blob(&digest));
+        let blob = Blob::at(digest, *size, self.paths.blob(&digest), &Arc::default());
         // one that is not compressed and not the tar is not the layer
         if let Some(compression) = claims::seen_compression(&blob, said)? {
             let guess = claims::guess(&blob, compression)?;
