@@ -167,3 +167,52 @@ fn named(names: &[mica_oci::Reference]) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_told() {
+        let mut rebuilt = Rebuilt::default();
+        (rebuilt.images, rebuilt.names, rebuilt.layers) = (1, 2, 0);
+        let text = report(Path::new("/store"), &rebuilt);
+        assert!(
+            text.starts_with(
+                "The database of /store was made again from mica/refs.json: 1 image, 2 names, 0 layers.\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("Lost: the build cache") && !text.contains("mount"),
+            "{text}"
+        );
+
+        rebuilt.origin = Origin::Index;
+        (rebuilt.mounts, rebuilt.leftovers) = (1, 2_500_000);
+        rebuilt.aside = Some("/store/mica/bad/db-1".into());
+        rebuilt.bad = (0..MOST + 3)
+            .map(|n| format!("/store/mica/bad/{n}").into())
+            .collect();
+        let digest = mica_oci::Digest::of(b"x");
+        rebuilt.harmed = vec![Harm {
+            image: mica_oci::ImageId(digest),
+            names: vec!["app:1".parse().unwrap(), "other".parse().unwrap()],
+            layer: mica_oci::DiffId(digest),
+        }];
+        let text = report(Path::new("/store"), &rebuilt);
+        for part in [
+            "from index.json, as mica/refs.json is lost",
+            "Lost: names by digest",
+            &format!(
+                "Not whole: image {digest} (app:1, other) lacks layer {digest}; pull, load or build it again\n"
+            ),
+            "Damaged and set aside: /store/mica/bad/19\nDamaged and set aside: 3 more\n",
+            "Lost: 1 cache mount of RUN steps.",
+            "2 MB of blobs that only the build cache had go",
+            "The old database lies in /store/mica/bad/db-1.",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

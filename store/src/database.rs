@@ -397,7 +397,13 @@ mod tests {
         };
         let count = || {
             database
-                .read(|t| Ok(t.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?))
+                .read(|t| {
+                    Ok(
+                        t.query_row("SELECT count(*) FROM meta WHERE key = 'a'", [], |row| {
+                            row.get::<_, i64>(0)
+                        })?,
+                    )
+                })
                 .unwrap()
         };
         let failed = database.write(Durability::Full, |t| {
@@ -422,7 +428,11 @@ mod tests {
                     for _ in 0..20 {
                         let read = database.read(|t| {
                             std::thread::yield_now();
-                            Ok(t.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?)
+                            Ok(
+                                t.query_row("SELECT count(*) FROM meta WHERE key = 'a'", [], |row| {
+                                    row.get::<_, i64>(0)
+                                })?,
+                            )
                         });
                         assert_eq!(read.unwrap(), 0);
                         let open = lock(&database.readers).open;

@@ -56,6 +56,12 @@ fn ten_thousand_tags_are_listed_and_found() {
     let start = Instant::now();
     assert_eq!(store.images().unwrap().len(), 1000);
     println!("open {open:?}, first list {:?}", start.elapsed());
+    drop(store);
+    std::fs::remove_file(folder.path().join("mica/db.sqlite")).unwrap();
+    let start = Instant::now();
+    let rebuilt = mica_store::rebuild(folder.path(), &mut |_| ()).unwrap();
+    assert_eq!((rebuilt.images, rebuilt.names), (1000, 10_001));
+    println!("the database made again {:?}", start.elapsed());
 }
 
 #[test]

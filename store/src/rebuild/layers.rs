@@ -101,25 +101,11 @@ impl<'a> Layers<'a> {
 
     /// Looks at the layers of all images.
     pub(super) fn look(&mut self, images: &[Known], tell: Tell<'_>) -> Result<(), Error> {
-        let all: BTreeSet<DiffId> = images.iter().flat_map(|image| &image.diff_ids).copied().collect();
-        let has_tree = |diff_id: &&DiffId| fs_err::symlink_metadata(self.paths.tree(diff_id)).is_ok();
-        let trees: BTreeSet<DiffId> = all.iter().filter(has_tree).copied().collect();
-        let (mut done, total) = (0, trees.len() as u64);
-        for diff_id in all {
-            let mut forms = Forms {
+        for diff_id in images.iter().flat_map(|image| &image.diff_ids) {
+            self.forms.entry(*diff_id).or_insert_with(|| Forms {
                 tar: self.inventory.blobs.get(diff_id.digest()).copied(),
                 ..Forms::default()
-            };
-            if trees.contains(&diff_id) {
-                tell(RebuildProgress::Trees { done, total });
-                done += 1;
-                forms.tree = trees::packed(&self.paths.tree(&diff_id), &diff_id);
-                forms.false_tree = forms.tree.is_none();
-            }
-            self.forms.insert(diff_id, forms);
-        }
-        if total > 0 {
-            tell(RebuildProgress::Trees { done, total });
+            });
         }
         for image in images {
             for manifest in self.inventory.manifests_of(image.id.digest()) {
@@ -131,7 +117,25 @@ impl<'a> Layers<'a> {
                 }
             }
         }
+        self.look_at_trees(tell);
         Ok(())
+    }
+
+    fn look_at_trees(&mut self, tell: Tell<'_>) {
+        let has_tree = |diff_id: &&DiffId| fs_err::symlink_metadata(self.paths.tree(diff_id)).is_ok();
+        let trees: BTreeSet<DiffId> = self.forms.keys().filter(has_tree).copied().collect();
+        let (mut done, total) = (0, trees.len() as u64);
+        for diff_id in trees {
+            tell(RebuildProgress::Trees { done, total });
+            done += 1;
+            if let Some(forms) = self.forms.get_mut(&diff_id) {
+                forms.tree = trees::packed(&self.paths.tree(&diff_id), &diff_id, forms.is_there());
+                forms.false_tree = forms.tree.is_none();
+            }
+        }
+        if total > 0 {
+            tell(RebuildProgress::Trees { done, total });
+        }
     }
 
     /// Looks for layers of listed images that nothing is known of: the manifest that named their blobs may be lost. Every blob that

@@ -15,10 +15,12 @@ pub(super) struct Tree {
     pub(super) content: ContentDigest,
 }
 
-/// Packs a tree in all ways there are until one gives the layer. What cannot be packed gives none.
-pub(super) fn packed(tree: &Path, diff_id: &DiffId) -> Option<Tree> {
+/// Packs a tree in all ways there are until one gives the layer; in the usual way only if the layer `is_elsewhere` too: then it can be
+/// unpacked again, which is no more work than packing a foreign one in vain. What cannot be packed gives none.
+pub(super) fn packed(tree: &Path, diff_id: &DiffId, is_elsewhere: bool) -> Option<Tree> {
     let changes = changes_of_tree(tree).ok()?;
-    PACKINGS.iter().find_map(|(xattrs, times)| {
+    let ways = if is_elsewhere { 1 } else { PACKINGS.len() };
+    PACKINGS.iter().take(ways).find_map(|(xattrs, times)| {
         let policy = Policy {
             xattrs: *xattrs,
             times: *times,
