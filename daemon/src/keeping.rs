@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::daemon::Daemon;
 use crate::log::{self, Level};
+use crate::work::Task;
 
 /// How often a look is taken at the disk while work goes on.
 const LOOK: Duration = Duration::from_secs(5);
@@ -83,7 +84,7 @@ async fn tidy(daemon: &Arc<Daemon>, swept: &mut Option<Instant>) {
     let full = daemon.upkeep.full.swap(false, Ordering::SeqCst);
     let due = swept.is_none_or(|last: Instant| last.elapsed() >= SWEEP);
     let keeping = daemon.settings.get().keeping;
-    let engine = daemon.engine.clone();
+    let (engine, shared) = (daemon.engine.clone(), daemon.clone());
     let began = Instant::now();
     let result = blocking(move || {
         let short = engine.is_short(&keeping)?;
@@ -92,14 +93,19 @@ async fn tidy(daemon: &Arc<Daemon>, swept: &mut Option<Instant>) {
             (false, true) => Leftovers::Go(GOES_ON),
             (false, false) => Leftovers::Stay,
         };
-        let mut told = Instant::now();
+        let (mut told, mut work) = (Instant::now(), None);
         let pruned = engine.keep_within(&keeping, leftovers, &mut |bytes| {
+            // most often there is nothing to do, which is no work
+            work.get_or_insert_with(|| shared.work(Task::Prune, ["build cache".to_owned()]));
             if told.elapsed() >= TELL {
                 told = Instant::now();
                 tell_progress(bytes, began);
             }
-        })?;
-        Ok((pruned, leftovers))
+        });
+        if let Some(work) = work {
+            work.end(&pruned);
+        }
+        Ok((pruned?, leftovers))
     })
     .await;
     match result {

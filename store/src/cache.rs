@@ -227,9 +227,15 @@ impl Store {
         write_uses(&self.inner.database, &full)
     }
 
-    fn flush_uses(&self) -> Result<(), Error> {
+    /// Writes uses down. Where that cannot be done, as on a full disk, they are not in what is read next.
+    fn flush_uses(&self) {
         let uses = std::mem::take(&mut *lock(&self.inner.uses));
-        write_uses(&self.inner.database, &uses)
+        if write_uses(&self.inner.database, &uses).is_err() {
+            let mut later = lock(&self.inner.uses);
+            for (key, uses) in uses {
+                later.entry(key).or_insert(uses);
+            }
+        }
     }
 
     /// Remembers what a step gave. The layer must be in the store. May be forgotten in a crash.
@@ -259,7 +265,7 @@ impl Store {
 
     /// All cache records, the longest unused first.
     pub fn cache_entries(&self) -> Result<Vec<CacheEntry>, Error> {
-        self.flush_uses()?;
+        self.flush_uses();
         self.measure()?;
         let pins = &self.inner.pins;
         let mut entries = self.inner.database.read(|db| {

@@ -121,12 +121,14 @@ pub(crate) fn drop_strays(db: &Connection) -> Result<(), Error> {
     Ok(())
 }
 
-/// The bytes on disk of the layer of the row `l`, in all forms.
+/// The bytes on disk of the layer of the row `l`, in all forms. What could not be measured counts with its length.
 pub(crate) const OF_LAYER: &str =
-    "coalesce((SELECT bytes FROM blob_sizes WHERE digest = l.diff_id AND l.tar > 0), 0)
-    + coalesce((SELECT bytes FROM tree_sizes WHERE diff_id = l.diff_id AND l.tree > 0), 0)
-    + coalesce((SELECT sum(s.bytes) FROM layer_blobs b JOIN blob_sizes s ON s.digest = b.digest WHERE b.diff_id = l.diff_id), 0)
-    + coalesce((SELECT sum(s.bytes) FROM layer_claims b JOIN blob_sizes s ON s.digest = b.digest WHERE b.diff_id = l.diff_id), 0)";
+    "CASE WHEN l.tar > 0 THEN coalesce((SELECT bytes FROM blob_sizes WHERE digest = l.diff_id), l.size) ELSE 0 END
+    + CASE WHEN l.tree > 0 THEN coalesce((SELECT bytes FROM tree_sizes WHERE diff_id = l.diff_id), l.size) ELSE 0 END
+    + coalesce((SELECT sum(coalesce(s.bytes, b.size)) FROM layer_blobs b LEFT JOIN blob_sizes s ON s.digest = b.digest
+        WHERE b.diff_id = l.diff_id), 0)
+    + coalesce((SELECT sum(coalesce(s.bytes, b.size)) FROM layer_claims b LEFT JOIN blob_sizes s ON s.digest = b.digest
+        WHERE b.diff_id = l.diff_id), 0)";
 
 /// The bytes on disk of the layers that `which` selects, in all forms. Two layers may be claimed of one blob, which is there once.
 pub(crate) fn of_layers(db: &Connection, which: &str) -> Result<u64, Error> {
@@ -134,12 +136,12 @@ pub(crate) fn of_layers(db: &Connection, which: &str) -> Result<u64, Error> {
         db,
         &format!(
             "WITH wanted AS MATERIALIZED (SELECT DISTINCT * FROM ({which})), blobs AS (
-                 SELECT diff_id AS digest FROM layers WHERE tar > 0 AND diff_id IN wanted
-                 UNION SELECT digest FROM layer_blobs WHERE diff_id IN wanted
-                 UNION SELECT digest FROM layer_claims WHERE diff_id IN wanted)
-             SELECT coalesce((SELECT sum(bytes) FROM blob_sizes WHERE digest IN blobs), 0)
-                 + coalesce((SELECT sum(bytes) FROM tree_sizes
-                     WHERE diff_id IN (SELECT diff_id FROM layers WHERE tree > 0 AND diff_id IN wanted)), 0)"
+                 SELECT diff_id AS digest, size FROM layers WHERE tar > 0 AND diff_id IN wanted
+                 UNION SELECT digest, size FROM layer_blobs WHERE diff_id IN wanted
+                 UNION SELECT digest, size FROM layer_claims WHERE diff_id IN wanted)
+             SELECT coalesce((SELECT sum(coalesce(s.bytes, b.size)) FROM blobs b LEFT JOIN blob_sizes s ON s.digest = b.digest), 0)
+                 + coalesce((SELECT sum(coalesce(s.bytes, l.size)) FROM layers l LEFT JOIN tree_sizes s ON s.diff_id = l.diff_id
+                     WHERE l.tree > 0 AND l.diff_id IN wanted), 0)"
         ),
     )
 }

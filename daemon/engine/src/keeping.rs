@@ -170,7 +170,9 @@ impl Engine {
         }
         if let Leftovers::Go(age) = leftovers {
             gone.bytes += self.store().collect_older(age)?;
-            tell(gone.bytes);
+            if gone.bytes > 0 {
+                tell(gone.bytes);
+            }
         }
         let result = self.keep(keeping, &mut gone, tell);
         if gone.bytes > 0 || !gone.keys.is_empty() {
@@ -229,7 +231,10 @@ impl Engine {
             &mut |entry| doomed.contains(&(CacheKind::Regular, entry.key)),
             tell,
         )?;
-        tell(store.prune_mounts(&mut |entry| doomed.contains(&(CacheKind::Mount, entry.id)))?);
+        let mounts = store.prune_mounts(&mut |entry| doomed.contains(&(CacheKind::Mount, entry.id)))?;
+        if !mounts.keys.is_empty() {
+            tell(mounts);
+        }
         Ok(())
     }
 }
