@@ -95,7 +95,7 @@ impl Store {
             Thing::Manifest(image, digest) => self.mend_manifest(&lease, image, digest),
             Thing::Document(digest) => self.mend_document(digest),
             Thing::LayerList(image) => self.mend_layer_list(image),
-            Thing::Layer(diff_id) => self.mend_layer(diff_id),
+            Thing::Layer(diff_id) => self.mend_layer(&lease, diff_id, go_on),
             Thing::Compressed(diff_id, blob) => {
                 self.mend_compressed(&lease, diff_id, blob, &finding.fault, go_on)
             }

@@ -208,7 +208,7 @@ impl Repair {
         for mut patient in patients {
             // it may be missed
             let _ = self.news.try_send(CheckNews::Progress {
-                doing: "what is to be mended",
+                doing: "what to mend",
                 bytes: 0,
                 total: 0,
             });

@@ -4,6 +4,7 @@ use mica_oci::{Compression, DiffId, Digest, MediaType};
 use rusqlite::Connection;
 
 use crate::check::finding::Fault;
+use crate::check::harm;
 use crate::database::Durability;
 use crate::disk;
 use crate::error::Error;
@@ -15,10 +16,33 @@ use crate::rows;
 use crate::store::Store;
 
 impl Store {
-    /// A layer of which nothing is here can only be fetched.
-    pub(super) fn mend_layer(&self, diff_id: &DiffId) -> Result<Mending, Error> {
+    /// A layer of which no row is here can only be fetched, unless just the row is lost.
+    pub(super) fn mend_layer(
+        &self,
+        lease: &Lease,
+        diff_id: &DiffId,
+        go_on: GoOn<'_>,
+    ) -> Result<Mending, Error> {
         if !self.inner.database.read(|db| forms_of(db, diff_id))?.is_empty() {
             return Ok(Mending::Done(Cure::ByItself));
+        }
+        let mut blobs = self.inner.database.read(|db| harm::blobs_of(db, diff_id))?;
+        blobs.insert(0, *diff_id.digest());
+        for digest in blobs {
+            let path = self.inner.paths.blob(&digest);
+            let is_file = fs_err::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+            if is_file
+                && let Some(blob) = self.blob(lease, &digest)?
+                && self.is_sound_blob(&digest, go_on)?
+            {
+                self.inner
+                    .sync_blob(blob.path())
+                    .map_err(Error::io("sync a blob"))?;
+                self.inner.sync_blobs()?;
+                // how it is compressed is seen from the blob itself
+                self.add_layer_blob_unchecked(lease, &blob, Compression::Gzip, diff_id)?;
+                return Ok(Mending::Done(Cure::MadeAgain));
+            }
         }
         Ok(Mending::Fetch(self.errands_for_layer(diff_id, None)?))
     }

@@ -254,3 +254,47 @@ fn a_lie_is_told_from_damage() {
     assert_eq!(mended, [(thing, Fate::Mended(Cure::Dropped))]);
     assert_eq!(check(&store, Level::Full), []);
 }
+
+#[test]
+fn a_layer_whose_rows_are_lost_is_found_again_by_its_file() {
+    let world = World::new();
+    let nowhere = Registry::default();
+    let held = world.store.lease();
+    for tar in [false, true] {
+        if tar {
+            world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
+            std::fs::remove_file(blob(&world.store, &world.compressed)).unwrap();
+        }
+        // what is pinned is no stray
+        for digest in [world.compressed, *world.diff_id.digest()] {
+            world.store.blob(&held, &digest).unwrap();
+        }
+        let database = rusqlite::Connection::open(world.store.root().join("mica/db.sqlite")).unwrap();
+        database
+            .execute_batch("DELETE FROM layers; DELETE FROM layer_blobs; DELETE FROM layer_claims")
+            .unwrap();
+        let found = Thing::Layer(world.diff_id);
+        let mended = nowhere.repair(&world.store, Level::Full);
+        assert_eq!(mended[0], (found, Fate::Mended(Cure::MadeAgain)), "{mended:?}");
+        assert_eq!(check(&world.store, Level::Trees), []);
+    }
+}
+
+#[test]
+fn what_reading_finds_damaged_is_replaced_by_what_comes_next() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    // longer than what is hashed whenever it comes
+    let plain = noise(7, 3 << 20);
+    let (diff_id, zipped) = (DiffId(Digest::of(&plain)), gzip(&plain));
+    let kept = store.put_blob(&lease, &zipped).unwrap();
+    store
+        .add_layer_blob(&lease, &kept, Compression::Gzip, &diff_id)
+        .unwrap();
+    flip(kept.path());
+    let error = store.tar(&lease, &diff_id).unwrap_err().to_string();
+    assert!(error.contains("--repair"), "{error}");
+    assert!(error.contains(&kept.digest.to_string()), "{error}");
+    store.put_blob(&lease, &zipped).unwrap();
+    store.tar(&lease, &diff_id).unwrap();
+}

@@ -38,7 +38,7 @@ impl Repair {
             let remote = Arc::new(remote.map_err(|error| Error::Registry(Box::new(error)))?);
             let lease = engine.store().lease();
             let tell = |bytes: u64, total: u64| {
-                let doing = "what is fetched again";
+                let doing = "what comes from registries";
                 // it may be missed
                 let _ = news.try_send(CheckNews::Progress { doing, bytes, total });
             };
