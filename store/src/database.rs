@@ -1,6 +1,7 @@
 //! The database: the one transactional truth for images, names, layers and cache records.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,10 +90,14 @@ pub(crate) fn generation(db: &Connection) -> Result<u64, Error> {
 const BUSY: Duration = Duration::from_secs(30);
 /// How long it is waited for readers until the log is emptied.
 const SOON: Duration = Duration::from_secs(1);
-/// With fewer bytes of unused pages the file stays as it is, and so does a log that is no longer.
+/// With fewer bytes of unused pages the file stays as it is.
 const WASTE: u64 = 256 << 10;
+/// A log that is no longer stays as it is.
+const SHORT_LOG: u64 = 64 << 10;
 /// So many bytes at most are held in memory while the file is written anew; more go through a temporary file.
 const IN_MEMORY: u64 = 16 << 20;
+/// When the log has so many pages they are moved into the file, as SQLite does by itself unless somebody else does.
+const LOG_PAGES: i32 = 1000;
 /// Prepared statements kept by each connection.
 const STATEMENTS: usize = 64;
 /// The most of the file that each connection keeps in memory: a list of ten thousand images reads that much.
@@ -150,6 +155,8 @@ struct Writer {
     durability: Durability,
     /// Whether the log may not be on disk as it reads: a write failed.
     doubt: bool,
+    /// How many pages the log had after the last commit.
+    logged: Arc<AtomicI32>,
 }
 
 impl Writer {
@@ -173,6 +180,22 @@ impl Writer {
 }
 
 impl Writer {
+    /// Moves what the log holds into the file, as far as nobody reads it there, if it is long or `anyway`. SQLite would do the same and tell nobody
+    /// of a sync that failed, which may have dropped something from the log that is to come before what is promised next.
+    fn move_log(&mut self, anyway: bool) {
+        if !anyway && self.logged.load(Ordering::Relaxed) < LOG_PAGES {
+            return;
+        }
+        let moved = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        let failed = moved
+            .err()
+            .and_then(|error| Some(error.sqlite_error()?.extended_code));
+        // all that is in the log stays there otherwise, and is moved the next time
+        self.doubt |= failed == Some(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+    }
+
     /// Sets how durable the next write is.
     fn set(&mut self, durability: Durability) -> Result<(), Error> {
         if self.durability != durability {
@@ -281,7 +304,7 @@ impl Database {
             true => writer.write_anew((pages - unused) * size),
             false => Ok(()),
         };
-        let shrunk = shrunk.and_then(|()| match anyway || self.log_bytes() > WASTE {
+        let shrunk = shrunk.and_then(|()| match anyway || self.log_bytes() > SHORT_LOG {
             true => writer.empty_log(),
             false => Ok(()),
         });
@@ -318,13 +341,18 @@ impl Database {
         mut write: impl FnMut(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let _lent = self.ballast.lend();
-        match self.write(Durability::Full, &mut write) {
+        let result = match self.write(Durability::Full, &mut write) {
             // a quota, or somebody who was faster
             Err(error) if error.is_full_disk() && self.ballast.give_up() => {
                 self.write(Durability::Full, write)
             }
             result => result,
+        };
+        if self.ballast.is_given_up() {
+            // so that the next one finds room in the log again
+            lock(&self.writer).move_log(true);
         }
+        result
     }
 
     /// Runs `write` in a transaction of its own, which is rolled back if it fails.
@@ -346,19 +374,28 @@ impl Database {
             return Err(error.into());
         }
         failpoint("commit.after");
+        writer.move_log(false);
         Ok(result)
     }
 }
 
 /// The connection that writes.
 fn connected(path: &Path) -> Result<Writer, Error> {
-    let connection = connect(path, true)?;
+    let mut connection = connect(path, true)?;
+    let logged = Arc::new(AtomicI32::new(0));
+    let counted = logged.clone();
+    // in the place of SQLite's own hook, which moves the log
+    connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+        counted.store(pages, Ordering::Relaxed);
+        Ok(())
+    }))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let mut writer = Writer {
         connection,
         durability: Durability::Full,
         doubt: true,
+        logged,
     };
     // an earlier process may have died of a sync that failed. On a full disk this fails, and the store is opened to make room
     let _ = writer.renew_log();

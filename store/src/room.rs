@@ -12,9 +12,12 @@ use crate::locks::lock;
 use crate::paths::Paths;
 use crate::store::Store;
 
-/// The length of the ballast in bytes: removing writes at most some hundred pages to the database's log at once, and then the lists
-/// of images anew.
-const BALLAST: u64 = 4 << 20;
+/// The longest ballast in bytes: removing writes at most some hundred pages to the database's log at once, and then the lists of
+/// images anew.
+const MOST: u64 = 4 << 20;
+
+/// That of a small store; longer ones grow by so much.
+const STEP: u64 = 256 << 10;
 
 /// What is less is no ballast, in bytes.
 const LEAST: u64 = 64 << 10;
@@ -97,11 +100,28 @@ impl Ballast {
         })
     }
 
+    /// How long it is to be: one change writes no more than the database and the lists have.
+    fn wanted(&self) -> u64 {
+        let length = |path: &Path| fs_err::metadata(path).map_or(0, |meta| meta.len());
+        let paths = &self.paths;
+        let all: u64 = [paths.database(), paths.refs(), paths.index()]
+            .iter()
+            .map(|path| length(path))
+            .sum();
+        // in steps, so that it is not made again for every page
+        all.next_multiple_of(STEP).clamp(STEP, MOST)
+    }
+
+    /// Whether it is given up and what was its room may be in use.
+    pub(crate) fn is_given_up(&self) -> bool {
+        lock(&self.state).given_up
+    }
+
     /// Gives it up if there is less room than it has, for something that has to be written then.
     pub(crate) fn lend(&self) -> Lent<'_> {
         lock(&self.state).lent += 1;
         // who cannot see how much there is finds out by writing
-        if room(self.paths.root()).is_ok_and(|room| room.bytes < BALLAST) {
+        if room(self.paths.root()).is_ok_and(|room| room.bytes < self.wanted()) {
             self.give_up();
         }
         Lent(self)
@@ -120,19 +140,24 @@ impl Ballast {
     pub(crate) fn make(&self) {
         let path = self.paths.ballast();
         let mut state = lock(&self.state);
-        let whole = |meta: std::fs::Metadata| meta.is_file() && meta.len() == BALLAST;
+        let wanted = self.wanted();
+        let whole = |meta: std::fs::Metadata| meta.is_file() && meta.len() == wanted;
         if state.lent > 0 || fs_err::symlink_metadata(&path).is_ok_and(whole) {
             return;
         }
+        if fs_err::symlink_metadata(&path).is_ok_and(|meta| meta.len() > wanted) {
+            // what is reserved is never cut
+            let _ = disk::unlink(&path);
+        }
         let mut length = match room(self.paths.root()) {
-            Ok(room) if room.bytes >= 2 * BALLAST => BALLAST,
-            Ok(room) if state.given_up => room.bytes.min(BALLAST),
+            Ok(room) if room.bytes >= 2 * wanted => wanted,
+            Ok(room) if state.given_up => room.bytes.min(wanted),
             _ => return,
         };
         while length >= LEAST {
             match disk::open(&path).and_then(|file| file.reserve(length)) {
                 Ok(()) => {
-                    state.given_up = length < BALLAST;
+                    state.given_up = length < wanted;
                     return;
                 }
                 Err(error) => {

@@ -28,6 +28,7 @@ impl Store {
 
     fn shrink_if(&self, anyway: bool) -> Result<(), Error> {
         self.inner.database.shrink(anyway)?;
+        self.inner.ballast.make();
         let paths = &self.inner.paths;
         for (folder, mode) in [(paths.blobs(), 0o755), (paths.trees(), 0o700)] {
             if anyway || space::at(&folder) >= LARGE {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
 
 use mica_store::Error;
 
@@ -28,20 +30,23 @@ pub(crate) fn run(every: usize) -> Counts {
     let mut counts = Counts::default();
     for fault in [Fault::NoSpace, Fault::Broken, Fault::Short] {
         let mut at = 0;
-        while counts.attempt(at, fault) {
+        while counts.attempt(at, fault, live) {
             at += every;
         }
     }
     if every > 1 {
-        for at in syncs() {
-            counts.attempt(at, Fault::Broken);
+        for at in syncs(live) {
+            counts.attempt(at, Fault::Broken, live);
         }
+    }
+    for at in syncs(fill_the_log) {
+        counts.attempt(at, Fault::Broken, fill_the_log);
     }
     counts
 }
 
 /// Which changes are syncs.
-fn syncs() -> Vec<usize> {
+fn syncs(live: Lived) -> Vec<usize> {
     let folder = fast_folder();
     let journal = Journal::begin(folder.path(), None);
     live(folder.path(), &journal).unwrap();
@@ -49,10 +54,13 @@ fn syncs() -> Vec<usize> {
     journal.syncs()
 }
 
+/// Lives, and says whether a fault was told of.
+type Lived = fn(&Path, &Arc<Journal>) -> Result<bool, String>;
+
 impl Counts {
     /// Lives with this fault; false if there are not so many changes.
-    fn attempt(&mut self, at: usize, fault: Fault) -> bool {
-        match attempt(at, fault) {
+    fn attempt(&mut self, at: usize, fault: Fault, live: Lived) -> bool {
+        match attempt(at, fault, live) {
             Ok(None) => return false,
             Ok(Some(told)) => self.told += usize::from(told),
             Err((met, wrong)) => {
@@ -68,7 +76,7 @@ impl Counts {
 }
 
 /// Lives with this fault. Gives whether a call told of it; nothing if there are not so many changes.
-fn attempt(at: usize, fault: Fault) -> Result<Option<bool>, (String, String)> {
+fn attempt(at: usize, fault: Fault, live: Lived) -> Result<Option<bool>, (String, String)> {
     let folder = fast_folder();
     let root = folder.path().join("store");
     std::fs::create_dir(&root).unwrap();
@@ -95,7 +103,7 @@ fn attempt(at: usize, fault: Fault) -> Result<Option<bool>, (String, String)> {
 }
 
 /// Does one of everything; what fails is tried once more. Gives whether anything failed.
-fn live(root: &std::path::Path, journal: &std::sync::Arc<Journal>) -> Result<bool, String> {
+fn live(root: &Path, journal: &Arc<Journal>) -> Result<bool, String> {
     let mut told = false;
     let mut again = |error: Error| {
         if std::mem::replace(&mut told, true) {
@@ -120,6 +128,36 @@ fn live(root: &std::path::Path, journal: &std::sync::Arc<Journal>) -> Result<boo
             }
         }
     }
+    journal.calm();
+    let promised = journal.promised();
+    let seen = whole_store(root, &life.store, &promised);
+    seen.map_err(|error| format!("the store that goes on: {error}"))?;
+    Ok(told)
+}
+
+/// Fills the database's log with what may be lost until it is moved into the file, and then promises something.
+fn fill_the_log(root: &Path, journal: &Arc<Journal>) -> Result<bool, String> {
+    let mut told = false;
+    let mut twice = |step: &mut dyn FnMut() -> Result<(), Error>| {
+        let Err(error) = step() else { return Ok(()) };
+        if std::mem::replace(&mut told, true) {
+            return Err(format!("one fault is told twice: {}", whole(&error)));
+        }
+        plain(&error)?;
+        step().map_err(|error| format!("it fails again: {}", whole(&error)))
+    };
+    let mut life = None;
+    twice(&mut || {
+        life = Some(Life::begin(root, journal.clone())?);
+        Ok(())
+    })?;
+    let mut life = life.ok_or("no store")?;
+    twice(&mut || life.build_tar())?;
+    for number in 0..400 {
+        twice(&mut || life.remember_much(number))?;
+    }
+    life.enter(1);
+    twice(&mut || life.build_tar())?;
     journal.calm();
     let promised = journal.promised();
     let seen = whole_store(root, &life.store, &promised);

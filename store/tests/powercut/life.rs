@@ -108,7 +108,7 @@ impl Life {
     }
 
     /// COPY: a tar that is packed here, and an image of it.
-    fn build_tar(&mut self) -> Result<(), Error> {
+    pub(crate) fn build_tar(&mut self) -> Result<(), Error> {
         let lease = self.store.lease();
         let bytes = tar(&[
             Entry::Folder("etc/"),
@@ -272,6 +272,21 @@ impl Life {
         self.leads(&name, Some(id));
         self.saved = None;
         Ok(())
+    }
+
+    /// A record of the build cache that fills a page.
+    pub(crate) fn remember_much(&mut self, number: usize) -> Result<(), Error> {
+        let lease = self.store.lease();
+        let Some(layer) = self.base else { return Ok(()) };
+        let record = CacheRecord {
+            layer,
+            parent: ChainId::empty(),
+            content: ContentDigest(Digest::of(b"content")),
+            created: "2026-01-02T03:04:05Z".parse().unwrap(),
+            description: "much ".repeat(700),
+        };
+        let key = CacheKey(Digest::of(format!("much {number}").as_bytes()));
+        self.store.remember(&lease, &key, &record)
     }
 
     fn cache(&mut self) -> Result<(), Error> {
