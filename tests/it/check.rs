@@ -1,6 +1,8 @@
 //! `mica system check` on stores that are damaged, and what `--repair` makes of them with a real registry.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use mica_tests::servers::DockerRegistry;
 use mica_tests::{Context, Daemon, Ran, run};
@@ -72,13 +74,7 @@ fn each_level_finds_what_it_looks_for() {
     let before = fs_err::read(&tar).unwrap();
     flip(&tar);
     expect(&check(&daemon, &[]), 0, &["Nothing found"]);
-    let found = [
-        "1. the tar of layer",
-        "harms image",
-        "app:latest",
-        "--repair",
-        "1 found",
-    ];
+    let found = ["1. the tar of layer", "harms image", "app:latest", "1 found"];
     expect(&check(&daemon, &["--full"]), 1, &found);
     expect(&check(&daemon, &["--trees"]), 1, &found);
     // and a shorter file at once
@@ -297,4 +293,34 @@ fn a_repair_shows_who_it_is_to_registries_that_want_to_know() {
         1,
         &["NOT mended 1. the compressed blob", "it cannot be fetched again"],
     );
+}
+
+#[test]
+fn a_repair_ends_with_its_client() {
+    let mut registry = DockerRegistry::plain();
+    let name = registry.name("team/app:1");
+    let maker = Daemon::start();
+    build(&maker, &name);
+    maker.mica(["push", &name]).ok();
+    let daemon = Daemon::start();
+    daemon.mica(["pull", &name]).ok();
+    let layer = largest(&daemon);
+    flip(&layer);
+    registry.stop();
+    // somebody who listens and never says anything
+    let silent = std::net::TcpListener::bind(registry.address()).unwrap();
+    let mut client = daemon.command(["system", "check", "--full", "--repair"]);
+    let mut client = client
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut asked, _) = silent.accept().unwrap();
+    client.kill().unwrap();
+    client.wait().unwrap();
+    // the question is taken back; whether by an end or a reset does not matter
+    let _ = asked.read_to_end(&mut Vec::new());
+    // and nothing was given up for want of an answer
+    assert!(layer.exists());
+    expect(&check(&daemon, &[]), 0, &["Nothing found"]);
 }
