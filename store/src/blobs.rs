@@ -2,28 +2,44 @@
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs_err::File;
 use mica_oci::{Digest, Hasher};
 
+use crate::damaged::Damaged;
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::locks::share;
 use crate::store::Store;
 
 /// A blob in the store. Its bytes never change; it may vanish once no lease, image or cache record keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Blob {
     /// Its digest.
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
     path: PathBuf,
+    damaged: Arc<Damaged>,
 }
 
+impl PartialEq for Blob {
+    fn eq(&self, other: &Self) -> bool {
+        (self.digest, self.size, &self.path) == (other.digest, other.size, &other.path)
+    }
+}
+
+impl Eq for Blob {}
+
 impl Blob {
-    pub(crate) fn at(digest: Digest, size: u64, path: PathBuf) -> Self {
-        Self { digest, size, path }
+    pub(crate) fn at(digest: Digest, size: u64, path: PathBuf, damaged: &Arc<Damaged>) -> Self {
+        Self {
+            digest,
+            size,
+            path,
+            damaged: damaged.clone(),
+        }
     }
 
     /// Opens it for reading.
@@ -42,6 +58,7 @@ impl Blob {
             hasher: Some(Hasher::new()),
             left: self.size,
             digest: self.digest,
+            damaged: self.damaged.clone(),
         })
     }
 
@@ -59,14 +76,17 @@ pub struct CheckedBlob {
     /// Bytes that are not read yet.
     left: u64,
     digest: Digest,
+    damaged: Arc<Damaged>,
 }
 
 impl CheckedBlob {
+    /// What is read is not what it should be; whatever comes next under the digest takes its place.
     fn damaged(&self, what: &str) -> io::Error {
+        self.damaged.note(&self.digest);
         io::Error::new(
             io::ErrorKind::InvalidData,
             format!(
-                "the store is damaged: blob {} {what}; `mica system check --full` tells what is harmed",
+                "the store is damaged: blob {} {what}; `mica system check --full --repair` tells what is harmed and mends it",
                 self.digest
             ),
         )
@@ -111,7 +131,7 @@ impl Store {
         match fs_err::symlink_metadata(&path) {
             Ok(meta) if meta.is_file() => {
                 lease.pin_blob(digest);
-                Ok(Some(Blob::at(*digest, meta.len(), path)))
+                Ok(Some(Blob::at(*digest, meta.len(), path, &self.inner.damaged)))
             }
             Ok(_) => Err(Error::corrupt(digest, "not a regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -5,10 +5,10 @@
 
 mod compressed;
 mod derived;
-mod documents;
+pub(crate) mod documents;
 mod files;
 pub(crate) mod finding;
-mod harm;
+pub(crate) mod harm;
 mod layers;
 mod rest;
 mod strays;
@@ -156,6 +156,9 @@ impl Check<'_, '_> {
     }
 
     fn found(&mut self, finding: Finding) {
+        if let (Fault::Content { .. }, Some(blob)) = (&finding.fault, finding.thing.blob()) {
+            self.store.inner.damaged.note(&blob);
+        }
         self.checked.findings += 1;
         self.untold.push(CheckEvent::Found(Box::new(finding)));
     }

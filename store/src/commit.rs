@@ -59,6 +59,16 @@ impl Store {
         self.commit(lease, config, Some(manifest), &documents, names)
     }
 
+    /// Gives an image that is here another manifest, which is no document it came with.
+    pub(crate) fn commit_with(
+        &self,
+        lease: &Lease,
+        config: &Raw<ImageConfig>,
+        manifest: &Raw<Manifest>,
+    ) -> Result<Committed, Error> {
+        self.commit(lease, config, Some(manifest), &[], &[])
+    }
+
     fn commit(
         &self,
         lease: &Lease,
@@ -105,7 +115,15 @@ impl Store {
         documents: &[Document<'_>],
         names: &[Reference],
     ) -> Result<Option<Image>, Error> {
-        let Some(image) = self.hold_image(lease, id)? else {
+        // what is damaged is written again
+        let here = self.inner.database.read(|db| find_record(db, id))?;
+        let sound = here.is_some_and(|record| {
+            self.has_document(id.digest()) && self.has_document(&record.manifest.digest)
+        });
+        let Some(image) = (match sound {
+            true => self.hold_image(lease, id)?,
+            false => None,
+        }) else {
             return Ok(None);
         };
         let same = manifest.is_none_or(|manifest| manifest.digest() == image.manifest.digest)
@@ -113,7 +131,10 @@ impl Store {
                 .iter()
                 .all(|name| image.references.binary_search(name).is_ok());
         let kept = self.inner.database.read(|db| documents::of(db, id))?;
-        let same = same && documents.iter().all(|(digest, _)| kept.contains(digest));
+        let same = same
+            && documents
+                .iter()
+                .all(|(digest, _)| kept.contains(digest) && self.has_document(digest));
         // layers that were lost and came back are not durable yet, and index.json does not list the image
         let diff_ids = &image.config.rootfs.diff_ids;
         let same = same && self.pin_layers(lease, diff_ids)?.iter().all(Forms::is_durable);
@@ -142,6 +163,8 @@ impl Store {
         let known = match known {
             // what it came with was a lie, and now its layers are here: it gets a manifest of its own
             Some(_) if manifest.is_none() && !self.holds_up(lease, &id, &layers)? => None,
+            // its manifest is damaged or gone
+            Some(known) if !self.has_document(&known.manifest.digest) => None,
             known => known,
         };
         let (manifest, blobs, written) = match (manifest, known) {
@@ -166,8 +189,10 @@ impl Store {
             }
         };
         let mut staged = Vec::new();
-        if let Some(bytes) = written {
+        if written.is_some() || !self.has_document(id.digest()) {
             staged.push(self.stage_bytes(lease, config.bytes())?);
+        }
+        if let Some(bytes) = written {
             staged.push(self.stage_bytes(lease, &bytes)?);
         }
         for (digest, bytes) in documents {
@@ -404,6 +429,16 @@ fn write_layers(db: &Connection, image: &Prepared, layers: &[(DiffId, Digest)]) 
         image.manifest.media_type.as_str(),
         rows::length(image.manifest.size),
     ))?;
+    write_layer_rows(db, &image.id, layers)
+}
+
+/// Writes which layers an image has, and the blobs that its manifest names for them.
+pub(crate) fn write_layer_rows(
+    db: &Connection,
+    image: &ImageId,
+    layers: &[(DiffId, Digest)],
+) -> Result<(), Error> {
+    let id = image.digest().as_raw();
     db.prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
         .execute([id])?;
     let mut insert = db.prepare_cached(
@@ -413,7 +448,7 @@ fn write_layers(db: &Connection, image: &Prepared, layers: &[(DiffId, Digest)]) 
         insert.execute((id, position, diff_id.digest().as_raw(), blob.as_raw()))?;
     }
     // summed up here, so that a layer that is looked into meanwhile does not count with its guess for ever
-    claims::resize_image(db, &image.id)
+    claims::resize_image(db, image)
 }
 
 /// The manifest of an image that came without one: it names the uncompressed tars, and where nobody looked into a layer yet,

@@ -80,6 +80,11 @@ impl Inner {
         if let Some(config) = self.configs.get(id) {
             return Ok(config);
         }
+        self.read_config(id)
+            .inspect_err(|error| self.damaged.note_config(id, error))
+    }
+
+    fn read_config(&self, id: &ImageId) -> Result<Arc<Raw<ImageConfig>>, Error> {
         let bytes = fs_err::read(self.paths.blob(id.digest())).map_err(Error::io("read an image config"))?;
         let config = Raw::<ImageConfig>::parse(&bytes).map_err(|source| Error::Document {
             what: format!("the config of image {id}"),
@@ -136,6 +141,11 @@ impl Store {
         self.inner
             .database
             .read(|db| rows::any(db, "SELECT 1 FROM images WHERE parent = ?1", id.digest()))
+    }
+
+    /// All that leads to an image, sorted; also where its config cannot be read.
+    pub fn names_of(&self, id: &ImageId) -> Result<Vec<Reference>, Error> {
+        self.inner.database.read(|db| references_of(db, id))
     }
 
     /// The image with this ID, with its config, documents and layers kept by the lease.

@@ -18,6 +18,9 @@ use crate::store::{Inner, Store};
 /// Small writes are gathered to this many bytes.
 const BUFFER: usize = 128 << 10;
 
+/// A blob of no more than this many bytes that is there already is hashed before it is kept: configs and manifests are no longer.
+const SMALL: u64 = 1 << 20;
+
 /// A blob that is being written. Dropped before it is committed, it is gone.
 pub struct Ingest {
     staged: Staged,
@@ -190,12 +193,30 @@ impl Staged {
         }
         let _gate = share(&self.store.gate);
         lease.pin_blob(&self.digest);
-        let whole = |meta: std::fs::Metadata| meta.is_file() && meta.len() == self.size;
-        let there = !doubt && fs_err::symlink_metadata(&to).is_ok_and(whole);
+        let replacing = self.store.damaged.replacing(&self.digest);
+        let there = match fs_err::symlink_metadata(&to) {
+            Ok(_) if replacing.is_some() || !self.is_same(&to) => {
+                self.store.set_aside(&to, &self.digest.hex())?;
+                false
+            }
+            Ok(_) => !doubt,
+            Err(_) => false,
+        };
         if !there {
             disk::rename(&self.path, &to).map_err(Error::io("publish a blob"))?;
         }
-        Ok((Blob::at(self.digest, self.size, to), there))
+        if let Some(replacing) = replacing {
+            replacing.done();
+        }
+        let blob = Blob::at(self.digest, self.size, to, &self.store.damaged);
+        Ok((blob, there))
+    }
+
+    /// Whether what is in the blob's place is the blob, as far as that can be told at little cost.
+    fn is_same(&self, there: &std::path::Path) -> bool {
+        let whole = |meta: std::fs::Metadata| meta.is_file() && meta.len() == self.size;
+        fs_err::symlink_metadata(there).is_ok_and(whole)
+            && (self.size > SMALL || fs_err::read(there).is_ok_and(|bytes| Digest::of(&bytes) == self.digest))
     }
 }
 

@@ -129,6 +129,11 @@ impl Paths {
         self.contexts().join(format!("{device:x}-{inode:x}"))
     }
 
+    /// What was found damaged and is kept for people to look at; made at first need.
+    pub(crate) fn bad(&self) -> PathBuf {
+        self.own().join("bad")
+    }
+
     pub(crate) fn trash(&self) -> PathBuf {
         self.own().join("trash")
     }

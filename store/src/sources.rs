@@ -66,7 +66,8 @@ pub(crate) fn drop_strays(db: &Connection, pins: &Pins) -> Result<(), Error> {
         "SELECT DISTINCT digest FROM sources WHERE digest NOT IN (SELECT digest FROM layer_blobs)
          AND digest NOT IN (SELECT digest FROM layer_claims) AND digest NOT IN (SELECT id FROM images)
          AND digest NOT IN (SELECT digest FROM documents) AND digest NOT IN (SELECT manifest FROM images)
-         AND digest NOT IN (SELECT diff_id FROM layers WHERE tar > 0)",
+         AND digest NOT IN (SELECT diff_id FROM layers WHERE tar > 0)
+         AND digest NOT IN (SELECT blob FROM image_layers)",
     )?;
     let strays = query.query_map([], |row| rows::digest(row, 0))?;
     let mut delete = db.prepare_cached("DELETE FROM sources WHERE digest = ?1")?;

@@ -11,6 +11,7 @@ use crate::cache::Uses;
 use crate::catalogue::Catalogue;
 use crate::configs::Configs;
 use crate::contexts::Contexts;
+use crate::damaged::Damaged;
 use crate::database::Database;
 use crate::disk::Output;
 use crate::doubt::Doubt;
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) compressions: Flights,
     pub(crate) busy: Busy,
     pub(crate) doubt: Doubt,
+    pub(crate) damaged: Arc<Damaged>,
     pub(crate) indexes: Indexes,
     pub(crate) mounts: Mounts,
     /// Uses of cache records that are not written yet.
@@ -80,6 +82,7 @@ impl Store {
                 compressions: Flights::default(),
                 busy: Busy::default(),
                 doubt: Doubt::default(),
+                damaged: Arc::default(),
                 indexes: Indexes::default(),
                 mounts: Mounts::default(),
                 uses: Mutex::default(),

@@ -63,7 +63,7 @@ impl Check<'_, '_> {
         let path = self.store.inner.paths.blob(&row.digest);
         let mut fault = self.hash(&path, &row.digest)?;
         if fault.is_none() && !row.is_lie {
-            let blob = Blob::at(row.digest, row.size, path);
+            let blob = Blob::at(row.digest, row.size, path, &self.store.inner.damaged);
             fault = self.inflate(&blob, &row.diff_id)?;
         }
         match fault {

@@ -156,7 +156,7 @@ impl Check<'_, '_> {
 }
 
 /// Reads a document, of which none is longer than the longest config.
-fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     fs_err::File::open(path)?

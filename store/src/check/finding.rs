@@ -170,6 +170,20 @@ impl Thing {
     }
 }
 
+impl Thing {
+    /// The digest of the blob that it is, if it is one.
+    pub(crate) fn blob(&self) -> Option<Digest> {
+        match self {
+            Self::Config(_)
+            | Self::Manifest(..)
+            | Self::Document(_)
+            | Self::Compressed(..)
+            | Self::Tar(_) => self.digest(),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Thing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -222,9 +236,11 @@ impl Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::MakeAgain => "it can be made again from what else is here",
-            Self::Fetch => "a registry had it: remove the image and pull it again",
-            Self::Drop => "nothing is lost by it",
+            Self::MakeAgain => {
+                "it can be made again from what else is here: `mica system check --repair` does"
+            }
+            Self::Fetch => "a registry had it: `mica system check --repair` fetches it again",
+            Self::Drop => "nothing is lost by it: `mica system check --repair` clears it away",
             Self::Rebuild => "stop micad and keep a copy of its folder; mica/refs.json lists the images",
             Self::Renew => "nothing here: pull, load or build the image again",
         })

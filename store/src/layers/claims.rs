@@ -179,8 +179,28 @@ impl Store {
     /// The reason of a failure to unpack or inflate a layer: the blob it is claimed to be, or what went wrong itself.
     pub(super) fn blame(&self, lease: &Lease, record: &Record, error: Error) -> Error {
         match record.layer.exact {
-            true => error,
+            true => self.suspect(record, error),
             false => self.settle_alone(lease, record).err().unwrap_or(error),
+        }
+    }
+
+    /// What a layer was read from is looked at where reading failed: if that is damaged it is the reason, and what comes next under
+    /// its digest takes its place.
+    pub(super) fn suspect(&self, record: &Record, error: Error) -> Error {
+        let source = match (record.tar, record.blob) {
+            (true, _) => *record.layer.diff_id.digest(),
+            (false, Some(blob)) => blob,
+            (false, None) => return error,
+        };
+        match self.is_sound_blob(&source, &|| Ok(())) {
+            Ok(false) => {
+                self.inner.damaged.note(&source);
+                Error::corrupt(
+                    source,
+                    "it is gone or holds other bytes than it should; `mica system check --full --repair` mends it",
+                )
+            }
+            _ => error,
         }
     }
 
@@ -195,6 +215,7 @@ impl Store {
         let mut bytes = Hashing::new(blob.open()?);
         copy(&mut bytes, &mut io::sink()).map_err(Error::io("read a layer"))?;
         if bytes.finish().1 != blob.digest {
+            self.inner.damaged.note(&blob.digest);
             return Err(Error::corrupt(blob.digest, "it holds other bytes than it should"));
         }
         self.inner.database.write(Durability::Normal, |db| {

@@ -154,7 +154,10 @@ impl Store {
                 let record = self.known(lease, diff_id)?;
                 match (record.tar, record.blob, record.layer.exact) {
                     (true, ..) => Ok(()),
-                    (false, Some(_), _) => self.inflate(lease, &record).map(drop),
+                    (false, Some(_), _) => self
+                        .inflate(lease, &record)
+                        .map(drop)
+                        .map_err(|error| self.suspect(&record, error)),
                     (false, None, true) => self.pack_tree(lease, &record.layer),
                     (false, None, false) => self.inflate_claim(lease, record),
                 }
@@ -176,7 +179,7 @@ impl Store {
         let (_, actual, _) = plain.finish();
         match actual == *diff_id.digest() {
             true => Ok(()),
-            false => Err(mismatch(diff_id, "tar", &actual)),
+            false => Err(self.suspect(&record, mismatch(diff_id, "tar", &actual))),
         }
     }
 
