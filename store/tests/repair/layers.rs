@@ -1,0 +1,300 @@
+//! Forms of layers, damaged and made again, fetched, or set aside.
+
+use mica_oci::{Compression, DiffId, Digest};
+use mica_store::{Cure, Growth, Level, Mending, Thing};
+
+use crate::support::{self, config, gzip, layer, name, noise, pull, store};
+use crate::world::{Fate, Registry, WAYS, World, bad, blob, check, file_of, flip, mend, tree};
+
+#[test]
+fn a_tar_is_made_again_of_whatever_else_is_there() {
+    for (way, damage) in WAYS {
+        let world = World::new();
+        world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
+        let path = blob(&world.store, world.diff_id.digest());
+        damage(&path);
+        let expected = (Thing::Tar(world.diff_id), Fate::Mended(Cure::MadeAgain));
+        // nobody is asked
+        let nowhere = Registry::default();
+        assert_eq!(
+            nowhere.repair(&world.store, Level::Full),
+            std::slice::from_ref(&expected),
+            "{way}"
+        );
+        assert_eq!(check(&world.store, Level::Full), [], "{way}");
+        assert_eq!(
+            Digest::of(&std::fs::read(&path).unwrap()),
+            *world.diff_id.digest()
+        );
+        // of a tree too, and then it is durable
+        let lease = world.store.lease();
+        let made = tree(&world.store, &lease, "made here");
+        let image = config("built", &[made]);
+        world
+            .store
+            .commit_image(&lease, &image, None, &[name("built")])
+            .unwrap();
+        world.store.tar(&lease, &made).unwrap();
+        drop(lease);
+        damage(&blob(&world.store, made.digest()));
+        let mended = nowhere.repair(&world.store, Level::Full);
+        assert_eq!(
+            mended,
+            [(Thing::Tar(made), Fate::Mended(Cure::MadeAgain))],
+            "{way}"
+        );
+        let root = world.store.root().to_owned();
+        drop(world.store);
+        let store = support::restart(&root);
+        assert_eq!(check(&store, Level::Trees), [], "{way}");
+        assert!(blob(&store, made.digest()).exists());
+    }
+}
+
+#[test]
+fn a_tar_that_nothing_else_holds_is_set_aside_and_named_and_built_again() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let bytes = noise(1, 3 << 20);
+    let made = layer(&store, &lease, &bytes);
+    let image = config("built", &[made]);
+    let built = store
+        .commit_image(&lease, &image, None, &[name("built")])
+        .unwrap()
+        .image;
+    drop(lease);
+    flip(&blob(&store, made.digest()));
+    let found = check(&store, Level::Full);
+    assert_eq!(found[0].harms[0].image, built.id);
+    assert_eq!(found[0].harms[0].names, [name("built")]);
+    let aside = bad(&store, &made.digest().hex());
+    let nowhere = Registry::default();
+    assert_eq!(
+        nowhere.repair(&store, Level::Full),
+        [(Thing::Tar(made), Fate::Lost(Some(aside.clone())))]
+    );
+    assert!(aside.exists() && !blob(&store, made.digest()).exists());
+    // it stays broken, and is named by every check
+    let again = check(&store, Level::Quick);
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].thing, Thing::Layer(made));
+    assert_eq!(again[0].harms[0].names, [name("built")]);
+    let lease = store.lease();
+    store.tar(&lease, &made).unwrap_err();
+    store
+        .commit_image(&lease, &config("other", &[made]), None, &[])
+        .unwrap_err();
+    // whoever makes it again mends it
+    layer(&store, &lease, &bytes);
+    store
+        .commit_image(&lease, &image, None, &[name("built")])
+        .unwrap();
+    assert_eq!(check(&store, Level::Full), []);
+}
+
+#[test]
+fn a_compressed_blob_that_was_made_here_is_made_here_again() {
+    for (way, damage) in WAYS {
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let (_folder, store) = store();
+            let lease = store.lease();
+            let made = layer(&store, &lease, &noise(1, 5 << 20));
+            let growth = Growth::new();
+            let kept = store
+                .compress_layer(&lease, &made, compression, 2, &growth)
+                .unwrap();
+            let image = config("built", &[made]);
+            store
+                .commit_image(&lease, &image, None, &[name("built")])
+                .unwrap();
+            drop(lease);
+            damage(kept.path());
+            let mended = Registry::default().repair(&store, Level::Full);
+            let expected = (
+                Thing::Compressed(made, kept.digest),
+                Fate::Mended(Cure::MadeAgain),
+            );
+            assert_eq!(mended, [expected], "{way}");
+            assert_eq!(check(&store, Level::Full), [], "{way}");
+        }
+    }
+}
+
+#[test]
+fn a_compressed_blob_nobody_has_is_done_without_where_the_layer_is_there() {
+    for (way, damage) in WAYS {
+        let world = World::new();
+        // the tar is not durable yet, and has to become so first
+        world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
+        damage(&blob(&world.store, &world.compressed));
+        let thing = Thing::Compressed(world.diff_id, world.compressed);
+        let mended = Registry::default().repair(&world.store, Level::Full);
+        assert_eq!(mended, [(thing, Fate::Mended(Cure::Dropped))], "{way}");
+        assert_eq!(check(&world.store, Level::Full), [], "{way}");
+        // a pull brings it again
+        assert!(!world.store.is_image_whole(&world.pulled.id).unwrap());
+        let root = world.store.root().to_owned();
+        drop(world.store);
+        let store = support::restart(&root);
+        assert_eq!(check(&store, Level::Full), [], "{way}");
+        assert!(store.layer(&store.lease(), &world.diff_id).unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_compressed_blob_nobody_has_takes_its_layer_with_it_until_it_is_pulled_again() {
+    for (way, damage) in WAYS {
+        let world = World::new().again();
+        damage(&blob(&world.store, &world.compressed));
+        let thing = Thing::Compressed(world.diff_id, world.compressed);
+        let aside = (way != "delete").then(|| bad(&world.store, &world.compressed.hex()));
+        let nowhere = Registry::default();
+        let mended = nowhere.repair(&world.store, Level::Full);
+        assert_eq!(mended, [(thing, Fate::Lost(aside))], "{way}");
+        world.store.collect().unwrap();
+        let found = check(&world.store, Level::Quick);
+        assert_eq!(found[0].thing, Thing::Layer(world.diff_id), "{way}");
+        assert_eq!(found[0].harms[0].image, world.pulled.id);
+        // where it came from is not forgotten
+        let mended = world.registry.repair(&world.store, Level::Quick);
+        assert_eq!(mended, [(Thing::Layer(world.diff_id), Fate::Fetched)], "{way}");
+        assert_eq!(check(&world.store, Level::Trees), [], "{way}");
+    }
+}
+
+#[test]
+fn a_tree_is_unpacked_again_unless_it_is_in_use() {
+    let world = World::new();
+    let store = &world.store;
+    store.tree(&store.lease(), &world.diff_id).unwrap();
+    let lease = store.lease();
+    let made = tree(store, &lease, "made here");
+    let image = config("built", &[made]);
+    store
+        .commit_image(&lease, &image, None, &[name("built")])
+        .unwrap();
+    store.tar(&lease, &made).unwrap();
+    drop(lease);
+    let nowhere = Registry::default();
+    for (diff_id, file) in [(world.diff_id, "a"), (made, "file")] {
+        let file = file_of(store, &diff_id, file);
+        for (way, damage) in WAYS {
+            damage(&file);
+            let held = store.lease();
+            store.layer(&held, &diff_id).unwrap();
+            let finding = &check(store, Level::Trees)[0];
+            assert!(matches!(mend(store, finding), Mending::Left(why) if why.contains("in use")));
+            drop(held);
+            let expected = (Thing::Tree(diff_id), Fate::Mended(Cure::MadeAgain));
+            assert_eq!(nowhere.repair(store, Level::Trees), [expected], "{way}");
+            assert_eq!(check(store, Level::Trees), [], "{way}");
+        }
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+        let expected = (Thing::Tree(diff_id), Fate::Mended(Cure::MadeAgain));
+        assert_eq!(nowhere.repair(store, Level::Quick), [expected]);
+        assert_eq!(check(store, Level::Trees), []);
+    }
+    // the tar it was made of became durable before the tree that was so went
+    let root = world.store.root().to_owned();
+    drop(world.store);
+    let store = support::restart(&root);
+    assert_eq!(check(&store, Level::Trees), []);
+    assert!(store.layer(&store.lease(), &made).unwrap().is_some());
+}
+
+#[test]
+fn a_tree_that_is_all_there_was_is_set_aside() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let made = tree(&store, &lease, "made here");
+    let image = config("built", &[made]);
+    store
+        .commit_image(&lease, &image, None, &[name("built")])
+        .unwrap();
+    drop(lease);
+    flip(&file_of(&store, &made, "file"));
+    let aside = bad(&store, &format!("{}-tree", made.digest().hex()));
+    let nowhere = Registry::default();
+    assert_eq!(
+        nowhere.repair(&store, Level::Trees),
+        [(Thing::Tree(made), Fate::Lost(Some(aside.clone())))]
+    );
+    assert!(aside.join("fs/file").exists());
+    let found = check(&store, Level::Trees);
+    assert_eq!((found.len(), &found[0].thing), (1, &Thing::Layer(made)));
+    let lease = store.lease();
+    assert_eq!(tree(&store, &lease, "made here"), made);
+    store
+        .commit_image(&lease, &image, None, &[name("built")])
+        .unwrap();
+    assert_eq!(check(&store, Level::Trees), []);
+}
+
+#[test]
+fn a_lie_is_told_from_damage() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let claimed = DiffId(Digest::of(b"what it says"));
+    let lie = gzip(b"what it holds");
+    pull(&store, &lease, "liar", claimed, &lie);
+    drop(lease);
+    let nowhere = Registry::default();
+    let thing = Thing::Compressed(claimed, Digest::of(&lie));
+    let left = nowhere.repair(&store, Level::Full);
+    assert!(
+        matches!(&left[..], [(found, Fate::Left(why))] if *found == thing && why.contains("not true")),
+        "{left:?}"
+    );
+    // it is what the image came as, and stays
+    assert!(blob(&store, &Digest::of(&lie)).exists());
+    let lease = store.lease();
+    layer(&store, &lease, b"what it says");
+    drop(lease);
+    let mended = nowhere.repair(&store, Level::Full);
+    assert_eq!(mended, [(thing, Fate::Mended(Cure::Dropped))]);
+    assert_eq!(check(&store, Level::Full), []);
+}
+
+#[test]
+fn a_layer_whose_rows_are_lost_is_found_again_by_its_file() {
+    let world = World::new();
+    let nowhere = Registry::default();
+    let held = world.store.lease();
+    for tar in [false, true] {
+        if tar {
+            world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
+            std::fs::remove_file(blob(&world.store, &world.compressed)).unwrap();
+        }
+        // what is pinned is no stray
+        for digest in [world.compressed, *world.diff_id.digest()] {
+            world.store.blob(&held, &digest).unwrap();
+        }
+        let database = rusqlite::Connection::open(world.store.root().join("mica/db.sqlite")).unwrap();
+        database
+            .execute_batch("DELETE FROM layers; DELETE FROM layer_blobs; DELETE FROM layer_claims")
+            .unwrap();
+        let found = Thing::Layer(world.diff_id);
+        let mended = nowhere.repair(&world.store, Level::Full);
+        assert_eq!(mended[0], (found, Fate::Mended(Cure::MadeAgain)), "{mended:?}");
+        assert_eq!(check(&world.store, Level::Trees), []);
+    }
+}
+
+#[test]
+fn what_reading_finds_damaged_is_replaced_by_what_comes_next() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    // longer than what is hashed whenever it comes
+    let plain = noise(7, 3 << 20);
+    let (diff_id, zipped) = (DiffId(Digest::of(&plain)), gzip(&plain));
+    let kept = store.put_blob(&lease, &zipped).unwrap();
+    store
+        .add_layer_blob(&lease, &kept, Compression::Gzip, &diff_id)
+        .unwrap();
+    flip(kept.path());
+    let error = store.tar(&lease, &diff_id).unwrap_err().to_string();
+    assert!(error.contains("--repair"), "{error}");
+    assert!(error.contains(&kept.digest.to_string()), "{error}");
+    store.put_blob(&lease, &zipped).unwrap();
+    store.tar(&lease, &diff_id).unwrap();
+}
