@@ -23,6 +23,7 @@ const NOWHERE: &str = "none";
 
 /// A request that is being answered.
 pub(crate) struct Answering {
+    daemon: Arc<Daemon>,
     metrics: Arc<Metrics>,
     number: u64,
     method: &'static str,
@@ -36,10 +37,11 @@ pub(crate) struct Answering {
 
 impl Answering {
     /// A request has come.
-    pub(crate) fn begin<B>(daemon: &Daemon, peer: &Peer, request: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(daemon: &Arc<Daemon>, peer: &Peer, request: &Request<B>) -> Self {
         let (_, path) = ApiVersion::strip(request.uri().path());
         let to = decode(path).ok().and_then(|path| route(request.method(), &path));
         Self {
+            daemon: daemon.clone(),
             metrics: daemon.metrics.clone(),
             number: daemon.metrics.request(),
             method: known(request.method().as_str()),
@@ -66,6 +68,17 @@ impl Answering {
 impl Drop for Answering {
     fn drop(&mut self) {
         let took = self.began.elapsed();
+        for (image, reason) in self.daemon.engine.new_damage() {
+            let fields = [
+                ("image", Value::from(image.to_string())),
+                ("reason", reason.into()),
+            ];
+            log::say(
+                Level::Warn,
+                "an image's config cannot be read; `mica system check --repair` mends it or tells what is broken",
+                &fields,
+            );
+        }
         self.metrics.answered(self.method, self.route, self.status, took);
         if let Some(path) = self.path.take() {
             let fields = [

@@ -119,8 +119,12 @@ impl<'a> Removing<'a> {
         for one in doomed {
             let mut next = Some(one.image);
             while let Some(id) = next.filter(|id| !known.contains_key(id)) {
-                let Some(image) = store.image_without_names(&id)? else {
-                    break;
+                let image = match store.image_without_names(&id) {
+                    Ok(Some(image)) => image,
+                    Ok(None) => break,
+                    // one that is damaged can go all the same
+                    Err(error) if is_about_config(&error) => break,
+                    Err(error) => return Err(error.into()),
                 };
                 next = image.parent;
                 known.insert(id, image);
@@ -164,7 +168,10 @@ impl<'a> Removing<'a> {
     }
 
     fn name(&mut self, name: &str) -> Result<(), Error> {
-        let image = self.engine.image_without_names(name)?;
+        let image = match self.engine.image_without_names(name) {
+            Err(Error::Store(error)) if is_about_config(&error) => return self.broken(name),
+            image => image?,
+        };
         if !names_id(name, &image.id) {
             let reference: Reference = name.parse()?;
             self.drop_name(&image, reference.or_latest())?;
@@ -190,6 +197,37 @@ impl<'a> Removing<'a> {
             self.untag_aloud(&image, reference)?;
         }
         self.delete(image)
+    }
+
+    /// As [`name`](Self::name), for an image whose config cannot be read. Nothing of it can be told to those who follow what
+    /// happens.
+    fn broken(&mut self, name: &str) -> Result<(), Error> {
+        let store = self.engine.store();
+        let image = self.engine.meaning(name)?;
+        let mut names = store.names_of(&image)?;
+        if names_id(name, &image) {
+            let short = image.digest().short();
+            if !is_single(&names) && !self.options.force {
+                return Err(Error::ManyNames { short });
+            }
+            if store.has_children(&image)? {
+                return Err(Error::HasChildren { short });
+            }
+        } else {
+            let meant = name.parse::<Reference>()?.or_latest();
+            let is_meant = |own: &Reference| match meant.digest {
+                Some(_) => own.digest == meant.digest,
+                None => own.tag == meant.tag,
+            };
+            names.retain(|own| own.repository == meant.repository);
+            // with a repository's last tag its digests go
+            let is_last = names.iter().all(|own| is_meant(own) || !is_tag(own));
+            names.retain(|own| is_meant(own) || (is_last && meant.digest.is_none() && !is_tag(own)));
+        }
+        store.remove_images(&[Doomed { image, names }], &mut |fate| {
+            self.tell(fate, &BTreeMap::new(), true);
+        })?;
+        Ok(())
     }
 
     /// Takes one name away, and with a repository's last tag its digest references.
@@ -261,6 +299,14 @@ impl<'a> Removing<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether an image cannot be looked at because its config is damaged or gone.
+fn is_about_config(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::Document { .. }
+    )
 }
 
 /// Whether the names come to one: at most one, or one tag with digests of the same repository.

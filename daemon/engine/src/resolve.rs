@@ -22,7 +22,8 @@ impl Engine {
         self.found(self.store().image_without_names(&id)?, name)
     }
 
-    fn meaning(&self, name: &str) -> Result<ImageId, Error> {
+    /// The ID of the image that `name` means.
+    pub(crate) fn meaning(&self, name: &str) -> Result<ImageId, Error> {
         if name.is_empty() {
             return Err(Error::BlankName);
         }

@@ -1,6 +1,6 @@
 //! What this machine and this program are.
 
-use mica_oci::{Digest, Platform};
+use mica_oci::{Digest, ImageId, Platform};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -93,6 +93,11 @@ impl Engine {
             open_files: entries("/proc/self/fd"),
             threads: entries("/proc/self/task"),
         })
+    }
+
+    /// Images whose config was found damaged or gone since this was asked last, and how; each is told of once.
+    pub fn new_damage(&self) -> Vec<(ImageId, String)> {
+        self.store().new_damage()
     }
 
     fn id(&self) -> String {
