@@ -213,6 +213,10 @@ impl Pull<'_> {
                 return Ok(None);
             };
             let lease = store.lease();
+            // what is damaged or gone is fetched again
+            if !store.is_image_whole(&id)? {
+                return Ok(None);
+            }
             let Some(image) = store
                 .hold_image(&lease, &id)?
                 .filter(|image| fits(image, &wanted))
@@ -282,7 +286,10 @@ impl Pull<'_> {
         let (digest, size) = (descriptor.digest, descriptor.size);
         let here = blocking(move || {
             // one that is larger is refused as if it were not here
-            let Some(blob) = store.blob(&held, &digest)?.filter(|_| size <= limit as u64) else {
+            if size > limit as u64 || store.is_damaged(&digest, size)? {
+                return Ok(None);
+            }
+            let Some(blob) = store.blob(&held, &digest)? else {
                 return Ok(None);
             };
             // any blob may be named here, a layer of many GiB too
@@ -291,7 +298,8 @@ impl Pull<'_> {
                 action: "read an image config",
                 source,
             })?;
-            Ok(Some(Bytes::from(bytes)))
+            // one that is damaged is fetched again, and takes its place when it is written
+            Ok((Digest::of(&bytes) == digest).then(|| Bytes::from(bytes)))
         })
         .await?;
         let bytes = match here {
@@ -348,8 +356,13 @@ impl Pull<'_> {
     }
 
     async fn is_here(&self, lease: &Lease, layer: &Descriptor) -> Result<bool, Error> {
-        let (store, held, digest) = (self.engine.store().clone(), lease.clone(), layer.digest);
-        match blocking(move || Ok(store.blob(&held, &digest)?)).await? {
+        let (store, held) = (self.engine.store().clone(), lease.clone());
+        let (digest, size) = (layer.digest, layer.size);
+        let here = blocking(move || match store.is_damaged(&digest, size)? {
+            true => Ok(None),
+            false => Ok(store.blob(&held, &digest)?),
+        });
+        match here.await? {
             Some(blob) => check_size("layer", &blob, layer.size).map(|()| true),
             None => Ok(false),
         }
@@ -395,7 +408,7 @@ fn check_size(what: &str, blob: &Blob, expected: u64) -> Result<(), Error> {
 }
 
 /// How a layer's blob is compressed: as its media type says, or where that is not known, as it looks.
-fn compression(layer: &Descriptor, blob: &Blob) -> Result<Compression, Error> {
+pub(crate) fn compression(layer: &Descriptor, blob: &Blob) -> Result<Compression, Error> {
     match layer.media_type.layer_compression() {
         Some(compression) => Ok(compression),
         None => seen_compression(blob),
