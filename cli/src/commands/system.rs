@@ -27,7 +27,7 @@ impl SystemCommand {
     pub(super) async fn run(self, session: &Session) -> Result<(), Error> {
         let client = &session.client()?;
         match self {
-            Self::Check(options) => system_check::run(options, client).await,
+            Self::Check(options) => system_check::run(options, client, &session.credentials()).await,
             Self::Df(options) => system_df::run(options, client).await,
             Self::Events(options) => events::run(options, client).await,
             Self::Info(options) => info::run(options, client).await,

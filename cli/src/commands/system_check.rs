@@ -2,9 +2,10 @@
 
 use clap::{Args, ValueEnum};
 use hyper::Method;
-use mica_api::{CheckFinding, CheckLine, CheckProgress, CheckSummary};
+use mica_api::{CheckFinding, CheckLine, CheckProgress, CheckRepair, CheckSummary};
 
 use crate::client::{Body, Client, Query};
+use crate::credentials::{Credentials, config_header};
 use crate::error::Error;
 use crate::interrupt::or_interrupted;
 use crate::{size, ui};
@@ -40,6 +41,9 @@ pub(super) struct Options {
     /// Derive every unpacked layer again too (--level trees)
     #[arg(long)]
     trees: bool,
+    /// Mend what is found: make it again, fetch it from where it came, or set it aside and name what is broken
+    #[arg(long)]
+    repair: bool,
     /// Format output: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -55,7 +59,7 @@ impl Options {
     }
 }
 
-pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
+pub(super) async fn run(options: Options, client: &Client, credentials: &Credentials) -> Result<(), Error> {
     let level = match options.level() {
         Level::Quick => "quick",
         Level::Full => "full",
@@ -63,9 +67,16 @@ pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> 
     };
     let mut query = Query::default();
     query.push("level", level);
+    if options.repair {
+        query.push("repair", "1");
+    }
     let path = format!("/mica/check{}", query.as_str());
     let summary = or_interrupted(async {
-        let answer = client.send(Method::POST, &path, Body::Empty).await?;
+        let header = match options.repair {
+            true => Some(config_header(credentials.all().await)),
+            false => None,
+        };
+        let answer = client.send_with(Method::POST, &path, header, Body::Empty).await?;
         let mut lines = answer.lines();
         let mut view = View::new(options.format);
         while let Some(line) = lines.next::<CheckLine>().await? {
@@ -122,6 +133,9 @@ impl View {
         if let Some(finding) = &line.finding {
             ui::result(found(finding))?;
         }
+        if let Some(repair) = &line.repair {
+            ui::result(repaired(repair))?;
+        }
         match &line.summary {
             Some(summary) => ui::result(summed_up(summary)),
             None => Ok(()),
@@ -166,6 +180,21 @@ fn found(finding: &CheckFinding) -> String {
         text.push_str(&format!("   and {} images more\n", finding.images.len() - IMAGES));
     }
     text.push_str(&format!("   {}\n", finding.advice));
+    ui::printable(&text)
+}
+
+fn repaired(repair: &CheckRepair) -> String {
+    let word = match repair.how.as_str() {
+        "left" => "NOT mended",
+        _ => "mended",
+    };
+    let mut text = format!("{word} {}. {}\n", repair.number, repair.text);
+    if !repair.aside.is_empty() {
+        text.push_str(&format!("   set aside at {}\n", repair.aside));
+    }
+    if !repair.advice.is_empty() {
+        text.push_str(&format!("   {}\n", repair.advice));
+    }
     ui::printable(&text)
 }
 

@@ -14,6 +14,9 @@ pub struct CheckLine {
     /// Something is not as it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<CheckFinding>,
+    /// What became of a finding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<CheckRepair>,
     /// The last line of a check that went to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<CheckSummary>,
@@ -65,6 +68,27 @@ pub struct CheckImage {
     pub id: String,
     /// All that leads to it.
     pub names: Vec<String>,
+}
+
+/// What became of one thing that was not as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CheckRepair {
+    /// The number of the finding.
+    pub number: u64,
+    /// What became of it, in one word; `left` if it is not well.
+    pub how: String,
+    /// The thing and what became of it, for people.
+    pub text: String,
+    /// The repository it was fetched from, if it was.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub from: String,
+    /// Where the damaged file was moved, if it is left and was moved.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub aside: String,
+    /// What may be done about what is left, for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub advice: String,
 }
 
 /// What a check came to.

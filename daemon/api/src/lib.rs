@@ -23,7 +23,7 @@ pub use build::{
     FOLDER_REFUSED,
 };
 pub use cache::CacheRecord;
-pub use check::{CheckFinding, CheckImage, CheckLine, CheckProgress, CheckSummary};
+pub use check::{CheckFinding, CheckImage, CheckLine, CheckProgress, CheckRepair, CheckSummary};
 pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform, PushCheck};
 pub use error::ErrorBody;
 pub use event::{Actor, EventMessage};

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use mica_registry::Credentials;
 use mica_store::{CheckEvent, Checked, Finding, Level, Watch};
 use mica_task::Cancel;
 use tokio::sync::mpsc;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::bridge::blocking;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::repair::{Repair, Repaired};
 
 /// How many pieces of news wait for a slow client.
 const WAITING: usize = 64;
@@ -18,6 +20,8 @@ const WAITING: usize = 64;
 pub struct CheckRequest {
     /// How closely.
     pub level: Level,
+    /// Whether what is found is mended, and whose eyes registries are asked with for what is not here.
+    pub repair: Option<Credentials>,
 }
 
 /// What a check tells while it goes on.
@@ -34,6 +38,8 @@ pub enum CheckNews {
     },
     /// Something is not as it should be. Findings are numbered from 1 as they are told.
     Found(Box<Finding>),
+    /// What became of a finding.
+    Repaired(Box<Repaired>),
 }
 
 /// What came of a check.
@@ -54,7 +60,7 @@ pub fn check_news() -> (mpsc::Sender<CheckNews>, CheckNewsReceiver) {
 }
 
 impl Engine {
-    /// Looks over the store while everything else goes on, and tells what is not as it should be.
+    /// Looks over the store while everything else goes on, tells what is not as it should be, and mends it if that is asked for.
     ///
     /// # Errors
     /// If nobody wants it any more, or something cannot be looked at at all.
@@ -64,30 +70,39 @@ impl Engine {
         news: mpsc::Sender<CheckNews>,
         cancel: Cancel,
     ) -> Result<CheckOutcome, Error> {
-        let store = self.store().clone();
-        let level = request.level;
-        let checked = blocking(move || {
-            let go_on = || cancel.check().map_err(io::Error::other);
-            let mut tell = |event| {
-                let event = match event {
-                    CheckEvent::Progress { doing, bytes, total } => {
-                        CheckNews::Progress { doing, bytes, total }
-                    }
-                    CheckEvent::Found(finding) => CheckNews::Found(finding),
-                };
-                // nobody may be left who wants to know; then the check is cancelled too
-                let _ = news.blocking_send(event);
-            };
-            let mut watch = Watch {
-                go_on: &go_on,
-                tell: &mut tell,
-            };
-            Ok(store.check(level, &mut watch)?)
+        let engine = self.clone();
+        blocking(move || match request.repair {
+            Some(credentials) => Repair::new(engine, credentials, news, cancel).run(request.level),
+            None => {
+                let checked = engine.look_over(request.level, &cancel, &mut |event| tell(&news, event))?;
+                Ok(CheckOutcome {
+                    checked,
+                    left: checked.findings,
+                })
+            }
         })
-        .await?;
-        Ok(CheckOutcome {
-            checked,
-            left: checked.findings,
-        })
+        .await
     }
+
+    /// Looks over the store; `tell` hears what is found.
+    pub(crate) fn look_over(
+        &self,
+        level: Level,
+        cancel: &Cancel,
+        tell: &mut dyn FnMut(CheckEvent),
+    ) -> Result<Checked, Error> {
+        let go_on = || cancel.check().map_err(io::Error::other);
+        let mut watch = Watch { go_on: &go_on, tell };
+        Ok(self.store().check(level, &mut watch)?)
+    }
+}
+
+/// Tells what the store tells.
+pub(crate) fn tell(news: &mpsc::Sender<CheckNews>, event: CheckEvent) {
+    let event = match event {
+        CheckEvent::Progress { doing, bytes, total } => CheckNews::Progress { doing, bytes, total },
+        CheckEvent::Found(finding) => CheckNews::Found(finding),
+    };
+    // nobody may be left who wants to know; then the check is cancelled too
+    let _ = news.blocking_send(event);
 }

@@ -22,6 +22,7 @@ mod log;
 mod logs;
 mod machine;
 mod remove;
+mod repair;
 mod resolve;
 mod root;
 mod roots;
@@ -56,8 +57,11 @@ pub use mica_registry::{
     registry_of_server,
 };
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
-pub use mica_store::{Fault, Finding, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, Remedy, Thing};
+pub use mica_store::{
+    Cure, Fault, Finding, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, Remedy, Thing,
+};
 pub use remove::{PrunedImages, Removal, RemoveOptions};
+pub use repair::{Fate, Repaired};
 pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;
 pub use select::{LabelMatch, Listed, Selection};

@@ -9,7 +9,7 @@ mod download;
 mod layer_source;
 mod manifest;
 mod parcel;
-mod pull;
+pub(crate) mod pull;
 mod push;
 mod push_index;
 mod search;

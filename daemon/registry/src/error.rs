@@ -158,6 +158,15 @@ impl Error {
         }
     }
 
+    /// Whether no answer came at all.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Network { .. } | Self::Stalled { .. } => true,
+            Self::Everywhere { origin, .. } => origin.is_silence(),
+            _ => false,
+        }
+    }
+
     /// Whether trying again a moment later may help.
     pub(crate) fn is_passing(&self) -> bool {
         match self {

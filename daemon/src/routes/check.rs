@@ -1,17 +1,19 @@
-//! The store looked over.
+//! The store looked over, and mended where that is asked for.
 
 use std::io;
 
 use bytes::Bytes;
-use mica_api::{CheckFinding, CheckImage, CheckLine, CheckProgress, CheckSummary, ErrorDetail};
+use mica_api::{CheckFinding, CheckImage, CheckLine, CheckProgress, CheckRepair, CheckSummary, ErrorDetail};
 use mica_engine::{
-    CancelOnDrop, CheckNews, CheckNewsReceiver, CheckOutcome, CheckRequest, Error, Finding, Level, check_news,
+    CancelOnDrop, CheckNews, CheckNewsReceiver, CheckOutcome, CheckRequest, Cure, Error, Fate, Finding,
+    Level, Repaired, check_news,
 };
 use mica_task::Cancel;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::routes::Call;
+use crate::wire::credential;
 use crate::wire::reply::{Failure, JSON, Pieces, Reply, pieces};
 use crate::wire::stream::line;
 
@@ -25,7 +27,11 @@ pub(crate) async fn check(call: Call) -> Result<Reply, Failure> {
         Some(name) => Level::named(name)
             .ok_or_else(|| Failure::invalid(format!("unknown level {name:?}: say quick, full or trees")))?,
     };
-    let request = CheckRequest { level };
+    let repair = call.query.flag("repair", false);
+    let request = CheckRequest {
+        level,
+        repair: repair.then(|| credential::all(&call.headers)),
+    };
     let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
     let cancel = Cancel::new();
     let guard = CancelOnDrop::new(cancel.clone());
@@ -65,6 +71,10 @@ async fn tell(
                     ..CheckLine::default()
                 }
             }
+            CheckNews::Repaired(repaired) => CheckLine {
+                repair: Some(repair(&repaired)),
+                ..CheckLine::default()
+            },
         };
         if sender.send(Ok(line(&message))).await.is_err() {
             return;
@@ -108,6 +118,38 @@ fn finding(number: u64, found: &Finding) -> CheckFinding {
         remedy: found.remedy.name().to_owned(),
         advice: found.remedy.to_string(),
     }
+}
+
+fn repair(repaired: &Repaired) -> CheckRepair {
+    let mut line = CheckRepair {
+        number: repaired.number,
+        ..CheckRepair::default()
+    };
+    let (how, became) = match &repaired.fate {
+        Fate::Mended(Cure::ByItself) => ("by-itself", "is well by now".to_owned()),
+        Fate::Mended(Cure::MadeAgain) => ("made-again", "was made again from what is here".to_owned()),
+        Fate::Mended(Cure::Replaced) => ("replaced", "cannot be had, and another one was made".to_owned()),
+        Fate::Mended(Cure::Dropped) => ("dropped", "was done away with: nothing needs it".to_owned()),
+        Fate::Fetched(from) => {
+            line.from = from.familiar();
+            ("fetched", format!("was fetched again from {}", line.from))
+        }
+        Fate::Left {
+            reason,
+            aside,
+            advice,
+        } => {
+            line.aside = aside
+                .as_ref()
+                .map(|aside| aside.display().to_string())
+                .unwrap_or_default();
+            line.advice = advice.clone();
+            ("left", format!("could not be mended: {reason}"))
+        }
+    };
+    line.how = how.to_owned();
+    line.text = format!("{} {became}", repaired.thing);
+    line
 }
 
 fn summary(level: Level, outcome: CheckOutcome) -> CheckSummary {
