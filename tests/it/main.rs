@@ -9,6 +9,7 @@
 mod attest;
 mod build;
 mod cache;
+mod check;
 mod context;
 mod crash;
 mod debian;

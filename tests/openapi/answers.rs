@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
 use mica_tests::registry::{Action, Door, Options, User};
 use mica_tests::servers::{SearchReply, SearchServer, SlowProxy};
 use mica_tests::{Context, FakeRegistry};
@@ -254,6 +255,18 @@ fn registries(world: &mut World) {
         pulled.text()
     );
     world.send("POST /images/create", &pull, "", b"");
+    for blob in fs_err::read_dir(world.daemon.root().join("blobs/sha256")).unwrap() {
+        let path = blob.unwrap().path();
+        let bytes = fs_err::read(&path).unwrap();
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            fs_err::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        }
+    }
+    let config = format!(r#"{{"{host}":{{"username":"r","password":"r"}}}}"#);
+    let config = base64::engine::general_purpose::URL_SAFE.encode(config);
+    let config = format!("X-Registry-Config: {config}\r\n");
+    let fetched = world.send("POST /mica/check", "/mica/check?repair=true", &config, b"");
+    assert!(fetched.text().contains("\"From\""), "{}", fetched.text());
     for name in ["a:1", "a:arm", "no:1"].map(|name| format!("{host}/{name}")) {
         let target = format!("/distribution/{name}/json");
         world.send("GET /distribution/{name}/json", &target, auth, b"");
@@ -306,6 +319,9 @@ fn damage(world: &mut World) {
     fs_err::write(largest.unwrap().path(), "no layer").unwrap();
     let found = world.ask("POST /mica/check", "/mica/check?level=full");
     assert!(found.text().contains("\"Finding\""), "{}", found.text());
+    let config = "X-Registry-Config: e30=\r\n";
+    let repaired = world.send("POST /mica/check", "/mica/check?level=full&repair=1", config, b"");
+    assert!(repaired.text().contains("\"Repair\""), "{}", repaired.text());
 }
 
 fn now() -> i64 {

@@ -21,7 +21,7 @@ pub const NAMED: &str = "registry.example";
 pub struct DockerRegistry {
     folder: TempDir,
     port: u16,
-    child: Child,
+    child: Option<Child>,
 }
 
 impl DockerRegistry {
@@ -90,27 +90,47 @@ impl DockerRegistry {
         );
         let file = path.join("config.yml");
         fs_err::write(&file, config).expect("files can be written");
+        let mut registry = Self {
+            folder,
+            port,
+            child: None,
+        };
+        registry.spawn();
+        registry
+    }
+
+    /// Starts it again, on the same folder and port.
+    pub fn spawn(&mut self) {
+        let path = self.folder.path();
         let log = fs_err::File::create(path.join("log")).expect("files can be written");
-        let child = Command::new("docker-registry")
+        let mut child = Command::new("docker-registry")
             .arg("serve")
-            .arg(&file)
+            .arg(path.join("config.yml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.into_file())
             .spawn()
             .expect("docker-registry is installed");
-        let mut registry = Self { folder, port, child };
         let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = registry.child.try_wait().ok().flatten();
-            let log = fs_err::read_to_string(registry.folder.path().join("log")).unwrap_or_default();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let ended = child.try_wait().ok().flatten();
+            let log = fs_err::read_to_string(path.join("log")).unwrap_or_default();
             assert!(
                 ended.is_none() && started.elapsed() < START,
                 "docker-registry does not answer: {log}"
             );
             std::thread::sleep(Duration::from_millis(10));
         }
-        registry
+        self.child = Some(child);
+    }
+
+    /// Ends it; what it holds stays.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // it may have ended by itself, which the test has noticed by then
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     /// The file in which the blob with this digest lies.
@@ -153,8 +173,6 @@ impl DockerRegistry {
 
 impl Drop for DockerRegistry {
     fn drop(&mut self) {
-        // it may have ended by itself, which the test has noticed by then
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }
