@@ -5,11 +5,10 @@ use std::io;
 
 use mica_oci::{PlatformError, ReferenceError};
 use mica_registry::HostError;
-use mica_store::is_full_disk;
 use mica_task::Cancelled;
 use thiserror::Error;
 
-use crate::room::{Bytes, Free, NEXT_STEP};
+use crate::room::{Bytes, Free, NEXT_STEP, fullness};
 
 /// What a caller can do about a failure; the HTTP status follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -514,41 +513,6 @@ impl Error {
         }
     }
 
-    /// Whether a full disk, or a quota that is used up, is at the bottom of it.
-    pub fn is_full_disk(&self) -> bool {
-        // a transparent error is told apart from what it passes on by its kind only
-        match self {
-            Self::FullDisk { .. } | Self::NoRoom { .. } => true,
-            Self::Store(error) => error.is_full_disk(),
-            Self::Shared(error) => error.is_full_disk(),
-            Self::Build(error) => {
-                let foreign = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref::<Self>() {
-                    Some(error) => error.is_full_disk(),
-                    None => is_full_disk(error),
-                };
-                error.is_full_disk() || error.foreign().is_some_and(foreign)
-            }
-            // git tells it in words
-            Self::Git { said, .. } => said.contains("No space left on device"),
-            // what the other side says of its own disk is no concern of this one
-            Self::Registry(error) => is_full_disk(&**error),
-            _ => self.source().is_some_and(is_full_disk),
-        }
-    }
-
-    /// Whether it says how much of the disk is free.
-    pub(crate) fn names_room(&self) -> bool {
-        match self {
-            Self::FullDisk { .. } | Self::NoRoom { .. } => true,
-            Self::Shared(error) => error.names_room(),
-            Self::Build(error) => {
-                let foreign = error.foreign().and_then(|error| error.downcast_ref::<Self>());
-                foreign.is_some_and(Self::names_room)
-            }
-            _ => false,
-        }
-    }
-
     /// Whether a build failed for an image that is nowhere: BuildKit tells that apart from what is wrong with a Dockerfile.
     pub fn lacks_image(&self) -> bool {
         use mica_builder::{Error as Build, StepError};
@@ -632,12 +596,6 @@ impl Error {
         }
         text
     }
-}
-
-/// What is said of a full disk behind what failed.
-fn fullness(free: &Free) -> String {
-    let root = free.root.display();
-    format!(": the disk of {root} is full: {free} once all that was begun is removed: {NEXT_STEP}")
 }
 
 impl From<mica_builder::Error> for Error {

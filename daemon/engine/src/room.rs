@@ -1,10 +1,12 @@
 //! Room on the store's disk: looked for before much is brought in, and told of where there was too little.
 
+use std::error::Error as _;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use mica_oci::Digest;
+use mica_store::is_full_disk;
 
 use crate::bridge::blocking;
 use crate::engine::Engine;
@@ -149,9 +151,95 @@ impl Engine {
     }
 }
 
+impl Error {
+    /// Whether a full disk, or a quota that is used up, is at the bottom of it.
+    pub fn is_full_disk(&self) -> bool {
+        // a transparent error is told apart from what it passes on by its kind only
+        match self {
+            Self::FullDisk { .. } | Self::NoRoom { .. } => true,
+            Self::Store(error) => error.is_full_disk(),
+            Self::Shared(error) => error.is_full_disk(),
+            Self::Build(error) => {
+                let foreign = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref::<Self>() {
+                    Some(error) => error.is_full_disk(),
+                    None => is_full_disk(error),
+                };
+                error.is_full_disk() || error.foreign().is_some_and(foreign)
+            }
+            // git tells it in words
+            Self::Git { said, .. } => said.contains("No space left on device"),
+            // what the other side says of its own disk is no concern of this one
+            Self::Registry(error) => is_full_disk(&**error),
+            _ => self.source().is_some_and(is_full_disk),
+        }
+    }
+
+    /// Whether it says how much of the disk is free.
+    pub(crate) fn names_room(&self) -> bool {
+        match self {
+            Self::FullDisk { .. } | Self::NoRoom { .. } => true,
+            Self::Shared(error) => error.names_room(),
+            Self::Build(error) => {
+                let foreign = error.foreign().and_then(|error| error.downcast_ref::<Self>());
+                foreign.is_some_and(Self::names_room)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What is said of a full disk behind what failed.
+pub(crate) fn fullness(free: &Free) -> String {
+    let root = free.root.display();
+    format!(": the disk of {root} is full: {free} once all that was begun is removed: {NEXT_STEP}")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_once_with_what_to_do() {
+        let full = || Error::Io {
+            action: "read the archive",
+            source: io::ErrorKind::StorageFull.into(),
+        };
+        let free = Free {
+            root: "/store".into(),
+            bytes: Some(48_200_000),
+            files: None,
+        };
+        assert!(full().is_full_disk() && !full().names_room());
+        assert_eq!(full().describe().matches(NEXT_STEP).count(), 1);
+        let told = Error::FullDisk {
+            error: Box::new(full()),
+            free: free.clone(),
+        };
+        assert!(told.is_full_disk() && told.names_room());
+        let text = told.describe();
+        assert_eq!(text.matches(NEXT_STEP).count(), 1, "{text}");
+        assert_eq!(text.matches("cannot read the archive").count(), 1, "{text}");
+        assert!(
+            text.contains(": the disk of /store is full: 48.2MB free once"),
+            "{text}"
+        );
+        let none = Error::NoRoom {
+            what: "a:1".to_owned(),
+            needed: 134_000_000,
+            free,
+        };
+        assert!(
+            none.describe()
+                .starts_with("a:1 needs 134MB on the disk of /store, with 48.2MB free there: ")
+        );
+        // a registry's own disk is no concern of this one
+        let other = Error::LoginRefused {
+            said: "no space left on device".to_owned(),
+        };
+        assert!(!other.is_full_disk());
+    }
 
     #[test]
     fn bytes_are_written_as_docker_does() {
