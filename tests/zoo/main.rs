@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "everything in here is a test, and it says where it is"
 )]
 
@@ -152,12 +153,8 @@ fn docker_load(beast: &Beast, dockerd: Option<&Dockerd>) -> Outcome {
     };
     let path = dockerd.folder().join("archive.tar");
     fs_err::write(&path, archive(beast)).unwrap();
-    let outcome = docker(
-        dockerd,
-        &["load", "-i", path.to_str().unwrap()],
-        "Loaded image: loaded:1",
-    );
-    outcome
+    let load = ["load", "-i", path.to_str().unwrap()];
+    docker(dockerd, &load, "Loaded image: loaded:1")
 }
 
 /// What a command of docker's comes to: it says `last` if it worked. An error amid an answer does not always make it fail.
