@@ -159,7 +159,10 @@ fn what_is_not_understood_is_kept_and_what_only_the_cache_had_goes() {
     let lease = store.lease();
     let cached = tar(&[Entry::File("cached", b"cached")]);
     layer(&store, &lease, &cached);
-    let mut fill = |place: &Path| Ok(std::fs::write(place.join("file"), "file").unwrap());
+    let mut fill = |place: &Path| {
+        std::fs::write(place.join("file"), "file").unwrap();
+        Ok(())
+    };
     let mount = CacheMount {
         key: CacheKey(Digest::of(b"mount")),
         name: "mount".to_owned(),
