@@ -28,6 +28,7 @@ pub struct SmallDisk {
 impl SmallDisk {
     /// Makes one of so many MiB, some of which ext4 takes itself. All that is free root may use, and so may everybody. Says
     /// `skipped: what`, and why, where it cannot be made: only root can.
+    #[allow(clippy::print_stdout, reason = "tests/run counts what is left out")]
     pub fn make(mib: u64, what: &str) -> Option<Self> {
         let made = hide_mounts().and_then(|()| Self::mounted(mib));
         made.inspect_err(|why| println!("skipped: {what}: {why}")).ok()
