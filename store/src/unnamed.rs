@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(unnamed.bytes(), LIMIT as u64);
         let (blobs, more) = unnamed.take();
         assert_eq!((blobs.len(), more), (LIMIT, true));
-        assert_eq!(unnamed.take().1, false);
+        assert!(!unnamed.take().1);
         unnamed.put_back((blobs, more));
         assert_eq!((unnamed.all().len(), unnamed.take().1), (LIMIT, true));
     }
