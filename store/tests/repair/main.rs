@@ -2,8 +2,6 @@
 // only functions marked as tests may unwrap by themselves
 #![allow(clippy::unwrap_used)]
 
-#[cfg(debug_assertions)]
-mod crash;
 mod documents;
 mod layers;
 #[path = "../support/mod.rs"]

@@ -1,13 +1,19 @@
 //! A process that is killed at any point of a repair, or whose machine is restarted then, leaves a store in which nothing is worse
 //! than it was, and which the next repair mends. The kill is real: the test starts itself as a child that aborts at a named point.
+//! A program of its own: a child that was just forked holds the locks of all stores that other tests have open.
+#![cfg(debug_assertions)]
+// only functions marked as tests may unwrap by themselves
+#![allow(clippy::unwrap_used)]
+
+mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::{Entry, config, fast_folder, gzip, name, noise, pull, tar};
 use mica_layer::{Policy, pack};
 use mica_oci::{Compression, DiffId, Digest};
 use mica_store::{CheckEvent, FAILPOINTS, Finding, GivenUp, Growth, Lease, Level, Mending, Store, Watch};
+use support::{Entry, config, fast_folder, gzip, name, noise, pull, tar};
 
 const ROOT: &str = "MICA_REPAIR_ROOT";
 
@@ -90,7 +96,7 @@ fn damaged(root: &Path) -> [DiffId; 2] {
     let built = built.unwrap().image;
     store.tar(&lease, &made).unwrap();
     // and another one, of which the compressed blob is damaged that was made here
-    let noisy = crate::support::layer(&store, &lease, &noise(1, 9000));
+    let noisy = support::layer(&store, &lease, &noise(1, 9000));
     let sent = config("sent", &[noisy]);
     store.commit_image(&lease, &sent, None, &[name("sent")]).unwrap();
     let growth = Growth::new();
@@ -149,7 +155,7 @@ fn a_kill_at_any_point_of_a_repair_makes_nothing_worse() {
             let root = folder.path().join(format!("{point}-{count}"));
             copy(&original, &root);
             let output = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "crash::child", "--nocapture"])
+                .args(["--exact", "child", "--nocapture"])
                 .env(ROOT, &root)
                 .env("MICA_FAILPOINT", format!("{point}:{count}"))
                 .stdout(Stdio::null())
@@ -161,7 +167,7 @@ fn a_kill_at_any_point_of_a_repair_makes_nothing_worse() {
             assert!(!was_killed || signal == Some(6), "{point}:{count}: {text}");
             let store = match count % 2 == 0 || hangs_on_what_is_loose(&root, &loose) {
                 true => Store::open(&root).unwrap(),
-                false => crate::support::restart(&root),
+                false => support::restart(&root),
             };
             for finding in check(&store) {
                 // a manifest that was replaced may still be one that its image came with
