@@ -31,7 +31,7 @@ use crate::table::{Outcome, Table};
 
 /// The most memory the daemon may ever have, in MiB.
 const MEMORY: u64 = 512;
-/// The most the store may hold of what was made of one tar or image, in bytes: a hundred thousand small files take most.
+/// The most the store may hold of what was made of one tar or image, in bytes: tens of thousands of small files take most.
 const HELD: u64 = 640 << 20;
 /// The most the store may hold of one tar or image when all that was made of it is gone, in bytes.
 const LEFT: u64 = 32 << 20;
