@@ -161,10 +161,15 @@ fn shown(reason: &str) -> String {
         words.push(match word {
             word if word.contains("/tree/root") => "TREE".to_owned(),
             word if word.contains("127.0.0.1:") => "REGISTRY".to_owned(),
+            word if word.ends_with("/store,") => "STORE,".to_owned(),
             word => word,
         });
     }
-    let text = words.join(" ");
+    let mut text = words.join(" ");
+    // how much of the disk is free is another matter
+    if let Some((before, _)) = text.split_once(", with ") {
+        text = before.to_owned();
+    }
     match text.char_indices().nth(REASON) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
