@@ -53,6 +53,8 @@ struct State {
     wanted: u64,
     /// Changes that are in the files.
     written: u64,
+    /// Changes that somebody waits for: these are not gathered any longer.
+    urgent: u64,
     /// How many images and names there were at the last writing.
     lines: usize,
     /// Whether there was an image then that index.json cannot list yet.
@@ -96,6 +98,22 @@ impl Catalogue {
         let mine = state.wanted;
         self.shared.changed.notify_all();
         while state.written < mine && state.lines <= USUAL && !state.ends {
+            state = self
+                .shared
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Has the changes so far written without gathering more, and waits for that. What could not be written is told by
+    /// [`trouble`](Self::trouble).
+    pub(crate) fn settle(&self) {
+        let mut state = lock(&self.shared.state);
+        state.urgent = state.wanted;
+        let mine = state.wanted;
+        self.shared.changed.notify_all();
+        while state.written < mine && !state.ends {
             state = self
                 .shared
                 .changed
@@ -149,7 +167,9 @@ impl Shared {
             if state.lines > USUAL && !state.ends {
                 let (gathered, _) = self
                     .changed
-                    .wait_timeout_while(state, pause, |state| !state.ends)
+                    .wait_timeout_while(state, pause, |state| {
+                        !state.ends && state.urgent <= state.written
+                    })
                     .unwrap_or_else(PoisonError::into_inner);
                 state = gathered;
             }

@@ -27,6 +27,8 @@ impl Store {
     }
 
     fn shrink_if(&self, anyway: bool) -> Result<(), Error> {
+        // the lists of what is gone may be as long as all the rest
+        self.inner.catalogue.settle();
         self.inner.database.shrink(anyway)?;
         self.inner.ballast.make();
         let paths = &self.inner.paths;
