@@ -167,9 +167,7 @@ impl Shared {
             if state.lines > USUAL && !state.ends {
                 let (gathered, _) = self
                     .changed
-                    .wait_timeout_while(state, pause, |state| {
-                        !state.ends && state.urgent <= state.written
-                    })
+                    .wait_timeout_while(state, pause, |state| !state.ends && state.urgent <= state.written)
                     .unwrap_or_else(PoisonError::into_inner);
                 state = gathered;
             }

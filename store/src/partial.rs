@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use fs_err as fs;
 use mica_oci::{Digest, Hasher};
 use rustix::fs::{Advice, SeekFrom};
+use rustix::io::Errno;
 
 use crate::blobs::Blob;
 use crate::disk::{self, Output};
@@ -22,6 +24,8 @@ use crate::store::{Inner, Store};
 
 /// What holds less than this is not worth keeping when its download ends early, in bytes.
 const WORTH_KEEPING: u64 = 1 << 20;
+/// A piece with a gap before it that is shorter than this is fetched again together with the gap, in bytes.
+const WORTH_A_GAP: u64 = 256 << 10;
 /// What was not written to for so long is thrown away when the store is opened.
 pub(crate) const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The length of what holes in files are aligned to, at most.
@@ -52,8 +56,8 @@ impl Busy {
     }
 }
 
-/// A blob of known digest and size of which some bytes may be there. Dropped early, what is there from the start stays for
-/// the next attempt, if it is 1 MiB or more.
+/// A blob of known digest and size of which some bytes may be there. Dropped early, what is there stays for the next attempt, if it
+/// is 1 MiB or more.
 pub struct Partial {
     store: Arc<Inner>,
     lease: Lease,
@@ -171,6 +175,19 @@ impl Partial {
     /// How many bytes from the start are there for sure.
     pub fn offset(&self) -> u64 {
         self.hashed
+    }
+
+    /// What is still to be written, in order.
+    pub fn missing(&self) -> Vec<Range<u64>> {
+        let starts = std::iter::once(self.hashed).chain(self.beyond.values().copied());
+        let ends = self.beyond.keys().copied().chain([self.size]);
+        let gaps = starts.zip(ends).map(|(start, end)| start..end);
+        gaps.filter(|gap| !gap.is_empty()).collect()
+    }
+
+    /// How many bytes are there, wherever.
+    fn have(&self) -> u64 {
+        self.hashed + self.beyond.iter().map(|(start, end)| end - start).sum::<u64>()
     }
 
     /// The length of the whole blob in bytes.
@@ -293,34 +310,73 @@ impl Partial {
         Ok(())
     }
 
-    /// Finds out how much an earlier attempt left: all before the first hole. The last block before one may be filled up
-    /// with zeros. What is taken for more than it is shows at the end, by the digest.
+    /// Finds out how much an earlier attempt left: all between holes. The blocks next to a hole may be filled up with zeros. What
+    /// is taken for more than it is shows at the end, by the digest.
     fn resume(&mut self) -> std::io::Result<()> {
         let length = self.file.file().metadata()?.len();
         if length > self.size {
             self.file.cut(0)?;
             return Ok(());
         }
-        let hole = rustix::fs::seek(&self.file, SeekFrom::Hole(0)).unwrap_or(length);
-        let prefix = match hole < length {
+        let mut kept = 0;
+        for piece in pieces(&self.file, length)? {
+            if piece.start == 0 {
+                self.hash_up_to(piece.end)?;
+            } else if piece.end - piece.start >= WORTH_A_GAP {
+                self.note(piece.start, piece.end);
+            } else {
+                continue;
+            }
+            kept = piece.end;
+        }
+        self.file.cut(kept)?;
+        disk::failpoint("partial.cut");
+        self.written_back = self.hashed;
+        Ok(())
+    }
+}
+
+/// What of a file of this length was written for sure, in order: all but holes and the blocks at their edges.
+fn pieces(file: &Output, length: u64) -> std::io::Result<Vec<Range<u64>>> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while at < length {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            // nothing but a hole is left
+            Err(Errno::NXIO) => break,
+            // it tells of no holes
+            Err(_) if at == 0 => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        let hole = rustix::fs::seek(file, SeekFrom::Hole(start)).unwrap_or(length);
+        let from = match start {
+            0 => 0,
+            start => (start / BLOCK + 1) * BLOCK,
+        };
+        let to = match hole < length {
             true => hole.saturating_sub(1) / BLOCK * BLOCK,
             false => length,
         };
-        self.file.cut(prefix)?;
-        disk::failpoint("partial.cut");
-        self.written_back = prefix;
-        self.hash_up_to(prefix)
+        if from < to {
+            pieces.push(from..to);
+        }
+        // so that a file system that errs is no loop
+        at = hole.max(at + 1);
     }
+    Ok(pieces)
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if self.hashed < WORTH_KEEPING || self.is_unwanted {
+        if self.have() < WORTH_KEEPING || self.is_unwanted {
             // absent once committed; what cannot be removed now goes when it is old
             let _ = disk::remove(&self.path);
-        } else if !self.beyond.is_empty() {
-            // without a gap all that is left can be used; with one, the next attempt finds it
-            let _ = self.file.cut(self.hashed);
+        } else if let Some(gap) = self.missing().iter().find(|gap| gap.end - gap.start < 2 * BLOCK)
+            && gap.end < self.size
+        {
+            // so short a gap could not be told from what is there
+            let _ = self.file.cut(gap.start);
         }
         self.store.busy.free(&self.digest);
     }

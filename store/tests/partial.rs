@@ -133,17 +133,23 @@ fn only_what_is_worth_it_is_kept() {
     };
     write(0, MIB - 1);
     assert_eq!(partials(folder.path()), 0);
-    // nothing from the start: the next attempt could not use it
+    // what has nothing before it is of use, too, but for a block at its edges
     write(MIB, 3 * MIB);
-    assert_eq!(partials(folder.path()), 0);
-    write(0, MIB);
     assert_eq!(partials(folder.path()), 1);
-    // given up with a gap: it is cut to what is of use
-    write(2 * MIB, 3 * MIB);
+    let partial = store.partial(&lease, &digest, size).unwrap();
+    let block = 65536;
+    assert_eq!(partial.missing(), [0..MIB as u64 + block, 3 * MIB as u64..size]);
+    drop(partial);
+    write(0, MIB + block as usize);
     let path = file(folder.path(), &digest);
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), MIB as u64);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 3 * MIB as u64);
+    // with so short a gap before it it cannot be told from what comes before
+    write(3 * MIB + 5, 4 * MIB);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 3 * MIB as u64);
     let mut partial = store.partial(&lease, &digest, size).unwrap();
+    assert_eq!(partial.missing(), std::slice::from_ref(&(3 * MIB as u64..size)));
     partial.restart().unwrap();
+    assert_eq!(partial.missing(), std::slice::from_ref(&(0..size)));
     assert_eq!(partial.offset(), 0);
     drop(partial);
     assert_eq!(partials(folder.path()), 0);
@@ -194,7 +200,20 @@ fn a_gap_that_a_dead_process_left_is_not_taken_for_data() {
         let mut partial = store.partial(&lease, &digest, bytes.len() as u64).unwrap();
         let offset = partial.offset() as usize;
         assert!((least..=most).contains(&offset), "{pieces:?} {offset}");
-        partial.write_at(offset as u64, &bytes[offset..]).unwrap();
+        // only what is missing is written
+        let missing = partial.missing();
+        let first = missing.first().map_or(bytes.len() as u64, |range| range.start);
+        assert_eq!(first, offset as u64);
+        let most = pieces.iter().skip(1).map(|(from, to)| to - from).sum::<usize>();
+        let fetched: u64 = missing.iter().map(|range| range.end - range.start).sum();
+        assert!(
+            fetched as usize <= bytes.len() - offset - most.saturating_sub(65536),
+            "{missing:?}"
+        );
+        for range in missing {
+            let (from, to) = (range.start as usize, range.end as usize);
+            partial.write_at(range.start, &bytes[from..to]).unwrap();
+        }
         partial.commit().unwrap();
     }
     // two pieces less than a block apart cannot be told from one: the digest tells
@@ -333,8 +352,10 @@ proptest! {
             }
         }
         let mut partial = store.partial(&lease, &digest, size as u64).unwrap();
-        let from = partial.offset();
-        partial.write_at(from, &bytes[from as usize..]).unwrap();
+        for range in partial.missing().into_iter().rev() {
+            let (from, to) = (range.start as usize, range.end as usize);
+            partial.write_at(range.start, &bytes[from..to]).unwrap();
+        }
         let blob = match partial.commit() {
             // pieces less than a block apart: thrown away, and right the second time
             Err(Error::Digest { .. }) if killed => {

@@ -1,6 +1,7 @@
 //! Registries that lie: refused in one clear line, with nothing left in the store.
 
 use mica_tests::registry::{Act, Fault, Kind, Options as RegistryOptions};
+use mica_tests::servers::SlowProxy;
 use mica_tests::{Context, Daemon, FakeRegistry, Options, Ran};
 
 /// A registry with one image that was pushed to it, and the image's name.
@@ -179,7 +180,9 @@ fn a_layer_that_is_here_named_as_the_config() {
 fn a_pull_that_is_killed_goes_on_where_it_was() {
     let registry = FakeRegistry::start();
     let size: usize = 256 << 20;
-    let name = format!("{}/big:1", registry.host());
+    // so far away that the last tenth takes longer than it takes to see that it is missing
+    let way = SlowProxy::start(&registry.host());
+    let name = format!("{}/big:1", way.address());
     let mut daemon = Daemon::with(Options::default());
     let context = Context::new("FROM scratch\nCOPY big /big\n");
     let mut state = 0x2545_f491_4f6c_dd1d_u64;

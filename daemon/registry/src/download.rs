@@ -1,5 +1,6 @@
 //! Fetching a blob: in one stream or in parts side by side, taken up again where a connection broke.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -55,7 +56,9 @@ impl Remote {
             }
         };
         let downloading = async {
-            let downloaded = self.download(blob, 0, &sender).await;
+            let downloaded = self
+                .download(blob, std::slice::from_ref(&(0..blob.size)), &sender)
+                .await;
             drop(sender);
             downloaded
         };
@@ -72,14 +75,19 @@ impl Remote {
         }
     }
 
-    /// Fetches a blob from byte `from` on and sends it to `pieces`. Nothing is sent beyond its size; its digest is for the
-    /// receiver to check.
-    pub async fn download(&self, blob: &Descriptor, from: u64, pieces: &Pieces) -> Result<(), Error> {
+    /// Fetches what is missing of a blob, ranges in order, and sends it to `pieces`: from a server that gives no ranges also what lies
+    /// between them. Nothing is sent beyond its size; its digest is for the receiver to check.
+    pub async fn download(
+        &self,
+        blob: &Descriptor,
+        missing: &[Range<u64>],
+        pieces: &Pieces,
+    ) -> Result<(), Error> {
         // what other places have is fetched there, without showing who asks (foreign layers)
         let mut elsewhere = Vec::new();
         if let Some(site) = self.reading.last() {
             for url in blob.urls.iter().take(URLS) {
-                match site.download_from(url, blob, from, pieces).await {
+                match site.download_from(url, blob, missing, pieces).await {
                     Err(Error::Unwanted) => return Err(Error::Unwanted),
                     Err(error) => elsewhere.push(error),
                     Ok(()) => return Ok(()),
@@ -94,7 +102,7 @@ impl Remote {
                 scopes: &site.scopes,
                 pieces,
             };
-            download.run(from).await
+            download.run(missing).await
         })
         .await
         // the address in the document is the place it should be at
@@ -107,7 +115,7 @@ impl Site {
         &self,
         url: &str,
         blob: &Descriptor,
-        from: u64,
+        missing: &[Range<u64>],
         pieces: &Pieces,
     ) -> Result<(), Error> {
         let bad = |reason: String| Error::Address {
@@ -134,7 +142,7 @@ impl Site {
             scopes: &[],
             pieces,
         };
-        download.run(from).await
+        download.run(missing).await
     }
 }
 
@@ -177,35 +185,39 @@ impl Patience {
 }
 
 impl Download<'_> {
-    async fn run(&self, from: u64) -> Result<(), Error> {
+    async fn run(&self, missing: &[Range<u64>]) -> Result<(), Error> {
         let lanes = self.site.lanes();
         let _download = lanes.download().await;
-        let size = self.blob.size;
-        if from >= size {
-            return Ok(());
-        }
-        if size - from >= SIDE_BY_SIDE {
-            let first = (from, from + PART);
-            let part = lanes.part().await;
-            // whether parts can be had is known from the first
-            if self.fetch(first.0, first.1, true).await? == Served::Part {
-                drop(part);
-                return self.rest_in_parts(first.1).await;
+        let bytes: u64 = missing.iter().map(|range| range.end - range.start).sum();
+        // one that ends with the blob is asked for whole if it is short
+        let mut parts: Box<dyn Iterator<Item = Range<u64>> + Send> = match missing {
+            [] => return Ok(()),
+            [range] if range.end == self.blob.size && bytes < SIDE_BY_SIDE => {
+                let _part = lanes.part().await;
+                return self.fetch(range.clone(), false).await.map(drop);
             }
+            _ => Box::new(missing.iter().cloned().flat_map(parts)),
+        };
+        let Some(first) = parts.next() else {
             return Ok(());
+        };
+        let part = lanes.part().await;
+        // whether parts can be had is known from the first
+        match self.fetch(first, true).await? {
+            Served::Whole => Ok(()),
+            Served::Part => {
+                drop(part);
+                self.side_by_side(parts).await
+            }
         }
-        let _part = lanes.part().await;
-        self.fetch(from, size, false).await.map(drop)
     }
 
-    /// Fetches from `from` to the end, as many parts at a time as there is room for.
-    async fn rest_in_parts(&self, from: u64) -> Result<(), Error> {
+    /// Fetches parts, as many at a time as there is room for.
+    async fn side_by_side(&self, mut parts: impl Iterator<Item = Range<u64>>) -> Result<(), Error> {
         let lanes = self.site.lanes();
-        let size = self.blob.size;
-        let mut starts = (from..size).step_by(PART as usize);
         let mut running = FuturesUnordered::new();
-        let one = |start: u64, place| async move {
-            let fetched = self.fetch(start, (start + PART).min(size), false).await;
+        let one = |part: Range<u64>, place| async move {
+            let fetched = self.fetch(part, false).await;
             drop(place);
             fetched
         };
@@ -219,8 +231,8 @@ impl Download<'_> {
                         None => break,
                     },
                 };
-                match starts.next() {
-                    Some(start) => running.push(one(start, place)),
+                match parts.next() {
+                    Some(part) => running.push(one(part, place)),
                     None => break,
                 }
             }
@@ -231,13 +243,14 @@ impl Download<'_> {
         }
     }
 
-    /// Fetches the bytes from `start` to before `end`, taking up again what breaks. `probes` says that the whole is taken where
-    /// the server does not give parts.
-    async fn fetch(&self, start: u64, end: u64, probes: bool) -> Result<Served, Error> {
-        let mut at = start;
-        let mut end = end;
+    /// Fetches a part, taking up again what breaks. `probes` says that all to the end is taken where the server does not give parts.
+    async fn fetch(&self, part: Range<u64>, probes: bool) -> Result<Served, Error> {
+        let Range {
+            start: mut at,
+            mut end,
+        } = part;
         let mut served = Served::Part;
-        let mut patience = Patience::new(start);
+        let mut patience = Patience::new(at);
         loop {
             let error = match self.fetch_once(&mut at, &mut end, probes, &mut served).await {
                 Ok(()) if at >= end => return Ok(served),
@@ -416,6 +429,14 @@ impl Download<'_> {
             actual,
         }
     }
+}
+
+/// A range in pieces that are fetched at a time each.
+fn parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = range.end;
+    range
+        .step_by(PART as usize)
+        .map(move |start| start..end.min(start.saturating_add(PART)))
 }
 
 /// Where a part begins and what is said of the whole's length, `*` if it is not known (RFC 9110, section 14.4).

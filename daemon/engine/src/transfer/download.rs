@@ -177,10 +177,11 @@ async fn once(
         let (store, lease) = (store.clone(), lease.clone());
         blocking(move || Ok(store.partial(&lease, &digest, size)?)).await?
     };
-    let from = partial.offset();
-    state.send_replace(State::Coming(from));
+    let missing = partial.missing();
+    let before = size - missing.iter().map(|range| range.end - range.start).sum::<u64>();
+    state.send_replace(State::Coming(before));
     let (sender, mut pieces) = mpsc::channel(WAITING_PIECES);
-    let (count, counted) = watch::channel(from);
+    let (count, counted) = watch::channel(before);
     let writing = blocking(move || {
         while let Some(mica_registry::Piece { offset, bytes }) = pieces.blocking_recv() {
             partial.write_at(offset, &bytes)?;
@@ -194,7 +195,7 @@ async fn once(
         .map_err(Error::from)
     });
     let downloading = async {
-        let downloaded = remote.download(blob, from, &sender).await;
+        let downloaded = remote.download(blob, &missing, &sender).await;
         drop(sender);
         downloaded
     };
@@ -207,7 +208,7 @@ async fn once(
     };
     match (downloaded, written) {
         (_, Err(Error::Store(error @ mica_store::Error::Digest { .. }))) => Ok(Fetched::Damaged {
-            resumed: from > 0,
+            resumed: before > 0,
             error: Error::WrongContent {
                 what: format!("blob {digest} from {}", remote.repository().registry()),
                 source: error,

@@ -133,7 +133,11 @@ async fn a_download_nobody_wants_ends() {
     registry.put_blob("team/app", &bytes);
     let (sender, pieces) = tokio::sync::mpsc::channel(1);
     drop(pieces);
-    let result = pulling(&registry).download(&descriptor(&bytes), 0, &sender).await;
+    let blob = descriptor(&bytes);
+    let whole = 0..blob.size;
+    let result = pulling(&registry)
+        .download(&blob, std::slice::from_ref(&whole), &sender)
+        .await;
     assert!(matches!(result, Err(Error::Unwanted)), "{result:?}");
     assert_eq!(registry.requests().len(), 1);
 }

@@ -5,7 +5,7 @@ use mica_tests::FakeRegistry;
 use mica_tests::registry::{Act, Fault, Kind};
 
 use crate::hurry::Hurry;
-use crate::pieces::download;
+use crate::pieces::{download, download_missing};
 use crate::setting::{Asker, descriptor, noise, pulling};
 
 const LARGE: usize = 40 << 20;
@@ -45,6 +45,52 @@ async fn a_registry_without_parts_gives_the_whole_in_one() {
     let got = download(&pulling(&registry), &descriptor(&bytes)).await;
     got.result.unwrap();
     assert!(got.bytes == bytes && got.twice == 0);
+    assert_eq!(registry.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn only_what_is_missing_is_asked_for() {
+    let registry = FakeRegistry::start();
+    let bytes = noise(LARGE);
+    registry.put_blob("team/app", &bytes);
+    let missing = [5..10, 1 << 20..(9 << 20) + 1, 30 << 20..LARGE as u64];
+    let came: u64 = missing.iter().map(|range| range.end - range.start).sum();
+    let got = download_missing(&pulling(&registry), &descriptor(&bytes), &missing).await;
+    got.result.unwrap();
+    assert_eq!(got.came, came);
+    for range in missing {
+        let range = range.start as usize..range.end as usize;
+        assert!(got.bytes[range.clone()] == bytes[range]);
+    }
+    let mut ranges: Vec<String> = registry
+        .requests()
+        .into_iter()
+        .filter_map(|one| one.range)
+        .collect();
+    ranges.sort();
+    assert_eq!(
+        ranges,
+        [
+            "bytes=1048576-9437183",
+            "bytes=31457280-39845887",
+            "bytes=39845888-41943039",
+            "bytes=5-9",
+            "bytes=9437184-9437184",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_registry_without_parts_gives_what_lies_between_gaps_too() {
+    let registry = FakeRegistry::start();
+    let bytes = noise(3_000_000);
+    registry.put_blob("team/app", &bytes);
+    registry.script([Fault::new(Kind::Blob, Act::IgnoreRange)]);
+    let missing = [1000..2000, 5000..6000];
+    let got = download_missing(&pulling(&registry), &descriptor(&bytes), &missing).await;
+    got.result.unwrap();
+    assert!(got.bytes[1000..] == bytes[1000..]);
+    assert_eq!(got.came, 2_999_000);
     assert_eq!(registry.requests().len(), 1);
 }
 
