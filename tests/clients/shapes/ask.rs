@@ -9,7 +9,7 @@ use mica_tests::http::{Question, escaped};
 /// The version of the API that questions are asked in unless they say otherwise: the highest of dockerd 20.10.
 const VERSION: &str = "/v1.41";
 
-/// Stands in a path for the second in which it is asked.
+/// Stands in a path for the first second that is yet to come: all that has happened lies before it.
 pub(crate) const NOW: &str = "NOW";
 
 /// How a body is read.
@@ -131,7 +131,7 @@ impl Ask {
     pub(crate) fn question(&self) -> Question {
         let mut question = self.question.clone();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let target = question.target.replace(NOW, &now.as_secs().to_string());
+        let target = question.target.replace(NOW, &(now.as_secs() + 1).to_string());
         question.target = format!("{}{target}", self.version);
         question
     }

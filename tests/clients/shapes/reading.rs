@@ -169,6 +169,8 @@ fn archive(bytes: &[u8], names: &Names) -> Value {
             "tags": entry["RepoTags"], "layers": layers, "config": whole(&String::from_utf8_lossy(members.get(config).map(Vec::as_slice).unwrap_or_default()), names),
         }));
     }
+    // dockerd writes them in any order
+    images.sort_by_cached_key(|image| image["tags"].to_string());
     let repositories = document("repositories");
     let repositories: BTreeMap<&String, Vec<&String>> = repositories
         .as_object()
