@@ -190,15 +190,15 @@ impl Store {
         };
         let mut staged = Vec::new();
         if written.is_some() || !self.has_document(id.digest()) {
-            staged.push(self.stage_bytes(lease, config.bytes())?);
+            staged.push(self.stage_document(lease, config.bytes())?);
         }
         if let Some(bytes) = written {
-            staged.push(self.stage_bytes(lease, &bytes)?);
+            staged.push(self.stage_document(lease, &bytes)?);
         }
         for (digest, bytes) in documents {
             // the manifest itself is among them
             if *digest != manifest.digest {
-                staged.push(self.stage_bytes(lease, bytes)?);
+                staged.push(self.stage_document(lease, bytes)?);
             }
         }
         let durable = self.make_durable(lease, staged, &layers)?;
@@ -238,10 +238,16 @@ impl Store {
         })
     }
 
-    fn stage_bytes(&self, lease: &Lease, bytes: &[u8]) -> Result<Staged, Error> {
+    /// Writes a config, manifest or index. One of other bytes in its place makes room for it, however long it is.
+    fn stage_document(&self, lease: &Lease, bytes: &[u8]) -> Result<Staged, Error> {
         let mut ingest = self.ingest(lease)?;
         ingest.write_all(bytes).map_err(Error::io("write a blob"))?;
-        ingest.stage()
+        let staged = ingest.stage()?;
+        let there = self.inner.paths.blob(&staged.digest);
+        if fs_err::symlink_metadata(there).is_ok() && !self.has_document(&staged.digest) {
+            self.inner.damaged.note(&staged.digest);
+        }
+        Ok(staged)
     }
 
     /// Publishes the documents and makes them and the layers durable with as few syncs as will do.

@@ -20,7 +20,7 @@ use crate::store::{Inner, Store};
 /// Small writes are gathered to this many bytes.
 const BUFFER: usize = 128 << 10;
 
-/// A blob of no more than this many bytes that is there already is hashed before it is kept: configs and manifests are no longer.
+/// A blob of no more than this many bytes that is there already is hashed before it is kept: most configs and manifests are no longer.
 const SMALL: u64 = 1 << 20;
 
 /// A blob that is being written. Dropped before it is committed, it is gone.
