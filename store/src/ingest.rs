@@ -215,6 +215,11 @@ impl Staged {
         Ok((blob, there))
     }
 
+    /// Whether the blob is there already, so that what was written is not needed.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.store.damaged.holds(&self.digest) && self.is_same(&self.store.paths.blob(&self.digest))
+    }
+
     /// Whether what is in the blob's place is the blob, as far as that can be told at little cost.
     fn is_same(&self, there: &std::path::Path) -> bool {
         let whole = |meta: std::fs::Metadata| meta.is_file() && meta.len() == self.size;

@@ -1,7 +1,14 @@
 //! Forms of layers, damaged and made again, fetched, or set aside.
 
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use mica_layer::disk::recorded::{self, Act, Recorder};
 use mica_oci::{Compression, DiffId, Digest};
 use mica_store::{Cure, Growth, Level, Mending, Thing};
+use rustix::io::Errno;
 
 use crate::support::{self, config, gzip, layer, name, noise, pull, store};
 use crate::world::{Fate, Registry, WAYS, World, bad, blob, check, file_of, flip, mend, tree};
@@ -90,6 +97,54 @@ fn a_tar_that_nothing_else_holds_is_set_aside_and_named_and_built_again() {
         .commit_image(&lease, &image, None, &[name("built")])
         .unwrap();
     assert_eq!(check(&store, Level::Full), []);
+}
+
+/// The files that were made durable, by their inode numbers.
+#[derive(Default)]
+struct Synced(Mutex<HashSet<u64>>);
+
+impl Recorder for Synced {
+    fn change(
+        &self,
+        path: &Path,
+        act: &Act<'_>,
+        make: &mut dyn FnMut(usize) -> Option<usize>,
+    ) -> Result<(), Errno> {
+        if matches!(act, Act::Sync)
+            && let Ok(meta) = std::fs::metadata(path)
+        {
+            self.0.lock().unwrap().insert(meta.ino());
+        }
+        make(usize::MAX);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_takes_the_place_of_a_durable_tar_is_durable_when_the_image_is() {
+    let (_folder, store) = store();
+    let bytes = noise(1, 3 << 20);
+    let build = || {
+        let lease = store.lease();
+        let made = layer(&store, &lease, &bytes);
+        let image = config("built", &[made]);
+        store
+            .commit_image(&lease, &image, None, &[name("built")])
+            .unwrap();
+        made
+    };
+    let path = blob(&store, build().digest());
+    for (way, damage) in WAYS {
+        damage(&path);
+        assert_eq!(check(&store, Level::Full).len(), 1, "{way}");
+        let synced = Arc::new(Synced::default());
+        recorded::tell(Some(synced.clone()));
+        build();
+        recorded::tell(None);
+        assert_eq!(check(&store, Level::Full), [], "{way}");
+        let inode = std::fs::metadata(&path).unwrap().ino();
+        assert!(synced.0.lock().unwrap().contains(&inode), "{way}");
+    }
 }
 
 #[test]
