@@ -148,6 +148,28 @@ fn what_takes_the_place_of_a_durable_tar_is_durable_when_the_image_is() {
 }
 
 #[test]
+fn packing_a_tree_again_ends_when_nobody_wants_it() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let made = tree(&store, &lease, "made here");
+    let image = config("built", &[made]);
+    store
+        .commit_image(&lease, &image, None, &[name("built")])
+        .unwrap();
+    store.tar(&lease, &made).unwrap();
+    flip(&blob(&store, made.digest()));
+    let finding = &check(&store, Level::Full)[0];
+    let ingest = store.root().join("mica/ingest");
+    // until the tar is being written, all is well
+    let go_on = || match std::fs::read_dir(&ingest)?.next() {
+        None => Ok(()),
+        Some(_) => Err(std::io::Error::other("enough")),
+    };
+    store.mend(finding, &go_on).unwrap_err();
+    assert_eq!(mend(&store, finding), Mending::Done(Cure::MadeAgain));
+}
+
+#[test]
 fn a_compressed_blob_that_was_made_here_is_made_here_again() {
     for (way, damage) in WAYS {
         for compression in [Compression::Gzip, Compression::Zstd] {
