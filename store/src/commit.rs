@@ -19,7 +19,7 @@ use crate::lease::Lease;
 use crate::locks::share;
 use crate::overview::Summary;
 use crate::store::Store;
-use crate::{documents, rows, tags};
+use crate::{documents, rows, space, tags};
 
 /// What came of committing an image.
 #[derive(Debug, Clone)]
@@ -97,6 +97,7 @@ impl Store {
                 write(db, &record, &names)
             })?;
             if let Some(moved) = written {
+                self.leave_behind(&record);
                 break moved;
             }
         };
@@ -104,6 +105,14 @@ impl Store {
         self.inner.catalogue.changed();
         let image = self.image(&id)?.ok_or(Error::MissingImage { image: id })?;
         Ok(Committed { image, moved })
+    }
+
+    /// Takes note of the manifest that another took the place of: no row may name it any more. The caller holds the gate.
+    fn leave_behind(&self, image: &Prepared) {
+        if let Some(before) = image.replaces.filter(|before| *before != image.manifest.digest) {
+            let bytes = space::at(&self.inner.paths.blob(&before));
+            self.inner.unnamed.add(&before, bytes);
+        }
     }
 
     /// The image, if all that is to be committed is there.
