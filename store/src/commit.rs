@@ -19,7 +19,7 @@ use crate::lease::Lease;
 use crate::locks::share;
 use crate::overview::Summary;
 use crate::store::Store;
-use crate::{documents, rows, tags};
+use crate::{documents, rows, space, tags};
 
 /// What came of committing an image.
 #[derive(Debug, Clone)]
@@ -97,6 +97,7 @@ impl Store {
                 write(db, &record, &names)
             })?;
             if let Some(moved) = written {
+                self.leave_behind(&record);
                 break moved;
             }
         };
@@ -104,6 +105,14 @@ impl Store {
         self.inner.catalogue.changed();
         let image = self.image(&id)?.ok_or(Error::MissingImage { image: id })?;
         Ok(Committed { image, moved })
+    }
+
+    /// Takes note of the manifest that another took the place of: no row may name it any more. The caller holds the gate.
+    fn leave_behind(&self, image: &Prepared) {
+        if let Some(before) = image.replaces.filter(|before| *before != image.manifest.digest) {
+            let bytes = space::at(&self.inner.paths.blob(&before));
+            self.inner.unnamed.add(&before, bytes);
+        }
     }
 
     /// The image, if all that is to be committed is there.
@@ -190,15 +199,15 @@ impl Store {
         };
         let mut staged = Vec::new();
         if written.is_some() || !self.has_document(id.digest()) {
-            staged.push(self.stage_bytes(lease, config.bytes())?);
+            staged.push(self.stage_document(lease, config.bytes())?);
         }
         if let Some(bytes) = written {
-            staged.push(self.stage_bytes(lease, &bytes)?);
+            staged.push(self.stage_document(lease, &bytes)?);
         }
         for (digest, bytes) in documents {
             // the manifest itself is among them
             if *digest != manifest.digest {
-                staged.push(self.stage_bytes(lease, bytes)?);
+                staged.push(self.stage_document(lease, bytes)?);
             }
         }
         let durable = self.make_durable(lease, staged, &layers)?;
@@ -238,10 +247,16 @@ impl Store {
         })
     }
 
-    fn stage_bytes(&self, lease: &Lease, bytes: &[u8]) -> Result<Staged, Error> {
+    /// Writes a config, manifest or index. One of other bytes in its place makes room for it, however long it is.
+    fn stage_document(&self, lease: &Lease, bytes: &[u8]) -> Result<Staged, Error> {
         let mut ingest = self.ingest(lease)?;
         ingest.write_all(bytes).map_err(Error::io("write a blob"))?;
-        ingest.stage()
+        let staged = ingest.stage()?;
+        let there = self.inner.paths.blob(&staged.digest);
+        if fs_err::symlink_metadata(there).is_ok() && !self.has_document(&staged.digest) {
+            self.inner.damaged.note(&staged.digest);
+        }
+        Ok(staged)
     }
 
     /// Publishes the documents and makes them and the layers durable with as few syncs as will do.

@@ -20,7 +20,7 @@ use crate::store::{Inner, Store};
 /// Small writes are gathered to this many bytes.
 const BUFFER: usize = 128 << 10;
 
-/// A blob of no more than this many bytes that is there already is hashed before it is kept: configs and manifests are no longer.
+/// A blob of no more than this many bytes that is there already is hashed before it is kept: most configs and manifests are no longer.
 const SMALL: u64 = 1 << 20;
 
 /// A blob that is being written. Dropped before it is committed, it is gone.
@@ -213,6 +213,11 @@ impl Staged {
         self.store.unnamed.add(&self.digest, bytes);
         let blob = Blob::at(self.digest, self.size, to, &self.store.damaged);
         Ok((blob, there))
+    }
+
+    /// Whether the blob is there already, so that what was written is not needed.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.store.damaged.holds(&self.digest) && self.is_same(&self.store.paths.blob(&self.digest))
     }
 
     /// Whether what is in the blob's place is the blob, as far as that can be told at little cost.

@@ -169,7 +169,10 @@ impl Store {
             ..*layer
         };
         lease.pin_layer(&layer.diff_id);
-        let (blob, was_there) = staged.publish(lease)?;
+        let (blob, was_there) = match self.lacks_durable_tar(&staged, &layer.diff_id)? {
+            true => (staged.commit(lease)?, false),
+            false => staged.publish(lease)?,
+        };
         if !was_there {
             self.inner.sound.was_written(&blob);
         }
@@ -181,6 +184,17 @@ impl Store {
         })?;
         self.list_again(&layer.diff_id)?;
         Ok(layer)
+    }
+
+    /// Whether the layer's row says that its tar is durable, and the tar is damaged or gone: nobody syncs what takes its place later.
+    fn lacks_durable_tar(&self, staged: &Staged, diff_id: &DiffId) -> Result<bool, Error> {
+        if staged.is_there() {
+            return Ok(false);
+        }
+        self.inner.database.read(|db| {
+            let durable = "SELECT 1 FROM layers WHERE diff_id = ?1 AND tar = 2";
+            rows::any(db, durable, diff_id.digest())
+        })
     }
 
     /// Takes in a layer as the tree that unpacking it gives. `dir` lies in a [`WorkDir`] and is moved from there. Not synced here:

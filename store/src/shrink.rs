@@ -54,7 +54,8 @@ impl Store {
             Err(error) => {
                 disk::remove(&new)?;
                 match error.kind() {
-                    io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                    // the second is what XFS says
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => Ok(()),
                     _ => Err(error),
                 }
             }

@@ -6,9 +6,9 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use mica_oci::{CacheKey, ChainId, ContentDigest, Digest};
+use mica_oci::{CacheKey, ChainId, Compression, ContentDigest, Digest};
 use mica_store::{CacheRecord, Store};
-use support::{Entry, blob_files, config, layer, name, names, scratch_files, store, tar};
+use support::{Entry, blob_files, config, gzip, layer, manifest, name, names, scratch_files, store, tar};
 
 /// How many builders work at once, and how many builds each does.
 const BUILDERS: u64 = 4;
@@ -56,6 +56,34 @@ fn what_is_in_use_is_never_deleted() {
     assert!(blob_files(folder.path()).is_empty());
     assert!(names(&folder.path().join("mica/trees")).is_empty());
     assert!(scratch_files(folder.path()).is_empty());
+}
+
+#[test]
+fn a_manifest_that_another_took_the_place_of_goes() {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let bytes = tar(&[Entry::File("a", b"a")]);
+    let made = layer(&store, &lease, &bytes);
+    let config = config("built", &[made]);
+    let built = store.commit_image(&lease, &config, None, &[name("a")]);
+    let first = built.unwrap().image.manifest.digest;
+    drop(lease);
+    // it is known by its row alone from here on
+    store.collect().unwrap();
+    let lease = store.lease();
+    let kept = store.put_blob(&lease, &gzip(&bytes)).unwrap();
+    store
+        .add_layer_blob(&lease, &kept, Compression::Gzip, &made)
+        .unwrap();
+    let other = manifest(&config, &[&kept]);
+    assert_ne!(other.digest(), first);
+    store
+        .commit_pulled(&lease, &config, &other, &[], &[name("a")])
+        .unwrap();
+    drop(lease);
+    store.collect().unwrap();
+    assert!(!blob_files(folder.path()).contains(&first.hex()));
+    assert!(blob_files(folder.path()).contains(&other.digest().hex()));
 }
 
 /// One build: take the layer from the cache or make it, use it in all its forms, name an image, and forget it again.

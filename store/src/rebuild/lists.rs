@@ -53,12 +53,12 @@ fn parsed<T: DeserializeOwned>(
     aside: Option<&Path>,
     is_known: impl Fn(&T) -> bool,
 ) -> Result<Option<T>, Error> {
-    let bytes = match fs::read(list) {
-        Ok(bytes) => bytes,
+    let read = match fs::read(list) {
+        Ok(bytes) => serde_json::from_slice(&bytes).ok().filter(is_known),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read a list of images")(error)),
+        // a bad spot of the disk, or something else in its place: without the list there is less, but there is a store
+        Err(_) => None,
     };
-    let read = serde_json::from_slice(&bytes).ok().filter(is_known);
     if read.is_none() {
         set_list_aside(paths, list, aside)?;
     }

@@ -56,7 +56,7 @@ pub(super) fn forms_of(db: &Connection, diff_id: &DiffId) -> Result<Vec<Form>, E
     Ok(forms)
 }
 
-/// A reader that fails once the repair is not wanted any more.
+/// A reader or writer that fails once the repair is not wanted any more.
 struct While<'a, R>(R, GoOn<'a>);
 
 impl<R: Read> Read for While<'_, R> {
@@ -66,17 +66,14 @@ impl<R: Read> Read for While<'_, R> {
     }
 }
 
-/// Takes bytes and forgets them, until the repair is not wanted any more.
-struct Sink<'a>(GoOn<'a>);
-
-impl Write for Sink<'_> {
+impl<W: Write> Write for While<'_, W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (self.0)()?;
-        Ok(buf.len())
+        (self.1)()?;
+        self.0.write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.0.flush()
     }
 }
 
@@ -161,7 +158,7 @@ impl Store {
             return Ok(None);
         };
         for policy in PACKINGS.map(policy) {
-            let packed = pack(&changes, &policy, &mut Sink(go_on), None);
+            let packed = pack(&changes, &policy, &mut While(io::sink(), go_on), None);
             go_on().map_err(Error::io("mend the store"))?;
             if packed.is_ok_and(|packed| packed.diff_id == *diff_id) {
                 return Ok(Some((changes, policy)));
@@ -195,7 +192,8 @@ impl Store {
                     return Ok(None);
                 };
                 let mut ingest = self.ingest(lease)?;
-                pack(&changes, &policy, &mut ingest, None).map_err(Error::layer("pack", *diff_id))?;
+                pack(&changes, &policy, &mut While(&mut ingest, go_on), None)
+                    .map_err(Error::layer("pack", *diff_id))?;
                 ingest.stage()?
             }
         };

@@ -111,12 +111,18 @@ impl Store {
                 Ok(())
             })
         };
+        let place = paths.tree_folder(diff_id);
         set(0, Durability::Full)?;
-        inner.trash.take(&paths.tree_folder(diff_id))?;
-        disk::make_folder(&paths.tree_folder(diff_id), 0o700).map_err(Error::io("make a tree"))?;
-        disk::rename(dir, &paths.tree(diff_id)).map_err(Error::io("move a tree"))?;
-        set(1, Durability::Normal)?;
-        Ok(Mending::Done(Cure::MadeAgain))
+        let replaced = inner.trash.take(&place).and_then(|()| {
+            disk::make_folder(&place, 0o700).map_err(Error::io("make a tree"))?;
+            disk::rename(dir, &paths.tree(diff_id)).map_err(Error::io("move a tree"))?;
+            set(1, Durability::Normal)
+        });
+        if replaced.is_err() {
+            // no row tells of what lies there
+            inner.unnamed.lose_count();
+        }
+        replaced.map(|()| Mending::Done(Cure::MadeAgain))
     }
 
     /// Whether some work has the layer: its tree may be a step's file system at this moment.

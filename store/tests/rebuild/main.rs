@@ -161,6 +161,29 @@ fn without_refs_json_the_tags_of_index_json_are_kept() {
 }
 
 #[test]
+fn a_list_that_cannot_be_read_at_all_is_as_good_as_lost() {
+    for lists in [&["mica/refs.json"][..], &["mica/refs.json", "index.json"]] {
+        let life = life();
+        without(&life, lists, false);
+        for list in lists {
+            std::fs::create_dir(life.root().join(list)).unwrap();
+        }
+        let rebuilt = again(life.root());
+        let expected = [Origin::Index, Origin::Blobs][lists.len() - 1];
+        assert_eq!(rebuilt.origin, expected);
+        for list in lists {
+            let name = Path::new(list).file_name().unwrap();
+            // where what is left of the database lies
+            assert!(life.root().join("mica/bad/db-1").join(name).is_dir());
+        }
+        let store = Store::open(life.root()).unwrap();
+        assert_eq!(store.images().unwrap().len(), life.before.len());
+        find_nothing(&store, Level::Trees);
+        life.goes_on(&store);
+    }
+}
+
+#[test]
 fn without_any_list_all_images_are_found_in_the_blobs() {
     for damage in [false, true] {
         let life = life();

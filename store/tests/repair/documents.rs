@@ -1,9 +1,9 @@
 //! Configs, manifests, names, derived files and strays; what comes again by itself; and a repair nobody wants.
 
-use mica_oci::Digest;
+use mica_oci::{Digest, Raw};
 use mica_store::{Cure, Level, Mending, Store, Thing};
 
-use crate::support::{config, layer, name, noise, store};
+use crate::support::{Entry, config, layer, name, noise, store, tar};
 use crate::world::{Fate, Registry, WAYS, World, bad, blob, bring, check, flip, mend};
 
 #[test]
@@ -139,6 +139,31 @@ fn large_blobs_that_were_found_damaged_are_replaced_by_what_comes_next() {
     store.put_blob(&lease, &bytes).unwrap();
     assert_eq!(read().unwrap(), bytes.len());
     assert!(bad(&store, &kept.digest.hex()).exists());
+}
+
+#[test]
+fn long_documents_that_are_damaged_come_again_with_the_image() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let plain = tar(&[Entry::File("a", b"a")]);
+    let made = layer(&store, &lease, &plain);
+    // longer than most, and no longer than they may be
+    let long = "x".repeat(3 << 20);
+    let config = config(&long, &[made]);
+    let image = store
+        .commit_image(&lease, &config, None, &[name("long")])
+        .unwrap()
+        .image;
+    let mut manifest = (*store.manifest(&image).unwrap()).clone();
+    manifest.annotations.insert("long".to_owned(), long);
+    let manifest = Raw::of(manifest).unwrap();
+    let again = || store.commit_pulled(&lease, &config, &manifest, &[], &[name("long")]);
+    again().unwrap();
+    for digest in [manifest.digest(), config.digest()] {
+        flip(&blob(&store, &digest));
+        again().unwrap();
+        assert_eq!(check(&store, Level::Full), []);
+    }
 }
 
 #[test]

@@ -1,7 +1,14 @@
 //! Forms of layers, damaged and made again, fetched, or set aside.
 
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use mica_layer::disk::recorded::{self, Act, Recorder};
 use mica_oci::{Compression, DiffId, Digest};
 use mica_store::{Cure, Growth, Level, Mending, Thing};
+use rustix::io::Errno;
 
 use crate::support::{self, config, gzip, layer, name, noise, pull, store};
 use crate::world::{Fate, Registry, WAYS, World, bad, blob, check, file_of, flip, mend, tree};
@@ -90,6 +97,84 @@ fn a_tar_that_nothing_else_holds_is_set_aside_and_named_and_built_again() {
         .commit_image(&lease, &image, None, &[name("built")])
         .unwrap();
     assert_eq!(check(&store, Level::Full), []);
+}
+
+/// Does something while a recorder is told of all changes; one at a time, as a process has one recorder.
+fn told_to<T>(recorder: Arc<dyn Recorder>, act: impl FnOnce() -> T) -> T {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap();
+    recorded::tell(Some(recorder));
+    let done = act();
+    recorded::tell(None);
+    done
+}
+
+/// The files that were made durable, by their inode numbers.
+#[derive(Default)]
+struct Synced(Mutex<HashSet<u64>>);
+
+impl Recorder for Synced {
+    fn change(
+        &self,
+        path: &Path,
+        act: &Act<'_>,
+        make: &mut dyn FnMut(usize) -> Option<usize>,
+    ) -> Result<(), Errno> {
+        if matches!(act, Act::Sync)
+            && let Ok(meta) = std::fs::metadata(path)
+        {
+            self.0.lock().unwrap().insert(meta.ino());
+        }
+        make(usize::MAX);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_takes_the_place_of_a_durable_tar_is_durable_when_the_image_is() {
+    let (_folder, store) = store();
+    let bytes = noise(1, 3 << 20);
+    let build = || {
+        let lease = store.lease();
+        let made = layer(&store, &lease, &bytes);
+        let image = config("built", &[made]);
+        store
+            .commit_image(&lease, &image, None, &[name("built")])
+            .unwrap();
+        made
+    };
+    let path = blob(&store, build().digest());
+    for (way, damage) in WAYS {
+        damage(&path);
+        assert_eq!(check(&store, Level::Full).len(), 1, "{way}");
+        let synced = Arc::new(Synced::default());
+        told_to(synced.clone(), build);
+        assert_eq!(check(&store, Level::Full), [], "{way}");
+        let inode = std::fs::metadata(&path).unwrap().ino();
+        assert!(synced.0.lock().unwrap().contains(&inode), "{way}");
+    }
+}
+
+#[test]
+fn packing_a_tree_again_ends_when_nobody_wants_it() {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let made = tree(&store, &lease, "made here");
+    let image = config("built", &[made]);
+    store
+        .commit_image(&lease, &image, None, &[name("built")])
+        .unwrap();
+    store.tar(&lease, &made).unwrap();
+    flip(&blob(&store, made.digest()));
+    let finding = &check(&store, Level::Full)[0];
+    let ingest = store.root().join("mica/ingest");
+    // until the tar is being written, all is well
+    let go_on = || match std::fs::read_dir(&ingest)?.next() {
+        None => Ok(()),
+        Some(_) => Err(std::io::Error::other("enough")),
+    };
+    store.mend(finding, &go_on).unwrap_err();
+    assert_eq!(mend(&store, finding), Mending::Done(Cure::MadeAgain));
 }
 
 #[test]
@@ -200,6 +285,39 @@ fn a_tree_is_unpacked_again_unless_it_is_in_use() {
     let store = support::restart(&root);
     assert_eq!(check(&store, Level::Trees), []);
     assert!(store.layer(&store.lease(), &made).unwrap().is_some());
+}
+
+/// A disk that fails when something is renamed to this path.
+struct Failing(PathBuf);
+
+impl Recorder for Failing {
+    fn change(
+        &self,
+        _: &Path,
+        act: &Act<'_>,
+        make: &mut dyn FnMut(usize) -> Option<usize>,
+    ) -> Result<(), Errno> {
+        if matches!(act, Act::Rename(to) if to.path() == self.0) {
+            return Err(Errno::IO);
+        }
+        make(usize::MAX);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_tree_that_could_not_be_put_in_place_leaves_nothing_behind() {
+    let world = World::new();
+    let store = &world.store;
+    store.tree(&store.lease(), &world.diff_id).unwrap();
+    store.collect().unwrap();
+    let file = file_of(store, &world.diff_id, "a");
+    flip(&file);
+    let finding = &check(store, Level::Trees)[0];
+    let failing = Failing(file.parent().unwrap().to_owned());
+    told_to(Arc::new(failing), || store.mend(finding, &|| Ok(()))).unwrap_err();
+    store.collect().unwrap();
+    assert_eq!(check(store, Level::Trees), []);
 }
 
 #[test]
