@@ -236,6 +236,36 @@ fn what_nobody_has_is_set_aside_and_named_until_it_is_pulled_again() {
 }
 
 #[test]
+fn what_a_registry_may_have_that_does_not_answer_is_left_until_it_does() {
+    let mut registry = DockerRegistry::plain();
+    let name = registry.name("team/app:1");
+    let maker = Daemon::start();
+    build(&maker, &name);
+    let pushed = maker.mica(["push", &name]).ok();
+    let digest = pushed.stdout.split("digest: ").nth(1).unwrap();
+    let digest = digest.split_whitespace().next().unwrap().to_owned();
+    let daemon = Daemon::start();
+    daemon.mica(["pull", &name]).ok();
+    // its layers are unpacked: a manifest that is made here would not be the one that came
+    let context = Context::new(&format!("FROM {name}\nRUN cat /made\n"));
+    daemon.mica(["build", "-t", "on-top", context.arg()]).ok();
+    let manifest = blob(&daemon, &digest);
+    flip(&manifest);
+    registry.stop();
+    let words = [
+        "NOT mended 1. the manifest",
+        "it cannot be fetched again",
+        "next: repair again once the registry answers",
+    ];
+    expect(&check(&daemon, &["--repair"]), 1, &words);
+    assert!(manifest.exists(), "no other one stands in for it");
+    registry.spawn();
+    let repaired = check(&daemon, &["--repair"]);
+    expect(&repaired, 0, &["was fetched again", "1 found, all mended"]);
+    expect(&check(&daemon, &["--full"]), 0, &["Nothing found"]);
+}
+
+#[test]
 fn a_pull_fetches_what_is_cut_or_gone() {
     let registry = DockerRegistry::plain();
     let name = registry.name("team/app:1");

@@ -83,6 +83,8 @@ struct Patient {
     reason: String,
     /// A repository that is known to have had it.
     origin: Option<Repository>,
+    /// Whether a registry that may have it did not answer.
+    may_come: bool,
 }
 
 /// How an attempt to mend something ended.
@@ -173,6 +175,7 @@ impl Repair {
                     finding: shortened(*finding),
                     reason: String::new(),
                     origin: None,
+                    may_come: false,
                 });
             }
         })?;
@@ -189,6 +192,10 @@ impl Repair {
             waiting = self.try_all(waiting)?;
         }
         for patient in waiting {
+            if patient.may_come && is_used_damaged(&patient.finding.thing) {
+                self.leave(patient, None);
+                continue;
+            }
             let go_on = || self.cancel.check().map_err(io::Error::other);
             let given_up = self.engine.store().give_up(&patient.finding, &go_on)?;
             match given_up {
@@ -252,12 +259,16 @@ impl Repair {
 
     fn fetch_any(&mut self, errands: &[Errand], patient: &mut Patient) -> Result<Option<Repository>, Error> {
         let mut failures = Vec::new();
+        patient.may_come = false;
         for errand in errands {
             for repository in &errand.from {
                 patient.origin.get_or_insert_with(|| repository.clone());
                 match self.fetch(errand, repository)? {
                     Ok(()) => return Ok(Some(repository.clone())),
-                    Err(reason) => failures.push(format!("{}: {reason}", repository.familiar())),
+                    Err(reason) => {
+                        patient.may_come |= self.silent.contains_key(repository.registry());
+                        failures.push(format!("{}: {reason}", repository.familiar()));
+                    }
                 }
             }
         }
@@ -311,6 +322,15 @@ fn layer_key(thing: &Thing) -> Option<String> {
     }
 }
 
+/// Whether giving a thing up takes it from images that can be used without it: they would lose for good what a registry has that
+/// does not answer now.
+fn is_used_damaged(thing: &Thing) -> bool {
+    matches!(
+        thing,
+        Thing::Manifest(..) | Thing::Document(_) | Thing::Compressed(..)
+    )
+}
+
 /// In which order things are mended: what others are made of comes first.
 fn rank(thing: &Thing) -> u8 {
     match thing {
@@ -343,6 +363,9 @@ fn shortened(mut finding: Finding) -> Finding {
 fn advice(patient: &Patient) -> String {
     if patient.finding.thing == Thing::Database {
         return patient.finding.remedy.to_string();
+    }
+    if patient.may_come && is_used_damaged(&patient.finding.thing) {
+        return "next: repair again once the registry answers".to_owned();
     }
     let mut names = patient.finding.harms.iter().flat_map(|harmed| &harmed.names);
     let of_origin = names

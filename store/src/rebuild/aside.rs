@@ -1,4 +1,4 @@
-//! What is moved to `mica/bad`: the old database, and what is not what its name says. Nothing that lies there is ever removed.
+//! What is moved to `mica/bad`: the old database, and what is not what its name says. Nothing that lies there is removed for it.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
