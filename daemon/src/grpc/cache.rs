@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mica_buildkit::message::control::{DiskUsageRequest, DiskUsageResponse, PruneRequest, UsageRecord};
 use mica_buildkit::{Messages, Methods};
-use mica_engine::{Budget, CacheItem, CacheKind, CacheSelection, blocking};
+use mica_engine::{Budget, CacheItem, CacheKind, CacheSelection, CancelOnDrop, PruneWatch, blocking};
+use mica_task::Cancel;
 use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
@@ -66,8 +67,16 @@ async fn prune(daemon: Arc<Daemon>, request: PruneRequest) -> Result<Messages<Us
     };
     let (engine, busy) = (daemon.engine.clone(), daemon.activity.begin());
     let work = daemon.work(Task::Prune, ["build cache".to_owned()]);
+    let cancel = Cancel::new();
+    // a client that goes away drops this
+    let _guard = CancelOnDrop::new(cancel.clone());
     let pruned = blocking(move || {
-        let pruned = engine.prune_cache(&selection);
+        let mut watch = PruneWatch {
+            cancel: &cancel,
+            // there is no message that could tell it
+            tell: &mut |_| {},
+        };
+        let pruned = engine.prune_cache(&selection, &mut watch);
         drop(busy);
         pruned
     })
