@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::routes::Call;
-use crate::wire::reply::{Failure, LINES, Pieces, Reply, json, json_bytes, pieces};
+use crate::wire::reply::{Failure, LINES, Pieces, Reply, json, pieces};
 use crate::wire::stream::line;
 use crate::work::Task;
 
@@ -101,7 +101,7 @@ async fn tell_all<T, R: Serialize>(
         }
     }
     let last = match end(pruning).await {
-        Ok(pruned) => json_bytes(&report(pruned)).unwrap_or_else(|failure| broken(failure.message())),
+        Ok(pruned) => line(&report(pruned)),
         Err(error) => broken(&error.describe()),
     };
     // a client that is gone does not wait for the end
