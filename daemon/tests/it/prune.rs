@@ -1,20 +1,25 @@
 //! Prunes: docker's answer, the lines for those who ask for them, and clients that go away in the midst.
 
+use rusqlite::OpenFlags;
 use serde_json::{Value, json};
 
 use crate::archive::tar;
 use crate::http::{Answer, Connection};
 use crate::micad::{Micad, wait_until};
+use crate::running::Log;
 
-/// So many that removing them takes many turns.
-const MANY: usize = 400;
+/// How many images go in one turn.
+const TURN: usize = 32;
+
+/// So many that removing them takes several turns.
+const MANY: usize = 4 * TURN;
 
 /// What asks for lines.
 const LINES: &str = "Accept: application/x-ndjson\r\n";
 
 /// A daemon with so many images without names.
 fn with_images(count: usize) -> Micad {
-    let micad = Micad::start();
+    let micad = Micad::start_with(&["--log-level", "debug"]);
     let configs: Vec<(String, Vec<u8>)> = (0..count)
         .map(|at| {
             let config = json!({
@@ -46,15 +51,6 @@ fn with_images(count: usize) -> Micad {
 fn left(micad: &Micad) -> usize {
     let list = micad.get("/images/json?all=1").json();
     list.as_array().unwrap().len()
-}
-
-/// How many prunes were cancelled.
-fn cancelled(micad: &Micad) -> u64 {
-    let text = micad.get("/mica/metrics").text();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("mica_work_total{work=\"prune\",outcome=\"cancelled\"} "));
-    line.map_or(0, |count| count.parse().unwrap())
 }
 
 fn ask(micad: &Micad, path: &str, headers: &str) -> Answer {
@@ -173,38 +169,70 @@ fn who_asks_for_lines_is_told_how_far_it_is() {
     assert_eq!(last["CachesDeleted"].as_array().unwrap().len(), 2);
 }
 
-/// Stops a daemon in its tracks, has its client hang up, and lets it go on.
-fn hang_up(micad: &Micad, connection: Connection) {
-    micad.signal("STOP");
-    drop(connection);
-    micad.signal("CONT");
+/// Whoever writes to the store waits while this is there.
+fn hold_up(micad: &Micad) -> rusqlite::Connection {
+    let path = micad.folder.path().join("store/mica/db.sqlite");
+    let database = rusqlite::Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    database
 }
 
-/// Somebody who hears when the first image is gone.
-fn follow(micad: &Micad) -> Connection {
-    let mut follower = micad.connect();
-    follower.send_head("GET", "/events?filters=%7B%22event%22:%5B%22delete%22%5D%7D", "");
-    assert_eq!(follower.answer_head().status, 200);
-    follower
+/// Asks for a prune; gives the connection and the status of the answer that begins.
+fn begin(micad: &Micad, headers: &str) -> (Connection, u16) {
+    let mut client = micad.connect();
+    client.send_head(
+        "POST",
+        "/images/prune",
+        &format!("{headers}Content-Length: 0\r\n"),
+    );
+    let status = client.answer_head().status;
+    (client, status)
+}
+
+/// Checks that a store is sound, and that the next prune takes all that is left.
+fn goes_on(micad: &Micad) {
+    let checked = micad.post("/mica/check?level=trees", b"").lines();
+    assert_eq!(checked.last().unwrap()["Summary"]["Findings"], 0, "{checked:?}");
+    let there = left(micad);
+    let rest = micad.post("/images/prune", b"").json();
+    assert_eq!(rest["ImagesDeleted"].as_array().unwrap().len(), there);
 }
 
 #[test]
-fn a_client_that_goes_away_ends_it() {
-    let micad = with_images(MANY);
-    let mut there = MANY;
-    for (at, accept) in ["", LINES].into_iter().enumerate() {
-        let mut follower = follow(&micad);
-        let mut client = micad.connect();
-        client.send_head("POST", "/images/prune", &format!("{accept}Content-Length: 0\r\n"));
-        assert!(follower.chunk().is_some_and(|event| !event.is_empty()));
-        hang_up(&micad, client);
-        wait_until("the prune is cancelled", || cancelled(&micad) > at as u64);
-        let left = left(&micad);
-        assert!(0 < left && left < there, "{left} of {there} are left");
-        there = left;
-    }
-    let checked = micad.post("/mica/check?level=trees", b"").lines();
-    assert_eq!(checked.last().unwrap()["Summary"]["Findings"], 0, "{checked:?}");
-    let rest = micad.post("/images/prune", b"").json();
-    assert_eq!(rest["ImagesDeleted"].as_array().unwrap().len(), there);
+fn a_client_that_goes_away_from_its_lines_ends_it() {
+    let mut micad = with_images(MANY);
+    let log = Log::of(&mut micad.child);
+    let database = hold_up(&micad);
+    let (mut client, status) = begin(&micad, LINES);
+    let first = String::from_utf8(client.chunk().unwrap()).unwrap();
+    assert!(status == 200 && first.contains("\"Done\":0,"), "{first}");
+    drop(client);
+    log.wait_for("path=/images/prune status=200");
+    assert!(!log.text().contains("prune cancelled"), "it waits for the store");
+    database.execute_batch("ROLLBACK").unwrap();
+    log.wait_for("prune cancelled");
+    assert_eq!(
+        left(&micad),
+        MANY - TURN,
+        "what it was at is gone, and nothing after that"
+    );
+    goes_on(&micad);
+}
+
+#[test]
+fn a_client_that_waits_no_more_for_docker_s_answer_ends_it() {
+    let mut micad = with_images(MANY);
+    let log = Log::of(&mut micad.child);
+    let database = hold_up(&micad);
+    let mut client = micad.connect();
+    client.send_head("POST", "/images/prune", "Content-Length: 0\r\n");
+    // another is refused as soon as it goes on
+    wait_until("the prune goes on", || begin(&micad, LINES).1 == 409);
+    drop(client);
+    log.wait_for("path=/images/prune status=499");
+    database.execute_batch("ROLLBACK").unwrap();
+    log.wait_for("prune cancelled");
+    // it may not have begun with the first
+    assert!([MANY, MANY - TURN].contains(&left(&micad)), "{}", left(&micad));
+    goes_on(&micad);
 }
