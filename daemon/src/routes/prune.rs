@@ -7,22 +7,14 @@ use bytes::Bytes;
 use hyper::header::ACCEPT;
 use hyper::{HeaderMap, StatusCode};
 use mica_api::{ErrorDetail, LINES_TYPE, PruneLine};
-use mica_engine::{CancelOnDrop, Engine, Error, PruneProgress, PruneWatch, blocking};
-use mica_task::Cancel;
+use mica_engine::{Engine, Error, PruneProgress, PruneWatch};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
+use crate::pruning::{End, Pruning};
 use crate::routes::Call;
 use crate::wire::reply::{Failure, LINES, Pieces, Reply, json, pieces};
 use crate::wire::stream::line;
-use crate::work::Task;
-
-/// How far a prune has got, before it has begun `None`. Who is slow misses what was overtaken meanwhile, and holds nothing up.
-type Told = watch::Receiver<Option<PruneProgress>>;
-
-/// A prune that goes on, and what it did.
-type Pruning<T> = JoinHandle<Result<T, Error>>;
 
 /// Prunes what is called `what`; `report` makes the document of what it did.
 pub(super) async fn answer<T, R>(
@@ -35,36 +27,14 @@ where
     T: Send + 'static,
     R: Serialize + 'static,
 {
-    let cancel = Cancel::new();
-    // a client that goes away drops this
-    let guard = CancelOnDrop::new(cancel.clone());
-    let (tell, mut told) = watch::channel(None);
-    let (engine, busy) = (call.daemon.engine.clone(), call.busy.clone());
-    let work = call.daemon.work(Task::Prune, [what.to_owned()]);
-    let pruning: Pruning<T> = tokio::spawn(async move {
-        let pruned = blocking(move || {
-            let mut watch = PruneWatch {
-                cancel: &cancel,
-                tell: &mut |progress| {
-                    tell.send_replace(Some(progress));
-                },
-            };
-            let pruned = prune(&engine, &mut watch);
-            drop(busy);
-            pruned
-        });
-        let pruned = pruned.await;
-        work.end(&pruned);
-        pruned
-    });
+    let mut pruning = Pruning::begin(&call.daemon, call.busy.clone(), what, prune);
     // what fails before there is anything to tell is a status
-    if !wants_lines(&call.headers) || told.changed().await.is_err() {
-        let pruned = end(pruning).await?;
-        return json(StatusCode::OK, &report(pruned));
+    if !wants_lines(&call.headers) || pruning.told.changed().await.is_err() {
+        return json(StatusCode::OK, &report(pruning.done().await?));
     }
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(tell_all(told, pruning, report, sender));
-    Ok(pieces(LINES, Pieces::new(receiver, guard)))
+    tokio::spawn(tell(pruning.told, pruning.end, report, sender));
+    Ok(pieces(LINES, Pieces::new(receiver, pruning.wanted)))
 }
 
 /// Whether a client takes an answer of many lines. That it takes everything says nothing of that.
@@ -77,14 +47,10 @@ fn wants_lines(headers: &HeaderMap) -> bool {
         .any(|kind| kind.trim().eq_ignore_ascii_case(LINES_TYPE))
 }
 
-async fn end<T>(pruning: Pruning<T>) -> Result<T, Error> {
-    pruning.await.unwrap_or(Err(Error::Worker))
-}
-
 /// Tells how far it has got as often as the client reads it, and then what it did.
-async fn tell_all<T, R: Serialize>(
-    mut told: Told,
-    pruning: Pruning<T>,
+async fn tell<T, R: Serialize>(
+    mut told: watch::Receiver<Option<PruneProgress>>,
+    end: End<T>,
     report: fn(T) -> R,
     sender: mpsc::Sender<io::Result<Bytes>>,
 ) {
@@ -100,7 +66,7 @@ async fn tell_all<T, R: Serialize>(
             break;
         }
     }
-    let last = match end(pruning).await {
+    let last = match end.wait().await {
         Ok(pruned) => line(&report(pruned)),
         Err(error) => broken(&error.describe()),
     };
