@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{ACCEPT, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use mica_api::ErrorBody;
@@ -128,9 +128,38 @@ impl Client {
         body: Body,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Answer, Error> {
-        let stream = self.connect().await?;
-        let count = descriptors.len();
-        let stream = Handing::new(stream, descriptors);
+        let mut request = request(method, path, credentials, body)?;
+        if !descriptors.is_empty() {
+            let count = HeaderValue::from(descriptors.len());
+            request.headers_mut().insert(mica_api::DESCRIPTORS_HEADER, count);
+        }
+        self.exchange(request, path, descriptors).await
+    }
+
+    /// Sends a request without a body that is best answered with this type.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub(crate) async fn send_accepting(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &'static str,
+    ) -> Result<Answer, Error> {
+        let mut request = request(method, path, None, Body::Empty)?;
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static(kind));
+        self.exchange(request, path, Vec::new()).await
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Body>,
+        path: &str,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Answer, Error> {
+        let stream = Handing::new(self.connect().await?, descriptors);
         let lost = |action| {
             move |source: hyper::Error| Error::Transport {
                 action,
@@ -141,12 +170,6 @@ impl Client {
         let (mut sender, connection) = handshake.map_err(lost("opening the connection"))?;
         // A broken connection shows itself in the request and in the answer's body.
         tokio::spawn(connection);
-        let mut request = request(method, path, credentials, body)?;
-        if count > 0 {
-            request
-                .headers_mut()
-                .insert(mica_api::DESCRIPTORS_HEADER, HeaderValue::from(count));
-        }
         let response = sender
             .send_request(request)
             .await
@@ -299,8 +322,17 @@ impl Answer {
     pub(crate) fn lines(self) -> Lines {
         Lines {
             answer: self,
+            limit: MAX_LINE_BYTES,
             pending: Vec::new(),
             rest: Bytes::new(),
+        }
+    }
+
+    /// The same where a line may be as long as an answer that is kept whole.
+    pub(crate) fn long_lines(self) -> Lines {
+        Lines {
+            limit: MAX_ANSWER_BYTES,
+            ..self.lines()
         }
     }
 
@@ -320,6 +352,8 @@ impl Answer {
 /// The lines of a progress stream.
 pub(crate) struct Lines {
     answer: Answer,
+    /// The longest line.
+    limit: usize,
     pending: Vec<u8>,
     rest: Bytes,
 }
@@ -330,10 +364,10 @@ impl Lines {
         loop {
             let end = self.rest.iter().position(|byte| *byte == b'\n');
             let taken = end.unwrap_or(self.rest.len());
-            if self.pending.len() + taken > MAX_LINE_BYTES {
+            if self.pending.len() + taken > self.limit {
                 return Err(Error::TooLong {
                     path: self.answer.path.clone(),
-                    limit: MAX_LINE_BYTES,
+                    limit: self.limit,
                 });
             }
             self.pending.extend_from_slice(&self.rest[..taken]);

@@ -50,6 +50,7 @@ mod only_builder;
 mod only_context;
 mod plugin_ls;
 mod pruned;
+mod pruning;
 mod pull;
 mod push;
 mod rmi;

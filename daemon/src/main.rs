@@ -17,6 +17,7 @@ mod metrics;
 mod names;
 mod notify;
 mod preface;
+mod pruning;
 mod rebuild;
 mod reload;
 mod rights;

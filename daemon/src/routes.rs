@@ -15,6 +15,7 @@ mod import;
 mod inspect;
 mod logs;
 mod metrics;
+mod prune;
 mod registry;
 mod search;
 mod system;

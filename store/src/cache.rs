@@ -1,6 +1,7 @@
 //! The build cache: which layer the inputs of a step gave.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use mica_oci::{CacheKey, ChainId, ContentDigest, DiffId};
@@ -57,6 +58,14 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
+impl Pruned {
+    /// What was pruned besides.
+    pub fn add(&mut self, more: Self) {
+        self.keys.extend(more.keys);
+        self.bytes += more.bytes;
+    }
+}
+
 /// Uses that are not written yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Uses {
@@ -65,7 +74,7 @@ pub(crate) struct Uses {
 }
 
 /// How many records are forgotten at once.
-const BATCH: usize = 128;
+pub(crate) const BATCH: usize = 128;
 
 /// Uses are written when this many records have some.
 const USES: usize = 256;
@@ -298,26 +307,29 @@ impl Store {
     /// gone are gone.
     pub fn prune_cache(&self, chosen: &mut dyn FnMut(&CacheEntry) -> bool) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
-        self.prune_cache_telling(chosen, &mut |some| {
-            pruned.keys.extend(some.keys);
-            pruned.bytes += some.bytes;
+        let _whole = self.prune_cache_telling(chosen, &mut |some| {
+            pruned.add(some);
+            ControlFlow::Continue(())
         })?;
         Ok(pruned)
     }
 
-    /// As [`prune_cache`](Self::prune_cache); `tell` hears of those that went at once.
+    /// As [`prune_cache`](Self::prune_cache); `tell` hears of those that went at once, and no more go if it breaks off. Gives
+    /// what it said last.
     pub fn prune_cache_telling(
         &self,
         chosen: &mut dyn FnMut(&CacheEntry) -> bool,
-        tell: &mut dyn FnMut(Pruned),
-    ) -> Result<(), Error> {
+        tell: &mut dyn FnMut(Pruned) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
         let entries = self.cache_entries()?;
         let entries: Vec<CacheEntry> = entries.into_iter().filter(|entry| chosen(entry)).collect();
         for some in entries.chunks(BATCH) {
             let (keys, bytes) = self.forget_records(some)?;
-            tell(Pruned { keys, bytes });
+            if tell(Pruned { keys, bytes }).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     fn forget_records(&self, entries: &[CacheEntry]) -> Result<(Vec<CacheKey>, u64), Error> {

@@ -35,6 +35,7 @@ mod memory;
 mod metrics;
 mod package;
 mod progress;
+mod prune;
 #[path = "../../cli/tests/it/pseudo.rs"]
 mod pseudo;
 mod rebuild;

@@ -5,6 +5,7 @@ use mica_api::{BuildPruneReport, PruneReport};
 use serde::Deserialize;
 
 use crate::client::{Client, Query};
+use crate::commands::pruning;
 use crate::error::Error;
 use crate::filter;
 
@@ -80,9 +81,7 @@ pub(super) async fn images(client: &Client, all: bool, filters: &[String]) -> Re
     filters.push(format!("dangling={}", !all));
     let mut query = Query::default();
     query.push("filters", filter::to_json(&filters)?.unwrap_or_default());
-    let report: PruneReport = client
-        .ask(Method::POST, &format!("/images/prune{}", query.as_str()))
-        .await?;
+    let report: PruneReport = pruning::ask(client, &format!("/images/prune{}", query.as_str())).await?;
     let items = report.images_deleted.unwrap_or_default().into_iter();
     let lines = items.filter_map(|item| match (item.untagged, item.deleted) {
         (Some(untagged), _) => Some(format!("untagged: {untagged}")),
@@ -108,9 +107,7 @@ pub(super) async fn cache(client: &Client, all: bool, filters: Option<&str>) -> 
 
 /// The same with any parameters.
 pub(super) async fn cache_with(client: &Client, query: Query) -> Result<Pruned, Error> {
-    let report: BuildPruneReport = client
-        .ask(Method::POST, &format!("/build/prune{}", query.as_str()))
-        .await?;
+    let report: BuildPruneReport = pruning::ask(client, &format!("/build/prune{}", query.as_str())).await?;
     Ok(Pruned {
         title: "Deleted build cache objects",
         lines: report.caches_deleted,

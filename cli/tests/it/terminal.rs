@@ -122,9 +122,10 @@ fn pulls_draw_bars() {
     assert!(!terminal.seen.contains('\x1b'), "{:?}", terminal.seen);
 }
 
-/// A daemon that begins an answer with these lines and ends it when told to, or when the program goes away.
+/// A daemon that begins an answer of this type with these lines and ends it when told to, or when the program goes away.
 fn slow(
     socket: &std::path::Path,
+    kind: &'static str,
     lines: String,
 ) -> (std::sync::mpsc::Sender<()>, std::thread::JoinHandle<bool>) {
     let listener = UnixListener::bind(socket).unwrap();
@@ -138,7 +139,9 @@ fn slow(
             asked.push(byte[0]);
         }
         stream
-            .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+            .write_all(
+                format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n").as_bytes(),
+            )
             .unwrap();
         stream.write_all(lines.as_bytes()).unwrap();
         if finished.recv().is_ok() {
@@ -166,7 +169,7 @@ fn what_changed_is_drawn_though_nothing_follows() {
     // All at once: the first is drawn, the others wait for their turn.
     let lines = [("Waiting", 0), ("Downloading", 1), ("Downloading", 2)];
     let lines = lines.map(|(status, current)| layers(1, status, current)).concat();
-    let (finish, daemon) = slow(&socket, lines);
+    let (finish, daemon) = slow(&socket, "application/json", lines);
     let mut command = crate::fake::mica(&["pull", "x:1"]);
     command.env("MICA_HOST", format!("unix://{}", socket.display()));
     let mut terminal = Terminal::run(command, 80, 24);
@@ -181,7 +184,7 @@ fn what_changed_is_drawn_though_nothing_follows() {
 fn interrupted_pulls_leave_the_terminal_clean() {
     let home = Home::new(&[]);
     let socket = home.path("s");
-    let (finish, daemon) = slow(&socket, layers(3, "Downloading", 1));
+    let (finish, daemon) = slow(&socket, "application/json", layers(3, "Downloading", 1));
     let mut command = crate::fake::mica(&["pull", "x:1"]);
     command.env("MICA_HOST", format!("unix://{}", socket.display()));
     let mut terminal = Terminal::run(command, 80, 24);
@@ -227,4 +230,100 @@ fn a_daemon_of_another_make_shows_classic_lines() {
             "{shown}"
         );
     }
+}
+
+/// What tells of a prune that goes on.
+const LINES: &str = "application/x-ndjson";
+
+/// A line of a prune of a hundred images.
+fn pruning(done: u64, bytes: u64) -> String {
+    format!(
+        "{{\"Progress\":{{\"Doing\":\"removing images\",\"Done\":{done},\"Total\":100,\"Bytes\":{bytes}}}}}\r\n"
+    )
+}
+
+const PRUNED: &str =
+    r#"{"ImagesDeleted":[{"Untagged":"a:b"},{"Deleted":"sha256:12"}],"SpaceReclaimed":123456789}"#;
+const PRUNED_TOLD: &str =
+    "Deleted Images:\nuntagged: a:b\ndeleted: sha256:12\n\nTotal reclaimed space: 123.5MB\n";
+
+#[test]
+fn a_prune_is_followed_in_a_row_that_goes_in_the_end() {
+    let lines = pruning(0, 0) + &pruning(32, 1000) + PRUNED + "\r\n";
+    let fake = Fake::new([reply(200, lines).with("Content-Type", LINES)]);
+    let mut terminal = Terminal::run(fake.command(&["image", "prune", "-f"]), 60, 5);
+    assert_eq!(terminal.end(), (Some(0), PRUNED_TOLD.to_owned()));
+    assert!(
+        terminal.seen.contains("removing images: 0 of 100"),
+        "{:?}",
+        terminal.seen
+    );
+    assert_eq!(terminal.screen.text(), "<end>");
+    assert!(terminal.screen.is_cursor_shown());
+    assert_eq!(fake.asked()[0].header("accept"), LINES);
+    // a daemon of another make does not know what it is asked
+    let cache = r#"{"CachesDeleted":["x"],"SpaceReclaimed":1234}"#;
+    let fake = Fake::new([reply(200, cache).with("Content-Type", "application/json")]);
+    let mut terminal = Terminal::run(fake.command(&["builder", "prune", "-f"]), 60, 5);
+    let told = "Deleted build cache objects:\nx\n\nTotal reclaimed space: 1.234kB\n";
+    assert_eq!(terminal.end(), (Some(0), told.to_owned()));
+    assert_eq!(terminal.seen, "<end>");
+}
+
+#[test]
+fn a_prune_elsewhere_than_on_a_terminal_asks_as_docker_does() {
+    let fake = Fake::new([reply(200, PRUNED)]);
+    let run = fake.run(&["image", "prune", "-f"]);
+    assert_eq!(
+        (run.code, run.stdout.as_str(), run.stderr.as_str()),
+        (Some(0), PRUNED_TOLD, "")
+    );
+    assert_eq!(fake.asked()[0].header("accept"), "");
+    let mut command = fake.command(&["image", "prune", "-f"]);
+    command.env("TERM", "dumb");
+    let mut terminal = Terminal::run(command, 60, 5);
+    assert_eq!(terminal.end(), (Some(0), PRUNED_TOLD.to_owned()));
+    assert_eq!(terminal.seen, "<end>");
+}
+
+#[test]
+fn a_prune_that_breaks_off_leaves_how_far_it_got() {
+    let home = Home::new(&[]);
+    let failed = r#"{"errorDetail":{"message":"no room"}}"#;
+    for (number, (last, message)) in [("", "the prune ended before it was done"), (failed, "no room")]
+        .into_iter()
+        .enumerate()
+    {
+        let socket = home.path(&format!("s{number}"));
+        // all at once: the first is drawn, the other waits for its turn
+        let (finish, daemon) = slow(&socket, LINES, pruning(32, 1000) + &pruning(64, 1_050_000) + last);
+        let mut command = crate::fake::mica(&["image", "prune", "-f"]);
+        command.env("MICA_HOST", format!("unix://{}", socket.display()));
+        let mut terminal = Terminal::run(command, 60, 5);
+        terminal.wait_shown("removing images: 64 of 100, 1.05MB freed");
+        finish.send(()).unwrap();
+        daemon.join().unwrap();
+        assert_eq!(terminal.end(), (Some(1), String::new()));
+        assert_eq!(
+            terminal.screen.text(),
+            format!("removing images: 64 of 100, 1.05MB freed\n{message}\n<end>")
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_prune_leaves_how_far_it_got_and_hangs_up() {
+    let home = Home::new(&[]);
+    let socket = home.path("s");
+    let (finish, daemon) = slow(&socket, LINES, pruning(32, 1000));
+    let mut command = crate::fake::mica(&["image", "prune", "-f"]);
+    command.env("MICA_HOST", format!("unix://{}", socket.display()));
+    let mut terminal = Terminal::run(command, 30, 5);
+    terminal.wait_shown("removing images: 32 of 100, 1");
+    terminal.signal("-INT");
+    assert_eq!(terminal.end(), (Some(130), String::new()));
+    assert!(terminal.screen.is_cursor_shown());
+    assert_eq!(terminal.screen.text(), "removing images: 32 of 100, 1\n<end>");
+    drop(finish);
+    assert!(daemon.join().unwrap(), "the program hung up");
 }

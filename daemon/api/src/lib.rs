@@ -12,6 +12,7 @@ mod event;
 mod image;
 mod message;
 mod null;
+mod prune;
 mod search;
 mod status;
 mod system;
@@ -32,6 +33,7 @@ pub use image::{
     LegacyConfig, Metadata, PruneReport, RootFs,
 };
 pub use message::{BuiltImage, ErrorDetail, IdAux, Message, ProgressDetail};
+pub use prune::{LINES_TYPE, PruneLine, PruneProgress};
 pub use search::SearchResult;
 pub use status::{
     Base64, CANCELED, STATUS_ID, SourceInfo, SourcePosition, SourceRange, Status, Vertex, VertexLog,

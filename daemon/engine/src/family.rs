@@ -4,6 +4,7 @@ use mica_oci::{History, ImageConfig, ImageId, Raw, Reference};
 
 use crate::engine::{Config, Engine};
 use crate::error::{Error, Kind};
+use crate::pruning::unwatched;
 use crate::remove::{Removal, RemoveOptions};
 use crate::select::Selection;
 
@@ -158,10 +159,10 @@ fn parents_are_kept_where_asked_for_and_where_named() {
 #[test]
 fn a_prune_leaves_what_named_images_are_built_on() {
     let line = line(&[&[], &[], &["top"]]);
-    let pruned = line.engine.prune_images(&Selection::default()).unwrap();
+    let pruned = unwatched(|watch| line.engine.prune_images(&Selection::default(), watch)).unwrap();
     assert!(pruned.removals.is_empty(), "{:?}", pruned.removals);
     line.engine.store().untag(&"top:latest".parse().unwrap()).unwrap();
-    line.engine.prune_images(&Selection::default()).unwrap();
+    unwatched(|watch| line.engine.prune_images(&Selection::default(), watch)).unwrap();
     assert!(line.left().is_empty());
 }
 
@@ -169,8 +170,8 @@ fn a_prune_leaves_what_named_images_are_built_on() {
 fn one_prune_at_a_time() {
     let line = line(&[&["a"]]);
     let claim = line.engine.begin_pruning().unwrap();
-    let error = line.engine.prune_images(&Selection::default()).unwrap_err();
+    let error = unwatched(|watch| line.engine.prune_images(&Selection::default(), watch)).unwrap_err();
     assert_eq!(error.to_string(), "a prune operation is already running");
     drop(claim);
-    line.engine.prune_images(&Selection::default()).unwrap();
+    unwatched(|watch| line.engine.prune_images(&Selection::default(), watch)).unwrap();
 }

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::Subject;
 use crate::keeping::{PATIENCE, doomed};
+use crate::pruning::{PruneWatch, Watched};
 
 /// Which records of the build cache go; everything that is set has to hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,27 +73,57 @@ impl Engine {
     /// Removes records of the build cache, the least recently used first. Images keep their layers; a cache mount in use
     /// stays whatever is asked. If everything is to go, so do the logs of builds that have ended, and what is remembered of
     /// folders and steps.
-    pub fn prune_cache(&self, selection: &CacheSelection) -> Result<PrunedCache, Error> {
+    ///
+    /// # Errors
+    /// If it is cancelled, or the store fails; what is gone by then is gone.
+    pub fn prune_cache(
+        &self,
+        selection: &CacheSelection,
+        watch: &mut PruneWatch<'_>,
+    ) -> Result<PrunedCache, Error> {
+        let mut watched = Watched::new(watch);
+        let mut gone = PrunedCache::default();
+        let result = self.prune_selected(selection, &mut watched, &mut gone);
+        if result.is_ok() || !gone.keys.is_empty() {
+            self.feed().prune(Subject::Cache, gone.bytes);
+        }
+        result.map(|()| gone)
+    }
+
+    fn prune_selected(
+        &self,
+        selection: &CacheSelection,
+        watched: &mut Watched<'_, '_>,
+        gone: &mut PrunedCache,
+    ) -> Result<(), Error> {
         // their layers are in use as long as they are kept
         self.workshop().forget_failed_steps();
         if selection.budget.free.is_some() {
             // what is on its way out already need not be made up for
-            self.store().wait_for_room(PATIENCE);
+            watched.wait_for_room(self.store(), PATIENCE)?;
         }
         let items = self.cache()?;
         let total = items.iter().map(CacheItem::own_bytes).sum();
         let excess = selection.budget.excess(total, self.disk()?.available);
-        let mut gone = PrunedCache::default();
-        self.remove_from_cache(&doomed(&items, excess, selection), &mut |some| {
+        let doomed = doomed(&items, excess, selection);
+        watched.check()?;
+        watched.removes("removing build cache", doomed.len());
+        let _until = self.remove_from_cache(&doomed, &mut |some| {
+            let flow = watched.gone_records(&some);
             gone.bytes += some.bytes;
             gone.keys.extend(some.keys);
+            flow
         })?;
+        watched.check()?;
+        watched.gone(doomed.len().saturating_sub(gone.keys.len()), 0);
         if selection.is_everything() {
-            gone.bytes += self.store().forget_notes()?;
+            let bytes = self.store().forget_notes()?;
+            gone.bytes += bytes;
+            watched.gone(0, bytes);
         }
+        watched.begins("making the store small");
         self.shrink();
-        self.feed().prune(Subject::Cache, gone.bytes);
-        Ok(gone)
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keeping the build cache within what the disk has room for, without being asked.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -202,10 +203,11 @@ impl Engine {
                 return Ok(());
             }
             let before = gone.keys.len();
-            self.remove_from_cache(&doomed, &mut |some| {
+            let _whole = self.remove_from_cache(&doomed, &mut |some| {
                 gone.bytes += some.bytes;
                 gone.keys.extend(some.keys);
                 tell(gone.bytes);
+                ControlFlow::Continue(())
             })?;
             // those that are left came to be used in this moment
             if gone.keys.len() == before {
@@ -220,22 +222,20 @@ impl Engine {
         let _ = self.store().shrink();
     }
 
-    /// Removes these records; `tell` hears of some at a time.
+    /// Removes these records; `tell` hears of some at a time, and no more go if it breaks off. Gives what it said last.
     pub(crate) fn remove_from_cache(
         &self,
         doomed: &HashSet<(CacheKind, CacheKey)>,
-        tell: &mut dyn FnMut(Pruned),
-    ) -> Result<(), Error> {
+        tell: &mut dyn FnMut(Pruned) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
+        let is_doomed = |kind, key| doomed.contains(&(kind, key));
         let store = self.store();
-        store.prune_cache_telling(
-            &mut |entry| doomed.contains(&(CacheKind::Regular, entry.key)),
-            tell,
-        )?;
-        let mounts = store.prune_mounts(&mut |entry| doomed.contains(&(CacheKind::Mount, entry.id)))?;
-        if !mounts.keys.is_empty() {
-            tell(mounts);
+        let records =
+            store.prune_cache_telling(&mut |entry| is_doomed(CacheKind::Regular, entry.key), tell)?;
+        if records.is_break() {
+            return Ok(records);
         }
-        Ok(())
+        Ok(store.prune_mounts_telling(&mut |entry| is_doomed(CacheKind::Mount, entry.id), tell)?)
     }
 }
 

@@ -22,6 +22,7 @@ mod keeping;
 mod log;
 mod logs;
 mod machine;
+mod pruning;
 mod rebuild;
 mod remove;
 mod repair;
@@ -65,6 +66,7 @@ pub use mica_store::{
     Cure, DiskUsage, Fault, Finding, Harm, Harmed, Image, ImageEntry, LayerUsage, Level, LogEntry, LostImage,
     Origin, RebuildProgress, Rebuilt, Remedy, Thing,
 };
+pub use pruning::{PruneProgress, PruneWatch};
 pub use rebuild::rebuild;
 pub use remove::{PrunedImages, Removal, RemoveOptions};
 pub use repair::{Fate, Repaired};

@@ -8,6 +8,7 @@ use mica_store::{Doomed, Error as StoreError, Fate, Image};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::{Action, Subject};
+use crate::pruning::{PruneWatch, Watched};
 use crate::resolve::names_id;
 use crate::select::Selection;
 
@@ -60,31 +61,23 @@ impl Engine {
 
     /// Removes what the selection admits: untagged images, or with `dangling: Some(false)` all of them; and, whatever is
     /// selected, what is left of downloads that do not go on. Only one prune runs at a time.
-    pub fn prune_images(&self, selection: &Selection) -> Result<PrunedImages, Error> {
+    ///
+    /// # Errors
+    /// If another one runs, it is cancelled, or the store fails; what is gone by then is gone.
+    pub fn prune_images(
+        &self,
+        selection: &Selection,
+        watch: &mut PruneWatch<'_>,
+    ) -> Result<PrunedImages, Error> {
         let _claim = self.begin_pruning()?;
-        let untagged_only = selection.dangling != Some(false);
-        let images = self.store().image_entries()?;
-        let parents: BTreeSet<ImageId> = images.iter().filter_map(|image| image.parent).collect();
-        let mut doomed = Vec::new();
-        for image in images {
-            let tagged = image.references.iter().any(is_tag);
-            let spared = untagged_only && (tagged || parents.contains(&image.id));
-            if !spared && selection.admits(&image, None, None) {
-                doomed.push(Doomed {
-                    image: image.id,
-                    names: image.references,
-                });
-            }
-        }
+        let mut watched = Watched::new(watch);
         let mut removing = Removing::new(self, RemoveOptions::default());
-        for some in doomed.chunks(AT_ONCE) {
-            removing.many(some)?;
+        let result = removing.selected(selection, &mut watched);
+        let report = removing.report;
+        if result.is_ok() || !report.removals.is_empty() {
+            self.feed().prune(Subject::Images, report.bytes);
         }
-        let mut report = removing.report;
-        report.bytes += self.store().collect()?;
-        self.shrink();
-        self.feed().prune(Subject::Images, report.bytes);
-        Ok(report)
+        result.map(|()| report)
     }
 }
 
@@ -109,6 +102,41 @@ impl<'a> Removing<'a> {
             options,
             report: PrunedImages::default(),
         }
+    }
+
+    /// Removes what a prune is to remove.
+    fn selected(&mut self, selection: &Selection, watched: &mut Watched<'_, '_>) -> Result<(), Error> {
+        let store = self.engine.store();
+        let untagged_only = selection.dangling != Some(false);
+        let images = store.image_entries()?;
+        let parents: BTreeSet<ImageId> = images.iter().filter_map(|image| image.parent).collect();
+        let mut doomed = Vec::new();
+        for image in images {
+            let tagged = image.references.iter().any(is_tag);
+            let spared = untagged_only && (tagged || parents.contains(&image.id));
+            if !spared && selection.admits(&image, None, None) {
+                doomed.push(Doomed {
+                    image: image.id,
+                    names: image.references,
+                });
+            }
+        }
+        watched.check()?;
+        watched.removes("removing images", doomed.len());
+        for some in doomed.chunks(AT_ONCE) {
+            let before = self.report.bytes;
+            self.many(some)?;
+            watched.gone(some.len(), self.report.bytes - before);
+            watched.check()?;
+        }
+        watched.begins("removing what is left over");
+        let left_over = store.collect()?;
+        self.report.bytes += left_over;
+        watched.gone(0, left_over);
+        watched.check()?;
+        watched.begins("making the store small");
+        self.engine.shrink();
+        Ok(())
     }
 
     /// Removes images that were chosen with these names. What they are called since then, and what is called so by now, is somebody
@@ -325,6 +353,7 @@ fn is_single(references: &[Reference]) -> bool {
 mod tests {
     use super::*;
     use crate::engine::Config;
+    use crate::pruning::unwatched;
     use mica_oci::Digest;
 
     #[test]
@@ -350,7 +379,7 @@ mod tests {
         };
         drop(begin(b"given up"));
         let going_on = begin(b"going on");
-        let pruned = engine.prune_images(&Selection::default()).unwrap();
+        let pruned = unwatched(|watch| engine.prune_images(&Selection::default(), watch)).unwrap();
         assert!(pruned.removals.is_empty());
         assert!((PART..2 * PART).contains(&pruned.bytes), "{}", pruned.bytes);
         drop(going_on);

@@ -47,6 +47,7 @@ mod tests {
     use crate::engine::Config;
     use crate::gc::{Budget, CacheSelection};
     use crate::keeping::{Keeping, Leftovers, Space};
+    use crate::pruning::unwatched;
 
     /// An engine with a step for each of `steps`: what its layer holds, which of the others it was made on.
     fn engine(folder: &std::path::Path, steps: &[(&str, Option<usize>)]) -> Engine {
@@ -153,15 +154,20 @@ mod tests {
             },
             ..CacheSelection::default()
         };
-        assert_eq!(engine.prune_cache(&budget(2 * block)).unwrap().keys, []);
-        let pruned = engine.prune_cache(&budget(2 * block - 1)).unwrap();
+        assert_eq!(
+            unwatched(|watch| engine.prune_cache(&budget(2 * block), watch))
+                .unwrap()
+                .keys,
+            []
+        );
+        let pruned = unwatched(|watch| engine.prune_cache(&budget(2 * block - 1), watch)).unwrap();
         assert_eq!((pruned.keys, pruned.bytes), (vec![key(0), key(1)], block));
         let shared = CacheSelection {
             all: true,
             unused_since: Some(jiff::Timestamp::MAX),
             ..CacheSelection::default()
         };
-        let pruned = engine.prune_cache(&shared).unwrap();
+        let pruned = unwatched(|watch| engine.prune_cache(&shared, watch)).unwrap();
         assert_eq!((pruned.keys.len(), pruned.bytes), (2, block));
         let layers = engine.image_usage().unwrap().layers;
         assert_eq!((layers.bytes, layers.only_images), (block, block));
@@ -224,14 +230,23 @@ mod tests {
             parents: vec![parent],
             ..CacheSelection::default()
         };
-        let prune = |parent: String| engine.prune_cache(&selection(parent)).unwrap().keys;
+        let prune = |parent: String| {
+            unwatched(|watch| engine.prune_cache(&selection(parent), watch))
+                .unwrap()
+                .keys
+        };
         assert_eq!(prune("0".repeat(64)), []);
         assert_eq!(prune(key(0).digest().hex()[..12].to_owned()), [key(1)]);
         let in_use = CacheSelection {
             in_use: Some(true),
             ..CacheSelection::default()
         };
-        assert_eq!(engine.prune_cache(&in_use).unwrap().keys, []);
+        assert_eq!(
+            unwatched(|watch| engine.prune_cache(&in_use, watch))
+                .unwrap()
+                .keys,
+            []
+        );
         assert_eq!(engine.cache().unwrap().len(), 2);
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mica_buildkit::message::control::{DiskUsageRequest, DiskUsageResponse, PruneRequest, UsageRecord};
 use mica_buildkit::{Messages, Methods};
-use mica_engine::{Budget, CacheItem, CacheKind, CacheSelection, blocking};
+use mica_engine::{Budget, CacheItem, CacheKind, CacheSelection, Engine, PruneWatch, blocking};
 use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
 use crate::grpc::refused;
 use crate::grpc::status::time;
-use crate::work::Task;
+use crate::pruning::Pruning;
 
 /// Adds the methods.
 pub(super) fn methods(methods: Methods, daemon: &Arc<Daemon>) -> Methods {
@@ -64,16 +64,10 @@ async fn prune(daemon: Arc<Daemon>, request: PruneRequest) -> Result<Messages<Us
         },
         ..CacheSelection::default()
     };
-    let (engine, busy) = (daemon.engine.clone(), daemon.activity.begin());
-    let work = daemon.work(Task::Prune, ["build cache".to_owned()]);
-    let pruned = blocking(move || {
-        let pruned = engine.prune_cache(&selection);
-        drop(busy);
-        pruned
-    })
-    .await;
-    work.end(&pruned);
-    let pruned = pruned.map_err(|error| refused(&error, None))?;
+    let prune = move |engine: &Engine, watch: &mut PruneWatch<'_>| engine.prune_cache(&selection, watch);
+    // there is no message that could tell how far it has got
+    let pruning = Pruning::begin(&daemon, daemon.activity.begin(), "build cache", prune);
+    let pruned = pruning.done().await.map_err(|error| refused(&error, None))?;
     let gone: Vec<Result<UsageRecord, Status>> = items
         .iter()
         .filter(|item| pruned.keys.contains(&item.id))

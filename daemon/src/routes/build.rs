@@ -7,8 +7,8 @@ use hyper::StatusCode;
 use jiff::Timestamp;
 use mica_api::{BuildInput, BuildPruneReport};
 use mica_engine::{
-    BodyReader, Budget, BuildOutcome, BuildRequest, CacheSelection, CancelOnDrop, Error, Events, Input,
-    Source, blocking, events,
+    BodyReader, Budget, BuildOutcome, BuildRequest, CacheSelection, CancelOnDrop, Engine, Error, Events,
+    Input, PruneWatch, Source, blocking, events,
 };
 use mica_task::{Cancel, Cancellable, Event};
 use tokio::sync::{mpsc, oneshot};
@@ -19,11 +19,11 @@ use crate::grpc::build_right;
 use crate::rights::Peer;
 use crate::routes::Call;
 use crate::routes::build_query::{Builder, builder, request, style};
-use crate::routes::{build_input, build_session};
+use crate::routes::{build_input, build_session, prune};
 use crate::wire::credential;
 use crate::wire::filter::Filters;
 use crate::wire::query::Query;
-use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, json, pieces};
+use crate::wire::reply::{Failure, JSON, Pieces, Reply, empty, pieces};
 use crate::wire::telling::{Manner, Telling};
 use crate::wire::time;
 use crate::wire::upload::look_for_room;
@@ -208,22 +208,12 @@ pub(crate) fn cancel(call: &Call) -> Result<Reply, Failure> {
 /// `POST /build/prune`
 pub(crate) async fn prune(call: Call) -> Result<Reply, Failure> {
     let selection = cache_selection(&call)?;
-    let engine = call.daemon.engine.clone();
-    let busy = call.busy.clone();
-    let work = call.daemon.work(Task::Prune, ["build cache".to_owned()]);
-    let pruned = blocking(move || {
-        let pruned = engine.prune_cache(&selection);
-        drop(busy);
-        pruned
-    })
-    .await;
-    work.end(&pruned);
-    let pruned = pruned?;
-    let report = BuildPruneReport {
+    let prune = move |engine: &Engine, watch: &mut PruneWatch<'_>| engine.prune_cache(&selection, watch);
+    prune::answer(call, "build cache", prune, |pruned| BuildPruneReport {
         caches_deleted: pruned.keys.iter().map(|key| key.digest().hex()).collect(),
         space_reclaimed: pruned.bytes,
-    };
-    json(StatusCode::OK, &report)
+    })
+    .await
 }
 
 fn cache_selection(call: &Call) -> Result<CacheSelection, Failure> {

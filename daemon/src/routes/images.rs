@@ -3,16 +3,15 @@
 use hyper::StatusCode;
 use jiff::Timestamp;
 use mica_api::{DeleteItem, ImageSummary, PruneReport};
-use mica_engine::{Listed, Removal, RemoveOptions, Selection, blocking};
+use mica_engine::{Engine, Listed, PruneWatch, Removal, RemoveOptions, Selection, blocking};
 use mica_oci::{Reference, Tag};
 
 use crate::rights::Right;
-use crate::routes::Call;
+use crate::routes::{Call, prune};
 use crate::wire::filter::Filters;
 use crate::wire::platform;
 use crate::wire::reply::{Failure, JSON, Reply, empty, json, json_bytes, whole};
 use crate::wire::version::ApiVersion;
-use crate::work::Task;
 
 const LIST_FILTERS: [&str; 7] = [
     "dangling",
@@ -160,23 +159,12 @@ pub(crate) async fn prune(call: Call) -> Result<Reply, Failure> {
         dangling: filters.truth("dangling")?,
         ..common_selection(&filters)?
     };
-    let engine = call.daemon.engine.clone();
-    let busy = call.busy.clone();
-    let work = call.daemon.work(Task::Prune, ["images".to_owned()]);
-    let pruned = blocking(move || {
-        let pruned = engine.prune_images(&selection);
-        drop(busy);
-        pruned
-    })
-    .await;
-    work.end(&pruned);
-    let pruned = pruned?;
-    let items = items(&pruned.removals);
-    let report = PruneReport {
-        images_deleted: Some(items).filter(|items| !items.is_empty()),
+    let prune = move |engine: &Engine, watch: &mut PruneWatch<'_>| engine.prune_images(&selection, watch);
+    prune::answer(call, "images", prune, |pruned| PruneReport {
+        images_deleted: Some(items(&pruned.removals)).filter(|items| !items.is_empty()),
         space_reclaimed: pruned.bytes,
-    };
-    json(StatusCode::OK, &report)
+    })
+    .await
 }
 
 fn items(removals: &[Removal]) -> Vec<DeleteItem> {

@@ -20,6 +20,8 @@ pub(crate) type Reply = Response<ReplyBody>;
 
 /// Exactly this, without a charset: Go clients print the raw body of anything else.
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Objects in JSON, each on a line.
+pub(crate) const LINES: HeaderValue = HeaderValue::from_static(mica_api::LINES_TYPE);
 /// Plain text, as Go writes it.
 pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// A tar.

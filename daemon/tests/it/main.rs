@@ -14,6 +14,7 @@ mod http;
 mod images;
 mod life;
 mod micad;
+mod prune;
 mod raw;
 mod rights;
 mod running;

@@ -1,10 +1,12 @@
 //! The rows of cache mounts: what there is, how large it is, when it was used, and what may go.
 
+use std::ops::ControlFlow;
+
 use jiff::Timestamp;
 use mica_oci::CacheKey;
 use rusqlite::{Connection, Row};
 
-use crate::cache::Pruned;
+use crate::cache::{BATCH, Pruned};
 use crate::error::Error;
 use crate::locks::lock;
 use crate::mounts::{CacheMount, throw_away};
@@ -103,11 +105,32 @@ impl Store {
 
     /// Removes the cache mounts `chosen` says yes to, but none that is in use. It is asked for the longest unused first.
     pub fn prune_mounts(&self, chosen: &mut dyn FnMut(&MountEntry) -> bool) -> Result<Pruned, Error> {
+        let mut pruned = Pruned::default();
+        let _whole = self.prune_mounts_telling(chosen, &mut |some| {
+            pruned.add(some);
+            ControlFlow::Continue(())
+        })?;
+        Ok(pruned)
+    }
+
+    /// As [`prune_mounts`](Self::prune_mounts); `tell` hears of those that went at once, and no more go if it breaks off. Gives
+    /// what it said last.
+    pub fn prune_mounts_telling(
+        &self,
+        chosen: &mut dyn FnMut(&MountEntry) -> bool,
+        tell: &mut dyn FnMut(Pruned) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
         let entries = self.mount_entries()?;
         let entries: Vec<MountEntry> = entries.into_iter().filter(|entry| chosen(entry)).collect();
-        if entries.is_empty() {
-            return Ok(Pruned::default());
+        for some in entries.chunks(BATCH) {
+            if tell(self.forget_mounts(some)?).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn forget_mounts(&self, entries: &[MountEntry]) -> Result<Pruned, Error> {
         // nobody takes one until its row is gone
         let state = lock(&self.inner.mounts.state);
         let pruned = self.inner.database.write_to_free(|db| {

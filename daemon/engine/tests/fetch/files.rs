@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mica_oci::Digest;
-use mica_task::Event;
+use mica_task::{Cancel, Event};
 
 use crate::server::{Answer, Server};
 use crate::world::{World, tar};
@@ -73,7 +73,11 @@ fn what_is_kept_may_be_gone() {
         all: true,
         ..Default::default()
     };
-    world.engine.prune_cache(&selection).unwrap();
+    let mut watch = mica_engine::PruneWatch {
+        cancel: &Cancel::new(),
+        tell: &mut |_| {},
+    };
+    world.engine.prune_cache(&selection, &mut watch).unwrap();
     assert_eq!(world.make(&add(&server.url("f")))["f"].2, "hello");
     let requests = server.requests();
     assert!(
