@@ -4,7 +4,7 @@ use mica_oci::Digest;
 use mica_store::{Cure, Level, Mending, Store, Thing};
 
 use crate::support::{config, layer, name, noise, store};
-use crate::world::{Fate, Registry, WAYS, World, bad, blob, bring, check, flip, mend};
+use crate::world::{Registry, RepairOutcome, WAYS, World, bad, blob, bring, check, flip, mend};
 
 #[test]
 fn what_came_from_a_registry_is_fetched_from_there_again() {
@@ -21,7 +21,7 @@ fn what_came_from_a_registry_is_fetched_from_there_again() {
             let path = blob(&world.store, &digest);
             damage(&path);
             let mended = world.registry.repair(&world.store, Level::Full);
-            assert_eq!(mended, [(thing.clone(), Fate::Fetched)], "{way}");
+            assert_eq!(mended, [(thing.clone(), RepairOutcome::Fetched)], "{way}");
             assert_eq!(check(&world.store, Level::Trees), [], "{way} {thing}");
             assert_eq!(std::fs::read(&path).unwrap(), world.registry.0[&digest]);
             let kept = bad(&world.store, &digest.hex());
@@ -51,14 +51,17 @@ fn documents_are_made_again_where_that_gives_the_same_bytes() {
         // a config that was read before is in memory
         first.image(&built.id).unwrap().unwrap();
         damage(&blob(&first, built.id.digest()));
-        let expected = (Thing::Config(built.id), Fate::Mended(Cure::MadeAgain));
+        let expected = (Thing::Config(built.id), RepairOutcome::Mended(Cure::MadeAgain));
         assert_eq!(nowhere.repair(&first, Level::Quick), [expected], "{way}");
         assert_eq!(check(&first, Level::Full), [], "{way}");
         drop(first);
         let store = Store::open(folder.path()).unwrap();
         let manifest = built.manifest.digest;
         damage(&blob(&store, &manifest));
-        let expected = (Thing::Manifest(built.id, manifest), Fate::Mended(Cure::MadeAgain));
+        let expected = (
+            Thing::Manifest(built.id, manifest),
+            RepairOutcome::Mended(Cure::MadeAgain),
+        );
         assert_eq!(nowhere.repair(&store, Level::Quick), [expected], "{way}");
         assert_eq!(check(&store, Level::Full), [], "{way}");
     }
@@ -75,7 +78,7 @@ fn documents_nobody_has() {
         nowhere.repair(&world.store, Level::Quick),
         [(
             Thing::Manifest(world.pulled.id, manifest),
-            Fate::Mended(Cure::Replaced)
+            RepairOutcome::Mended(Cure::Replaced)
         )]
     );
     assert_eq!(check(&world.store, Level::Full), []);
@@ -92,13 +95,13 @@ fn documents_nobody_has() {
     let thing = Thing::Config(world.pulled.id);
     assert_eq!(
         nowhere.repair(&world.store, Level::Quick),
-        [(thing.clone(), Fate::Lost(Some(aside)))]
+        [(thing.clone(), RepairOutcome::Lost(Some(aside)))]
     );
     let found = check(&world.store, Level::Quick);
     assert_eq!((found.len(), &found[0].thing), (1, &thing));
     assert_eq!(
         world.registry.repair(&world.store, Level::Quick),
-        [(thing, Fate::Fetched)]
+        [(thing, RepairOutcome::Fetched)]
     );
     assert_eq!(check(&world.store, Level::Full), []);
     assert!(world.store.image(&world.pulled.id).unwrap().is_some());
@@ -152,7 +155,7 @@ fn rows_strays_and_derived_files_are_put_in_order() {
     for (way, damage) in WAYS {
         for path in [&index, &refs] {
             damage(path);
-            let expected = (Thing::Derived, Fate::Mended(Cure::MadeAgain));
+            let expected = (Thing::Derived, RepairOutcome::Mended(Cure::MadeAgain));
             assert_eq!(nowhere.repair(store, Level::Quick), [expected], "{way}");
         }
         assert_eq!(std::fs::read(&index).unwrap(), index_was, "{way}");
@@ -170,7 +173,7 @@ fn rows_strays_and_derived_files_are_put_in_order() {
     ] {
         let path = store.root().join(at);
         std::fs::write(&path, "x").unwrap();
-        let expected = (Thing::Stray, Fate::Mended(Cure::Dropped));
+        let expected = (Thing::Stray, RepairOutcome::Mended(Cure::Dropped));
         assert_eq!(
             nowhere.repair(store, Level::Quick),
             [expected],
@@ -189,8 +192,11 @@ fn rows_strays_and_derived_files_are_put_in_order() {
     assert_eq!(
         nowhere.repair(store, Level::Quick),
         [
-            (Thing::LayerList(world.pulled.id), Fate::Mended(Cure::MadeAgain)),
-            (Thing::Derived, Fate::Mended(Cure::ByItself)),
+            (
+                Thing::LayerList(world.pulled.id),
+                RepairOutcome::Mended(Cure::MadeAgain)
+            ),
+            (Thing::Derived, RepairOutcome::Mended(Cure::ByItself)),
         ]
     );
     assert_eq!(check(store, Level::Trees), []);

@@ -4,7 +4,7 @@ use mica_oci::{Compression, DiffId, Digest};
 use mica_store::{Cure, Growth, Level, Mending, Thing};
 
 use crate::support::{self, config, gzip, layer, name, noise, pull, store};
-use crate::world::{Fate, Registry, WAYS, World, bad, blob, check, file_of, flip, mend, tree};
+use crate::world::{Registry, RepairOutcome, WAYS, World, bad, blob, check, file_of, flip, mend, tree};
 
 #[test]
 fn a_tar_is_made_again_of_whatever_else_is_there() {
@@ -13,7 +13,7 @@ fn a_tar_is_made_again_of_whatever_else_is_there() {
         world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
         let path = blob(&world.store, world.diff_id.digest());
         damage(&path);
-        let expected = (Thing::Tar(world.diff_id), Fate::Mended(Cure::MadeAgain));
+        let expected = (Thing::Tar(world.diff_id), RepairOutcome::Mended(Cure::MadeAgain));
         // nobody is asked
         let nowhere = Registry::default();
         assert_eq!(
@@ -40,7 +40,7 @@ fn a_tar_is_made_again_of_whatever_else_is_there() {
         let mended = nowhere.repair(&world.store, Level::Full);
         assert_eq!(
             mended,
-            [(Thing::Tar(made), Fate::Mended(Cure::MadeAgain))],
+            [(Thing::Tar(made), RepairOutcome::Mended(Cure::MadeAgain))],
             "{way}"
         );
         let root = world.store.root().to_owned();
@@ -71,7 +71,7 @@ fn a_tar_that_nothing_else_holds_is_set_aside_and_named_and_built_again() {
     let nowhere = Registry::default();
     assert_eq!(
         nowhere.repair(&store, Level::Full),
-        [(Thing::Tar(made), Fate::Lost(Some(aside.clone())))]
+        [(Thing::Tar(made), RepairOutcome::Lost(Some(aside.clone())))]
     );
     assert!(aside.exists() && !blob(&store, made.digest()).exists());
     // it stays broken, and is named by every check
@@ -112,7 +112,7 @@ fn a_compressed_blob_that_was_made_here_is_made_here_again() {
             let mended = Registry::default().repair(&store, Level::Full);
             let expected = (
                 Thing::Compressed(made, kept.digest),
-                Fate::Mended(Cure::MadeAgain),
+                RepairOutcome::Mended(Cure::MadeAgain),
             );
             assert_eq!(mended, [expected], "{way}");
             assert_eq!(check(&store, Level::Full), [], "{way}");
@@ -129,7 +129,7 @@ fn a_compressed_blob_nobody_has_is_done_without_where_the_layer_is_there() {
         damage(&blob(&world.store, &world.compressed));
         let thing = Thing::Compressed(world.diff_id, world.compressed);
         let mended = Registry::default().repair(&world.store, Level::Full);
-        assert_eq!(mended, [(thing, Fate::Mended(Cure::Dropped))], "{way}");
+        assert_eq!(mended, [(thing, RepairOutcome::Mended(Cure::Dropped))], "{way}");
         assert_eq!(check(&world.store, Level::Full), [], "{way}");
         // a pull brings it again
         assert!(!world.store.is_image_whole(&world.pulled.id).unwrap());
@@ -150,14 +150,18 @@ fn a_compressed_blob_nobody_has_takes_its_layer_with_it_until_it_is_pulled_again
         let aside = (way != "delete").then(|| bad(&world.store, &world.compressed.hex()));
         let nowhere = Registry::default();
         let mended = nowhere.repair(&world.store, Level::Full);
-        assert_eq!(mended, [(thing, Fate::Lost(aside))], "{way}");
+        assert_eq!(mended, [(thing, RepairOutcome::Lost(aside))], "{way}");
         world.store.collect().unwrap();
         let found = check(&world.store, Level::Quick);
         assert_eq!(found[0].thing, Thing::Layer(world.diff_id), "{way}");
         assert_eq!(found[0].harms[0].image, world.pulled.id);
         // where it came from is not forgotten
         let mended = world.registry.repair(&world.store, Level::Quick);
-        assert_eq!(mended, [(Thing::Layer(world.diff_id), Fate::Fetched)], "{way}");
+        assert_eq!(
+            mended,
+            [(Thing::Layer(world.diff_id), RepairOutcome::Fetched)],
+            "{way}"
+        );
         assert_eq!(check(&world.store, Level::Trees), [], "{way}");
     }
 }
@@ -185,12 +189,12 @@ fn a_tree_is_unpacked_again_unless_it_is_in_use() {
             let finding = &check(store, Level::Trees)[0];
             assert!(matches!(mend(store, finding), Mending::Left(why) if why.contains("in use")));
             drop(held);
-            let expected = (Thing::Tree(diff_id), Fate::Mended(Cure::MadeAgain));
+            let expected = (Thing::Tree(diff_id), RepairOutcome::Mended(Cure::MadeAgain));
             assert_eq!(nowhere.repair(store, Level::Trees), [expected], "{way}");
             assert_eq!(check(store, Level::Trees), [], "{way}");
         }
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
-        let expected = (Thing::Tree(diff_id), Fate::Mended(Cure::MadeAgain));
+        let expected = (Thing::Tree(diff_id), RepairOutcome::Mended(Cure::MadeAgain));
         assert_eq!(nowhere.repair(store, Level::Quick), [expected]);
         assert_eq!(check(store, Level::Trees), []);
     }
@@ -217,7 +221,7 @@ fn a_tree_that_is_all_there_was_is_set_aside() {
     let nowhere = Registry::default();
     assert_eq!(
         nowhere.repair(&store, Level::Trees),
-        [(Thing::Tree(made), Fate::Lost(Some(aside.clone())))]
+        [(Thing::Tree(made), RepairOutcome::Lost(Some(aside.clone())))]
     );
     assert!(aside.join("fs/file").exists());
     let found = check(&store, Level::Trees);
@@ -242,7 +246,7 @@ fn a_lie_is_told_from_damage() {
     let thing = Thing::Compressed(claimed, Digest::of(&lie));
     let left = nowhere.repair(&store, Level::Full);
     assert!(
-        matches!(&left[..], [(found, Fate::Left(why))] if *found == thing && why.contains("not true")),
+        matches!(&left[..], [(found, RepairOutcome::Left(why))] if *found == thing && why.contains("not true")),
         "{left:?}"
     );
     // it is what the image came as, and stays
@@ -251,7 +255,7 @@ fn a_lie_is_told_from_damage() {
     layer(&store, &lease, b"what it says");
     drop(lease);
     let mended = nowhere.repair(&store, Level::Full);
-    assert_eq!(mended, [(thing, Fate::Mended(Cure::Dropped))]);
+    assert_eq!(mended, [(thing, RepairOutcome::Mended(Cure::Dropped))]);
     assert_eq!(check(&store, Level::Full), []);
 }
 
@@ -275,7 +279,11 @@ fn a_layer_whose_rows_are_lost_is_found_again_by_its_file() {
             .unwrap();
         let found = Thing::Layer(world.diff_id);
         let mended = nowhere.repair(&world.store, Level::Full);
-        assert_eq!(mended[0], (found, Fate::Mended(Cure::MadeAgain)), "{mended:?}");
+        assert_eq!(
+            mended[0],
+            (found, RepairOutcome::Mended(Cure::MadeAgain)),
+            "{mended:?}"
+        );
         assert_eq!(check(&world.store, Level::Trees), []);
     }
 }

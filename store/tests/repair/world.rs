@@ -17,7 +17,7 @@ pub(crate) struct Registry(pub(crate) HashMap<Digest, Vec<u8>>);
 
 /// What became of a thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum RepairOutcome {
     Mended(Cure),
     Fetched,
     Left(String),
@@ -43,10 +43,10 @@ pub(crate) fn mend(store: &Store, finding: &Finding) -> Mending {
     store.mend(finding, &|| Ok(())).unwrap()
 }
 
-pub(crate) fn give_up(store: &Store, finding: &Finding) -> Fate {
+pub(crate) fn give_up(store: &Store, finding: &Finding) -> RepairOutcome {
     match store.give_up(finding, &|| Ok(())).unwrap() {
-        GivenUp::Done(cure) => Fate::Mended(cure),
-        GivenUp::Lost { aside } => Fate::Lost(aside),
+        GivenUp::Done(cure) => RepairOutcome::Mended(cure),
+        GivenUp::Lost { aside } => RepairOutcome::Lost(aside),
     }
 }
 
@@ -58,7 +58,7 @@ impl Registry {
     }
 
     /// Mends all that a check finds, one thing after the other.
-    pub(crate) fn repair(&self, store: &Store, level: Level) -> Vec<(Thing, Fate)> {
+    pub(crate) fn repair(&self, store: &Store, level: Level) -> Vec<(Thing, RepairOutcome)> {
         let found = check(store, level);
         found
             .iter()
@@ -66,10 +66,10 @@ impl Registry {
             .collect()
     }
 
-    fn one(&self, store: &Store, finding: &Finding) -> Fate {
+    fn one(&self, store: &Store, finding: &Finding) -> RepairOutcome {
         let errands = match mend(store, finding) {
-            Mending::Done(cure) => return Fate::Mended(cure),
-            Mending::Left(reason) => return Fate::Left(reason),
+            Mending::Done(cure) => return RepairOutcome::Mended(cure),
+            Mending::Left(reason) => return RepairOutcome::Left(reason),
             Mending::Fetch(errands) => errands,
         };
         for errand in errands {
@@ -93,7 +93,7 @@ impl Registry {
             }
             drop(lease);
             assert!(matches!(mend(store, finding), Mending::Done(_)), "{finding}");
-            return Fate::Fetched;
+            return RepairOutcome::Fetched;
         }
         give_up(store, finding)
     }
