@@ -3,8 +3,9 @@
 use mica_oci::Digest;
 use mica_store::{Cure, Level, Mending, Store, Thing};
 
+use crate::support::checks::{blob_in, check, flip};
 use crate::support::{config, layer, name, noise, store};
-use crate::world::{Registry, RepairOutcome, WAYS, World, bad, blob, bring, check, flip, mend};
+use crate::world::{Registry, RepairOutcome, WAYS, World, bad, bring, mend};
 
 #[test]
 fn what_came_from_a_registry_is_fetched_from_there_again() {
@@ -18,7 +19,7 @@ fn what_came_from_a_registry_is_fetched_from_there_again() {
         ];
         for thing in &things {
             let digest = thing.digest().unwrap();
-            let path = blob(&world.store, &digest);
+            let path = blob_in(world.store.root(), &digest);
             damage(&path);
             let mended = world.registry.repair(&world.store, Level::Full);
             assert_eq!(mended, [(thing.clone(), RepairOutcome::Fetched)], "{way}");
@@ -50,14 +51,14 @@ fn documents_are_made_again_where_that_gives_the_same_bytes() {
         let nowhere = Registry::default();
         // a config that was read before is in memory
         first.image(&built.id).unwrap().unwrap();
-        damage(&blob(&first, built.id.digest()));
+        damage(&blob_in(first.root(), built.id.digest()));
         let expected = (Thing::Config(built.id), RepairOutcome::Mended(Cure::MadeAgain));
         assert_eq!(nowhere.repair(&first, Level::Quick), [expected], "{way}");
         assert_eq!(check(&first, Level::Full), [], "{way}");
         drop(first);
         let store = Store::open(folder.path()).unwrap();
         let manifest = built.manifest.digest;
-        damage(&blob(&store, &manifest));
+        damage(&blob_in(store.root(), &manifest));
         let expected = (
             Thing::Manifest(built.id, manifest),
             RepairOutcome::Mended(Cure::MadeAgain),
@@ -73,7 +74,7 @@ fn documents_nobody_has() {
     let nowhere = Registry::default();
     // an image gets another manifest
     let manifest = world.pulled.manifest.digest;
-    flip(&blob(&world.store, &manifest));
+    flip(&blob_in(world.store.root(), &manifest));
     assert_eq!(
         nowhere.repair(&world.store, Level::Quick),
         [(
@@ -90,7 +91,7 @@ fn documents_nobody_has() {
     );
     // without its config it is nothing, and is named until it comes again
     let world = world.again();
-    flip(&blob(&world.store, world.pulled.id.digest()));
+    flip(&blob_in(world.store.root(), world.pulled.id.digest()));
     let aside = bad(&world.store, &world.pulled.id.digest().hex());
     let thing = Thing::Config(world.pulled.id);
     assert_eq!(
@@ -117,7 +118,7 @@ fn what_is_damaged_comes_again_with_the_image() {
             world.pulled.manifest.digest,
             *world.pulled.id.digest(),
         ] {
-            let path = blob(&world.store, &digest);
+            let path = blob_in(world.store.root(), &digest);
             damage(&path);
             let lease = world.store.lease();
             bring(&world.store, &lease, world.diff_id, &zipped);
@@ -206,7 +207,7 @@ fn rows_strays_and_derived_files_are_put_in_order() {
 fn a_repair_ends_when_nobody_wants_it() {
     let world = World::new();
     world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
-    let path = blob(&world.store, world.diff_id.digest());
+    let path = blob_in(world.store.root(), world.diff_id.digest());
     flip(&path);
     let finding = &check(&world.store, Level::Full)[0];
     for left in 0..3 {

@@ -3,15 +3,16 @@
 use mica_oci::{Compression, DiffId, Digest};
 use mica_store::{Cure, Growth, Level, Mending, Thing};
 
-use crate::support::{self, config, gzip, layer, name, noise, pull, store};
-use crate::world::{Registry, RepairOutcome, WAYS, World, bad, blob, check, file_of, flip, mend, tree};
+use crate::support::checks::{blob_in, check, flip};
+use crate::support::{self, config, gzip, layer, name, noise, pull, store, tree};
+use crate::world::{Registry, RepairOutcome, WAYS, World, bad, file_of, mend};
 
 #[test]
 fn a_tar_is_made_again_of_whatever_else_is_there() {
     for (way, damage) in WAYS {
         let world = World::new();
         world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
-        let path = blob(&world.store, world.diff_id.digest());
+        let path = blob_in(world.store.root(), world.diff_id.digest());
         damage(&path);
         let expected = (Thing::Tar(world.diff_id), RepairOutcome::Mended(Cure::MadeAgain));
         // nobody is asked
@@ -36,7 +37,7 @@ fn a_tar_is_made_again_of_whatever_else_is_there() {
             .unwrap();
         world.store.tar(&lease, &made).unwrap();
         drop(lease);
-        damage(&blob(&world.store, made.digest()));
+        damage(&blob_in(world.store.root(), made.digest()));
         let mended = nowhere.repair(&world.store, Level::Full);
         assert_eq!(
             mended,
@@ -47,7 +48,7 @@ fn a_tar_is_made_again_of_whatever_else_is_there() {
         drop(world.store);
         let store = support::restart(&root);
         assert_eq!(check(&store, Level::Trees), [], "{way}");
-        assert!(blob(&store, made.digest()).exists());
+        assert!(blob_in(store.root(), made.digest()).exists());
     }
 }
 
@@ -63,7 +64,7 @@ fn a_tar_that_nothing_else_holds_is_set_aside_and_named_and_built_again() {
         .unwrap()
         .image;
     drop(lease);
-    flip(&blob(&store, made.digest()));
+    flip(&blob_in(store.root(), made.digest()));
     let found = check(&store, Level::Full);
     assert_eq!(found[0].harms[0].image, built.id);
     assert_eq!(found[0].harms[0].names, [name("built")]);
@@ -73,7 +74,7 @@ fn a_tar_that_nothing_else_holds_is_set_aside_and_named_and_built_again() {
         nowhere.repair(&store, Level::Full),
         [(Thing::Tar(made), RepairOutcome::Lost(Some(aside.clone())))]
     );
-    assert!(aside.exists() && !blob(&store, made.digest()).exists());
+    assert!(aside.exists() && !blob_in(store.root(), made.digest()).exists());
     // it stays broken, and is named by every check
     let again = check(&store, Level::Quick);
     assert_eq!(again.len(), 1);
@@ -126,7 +127,7 @@ fn a_compressed_blob_nobody_has_is_done_without_where_the_layer_is_there() {
         let world = World::new();
         // the tar is not durable yet, and has to become so first
         world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
-        damage(&blob(&world.store, &world.compressed));
+        damage(&blob_in(world.store.root(), &world.compressed));
         let thing = Thing::Compressed(world.diff_id, world.compressed);
         let mended = Registry::default().repair(&world.store, Level::Full);
         assert_eq!(mended, [(thing, RepairOutcome::Mended(Cure::Dropped))], "{way}");
@@ -145,7 +146,7 @@ fn a_compressed_blob_nobody_has_is_done_without_where_the_layer_is_there() {
 fn a_compressed_blob_nobody_has_takes_its_layer_with_it_until_it_is_pulled_again() {
     for (way, damage) in WAYS {
         let world = World::new().again();
-        damage(&blob(&world.store, &world.compressed));
+        damage(&blob_in(world.store.root(), &world.compressed));
         let thing = Thing::Compressed(world.diff_id, world.compressed);
         let aside = (way != "delete").then(|| bad(&world.store, &world.compressed.hex()));
         let nowhere = Registry::default();
@@ -250,7 +251,7 @@ fn a_lie_is_told_from_damage() {
         "{left:?}"
     );
     // it is what the image came as, and stays
-    assert!(blob(&store, &Digest::of(&lie)).exists());
+    assert!(blob_in(store.root(), &Digest::of(&lie)).exists());
     let lease = store.lease();
     layer(&store, &lease, b"what it says");
     drop(lease);
@@ -267,7 +268,7 @@ fn a_layer_whose_rows_are_lost_is_found_again_by_its_file() {
     for tar in [false, true] {
         if tar {
             world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
-            std::fs::remove_file(blob(&world.store, &world.compressed)).unwrap();
+            std::fs::remove_file(blob_in(world.store.root(), &world.compressed)).unwrap();
         }
         // what is pinned is no stray
         for digest in [world.compressed, *world.diff_id.digest()] {

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::support::{self, Entry, config, gzip, name, noise, store, tar};
-use mica_layer::{Policy, pack};
 use mica_oci::{Compression, DiffId, Digest, Manifest, Raw, Repository};
-use mica_store::{
-    CheckEvent, Cure, Finding, GivenUp, Goods, Image, Lease, Level, Mending, Store, Thing, Watch,
-};
+use mica_store::{Cure, Finding, GivenUp, Goods, Image, Lease, Level, Mending, Store, Thing};
 use tempfile::TempDir;
+
+use crate::support::checks::{check, flip, tree_in};
+use crate::support::{self, Entry, config, gzip, name, noise, store, tar};
 
 /// A registry: the blobs it has.
 #[derive(Default)]
@@ -22,21 +21,6 @@ pub(crate) enum RepairOutcome {
     Fetched,
     Left(String),
     Lost(Option<PathBuf>),
-}
-
-pub(crate) fn check(store: &Store, level: Level) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut tell = |event| {
-        if let CheckEvent::Found(finding) = event {
-            found.push(*finding);
-        }
-    };
-    let mut watch = Watch {
-        go_on: &|| Ok(()),
-        tell: &mut tell,
-    };
-    store.check(level, &mut watch).unwrap();
-    found
 }
 
 pub(crate) fn mend(store: &Store, finding: &Finding) -> Mending {
@@ -99,14 +83,6 @@ impl Registry {
     }
 }
 
-/// One byte of a file, changed.
-pub(crate) fn flip(path: &Path) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
-    std::fs::write(path, bytes).unwrap();
-}
-
 pub(crate) fn cut(path: &Path) {
     let file = std::fs::File::options().write(true).open(path).unwrap();
     file.set_len(3).unwrap();
@@ -132,10 +108,6 @@ pub(crate) const WAYS: [(&str, Damage); 4] = [
     ("displace", displace),
     ("delete", delete),
 ];
-
-pub(crate) fn blob(store: &Store, digest: &Digest) -> PathBuf {
-    store.root().join("blobs/sha256").join(digest.hex())
-}
 
 pub(crate) fn bad(store: &Store, name: &str) -> PathBuf {
     store.root().join("mica/bad").join(name)
@@ -203,18 +175,6 @@ impl World {
     }
 }
 
-/// A layer that was made here, as a tree.
-pub(crate) fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
-    let work = store.work(lease).unwrap();
-    let dir = work.path().join("fs");
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::write(dir.join("file"), text).unwrap();
-    let changes = mica_layer::changes_of_tree(&dir).unwrap();
-    let packed = pack(&changes, &Policy::default(), &mut std::io::sink(), None).unwrap();
-    store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
-}
-
 pub(crate) fn file_of(store: &Store, diff_id: &DiffId, file: &str) -> PathBuf {
-    let trees = store.root().join("mica/trees");
-    trees.join(diff_id.digest().hex()).join("fs").join(file)
+    tree_in(store.root(), diff_id).join("fs").join(file)
 }
