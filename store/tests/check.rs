@@ -5,42 +5,13 @@ mod support;
 
 use std::path::Path;
 
-use mica_layer::{Policy, pack};
-use mica_oci::{CacheKey, ChainId, Compression, ContentDigest, DiffId, Digest};
-use mica_store::{CacheRecord, CheckEvent, Fault, Finding, Lease, Level, Remedy, Store, Thing, Watch};
-use support::{config, gzip, layer, manifest, name, noise, pull, store, tar};
-
-/// All that a check finds.
-fn check(store: &Store, level: Level) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut tell = |event| {
-        if let CheckEvent::Found(finding) = event {
-            found.push(*finding);
-        }
-    };
-    let mut watch = Watch {
-        go_on: &|| Ok(()),
-        tell: &mut tell,
-    };
-    let checked = store.check(level, &mut watch).unwrap();
-    assert_eq!(checked.findings, found.len() as u64);
-    found
-}
+use mica_oci::{CacheKey, Compression, DiffId, Digest};
+use mica_store::{Fault, Finding, Image, Lease, Level, Remedy, Store, Thing, Watch};
+use support::checks::{blob_in, check, flip, tree_in};
+use support::{Entry, cache_record, config, gzip, layer, manifest, name, noise, pull, store, tar, tree};
 
 fn things(found: &[Finding]) -> Vec<Thing> {
     found.iter().map(|finding| finding.thing.clone()).collect()
-}
-
-/// One byte of a file, changed.
-fn flip(path: &Path) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
-    std::fs::write(path, bytes).unwrap();
-}
-
-fn blob(store: &Store, digest: &Digest) -> std::path::PathBuf {
-    store.root().join("blobs/sha256").join(digest.hex())
 }
 
 fn sql(store: &Store, statement: &str) {
@@ -48,35 +19,25 @@ fn sql(store: &Store, statement: &str) {
     assert!(database.execute(statement, []).unwrap() > 0, "{statement}");
 }
 
-/// A layer that was made here, as a tree.
-fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
-    let work = store.work(lease).unwrap();
-    let dir = work.path().join("fs");
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::write(dir.join("file"), text).unwrap();
-    let changes = mica_layer::changes_of_tree(&dir).unwrap();
-    let packed = pack(&changes, &Policy::default(), &mut std::io::sink(), None).unwrap();
-    store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
+/// Pulls an image of one layer with one file; gives the layer too, and its blob.
+fn pulled(store: &Store, lease: &Lease, content: &[u8]) -> (Image, DiffId, Vec<u8>) {
+    let plain = tar(&[Entry::File("a", content)]);
+    let (diff_id, compressed) = (DiffId(Digest::of(&plain)), gzip(&plain));
+    let image = pull(store, lease, "pulled", diff_id, &compressed);
+    (image, diff_id, compressed)
 }
 
 #[test]
 fn a_store_that_is_well_gives_no_findings_at_any_level() {
     let (_folder, store) = store();
     let lease = store.lease();
-    let plain = tar(&[support::Entry::File("a", b"one")]);
-    let pulled = pull(
-        &store,
-        &lease,
-        "pulled",
-        DiffId(Digest::of(&plain)),
-        &gzip(&plain),
-    );
+    let (_, diff_id, _) = pulled(&store, &lease, b"one");
     let [made, unpacked] = [layer(&store, &lease, &noise(1, 9000)), tree(&store, &lease, "x")];
     let built = config("built", &[made, unpacked]);
     store
         .commit_image(&lease, &built, None, &[name("built:1")])
         .unwrap();
-    store.tree(&lease, &pulled.config.rootfs.diff_ids[0]).unwrap();
+    store.tree(&lease, &diff_id).unwrap();
     for level in [Level::Quick, Level::Full, Level::Trees] {
         assert_eq!(check(&store, level), []);
     }
@@ -90,10 +51,7 @@ fn a_store_that_is_well_gives_no_findings_at_any_level() {
 fn a_flipped_bit_is_found_wherever_it_is() {
     let (_folder, store) = store();
     let lease = store.lease();
-    let plain = tar(&[support::Entry::File("a", &noise(3, 3000))]);
-    let diff_id = DiffId(Digest::of(&plain));
-    let compressed = gzip(&plain);
-    let pulled = pull(&store, &lease, "pulled", diff_id, &compressed);
+    let (pulled, diff_id, compressed) = pulled(&store, &lease, &noise(3, 3000));
     let made = layer(&store, &lease, &noise(1, 9000));
     let unpacked = tree(&store, &lease, "x");
     let built = config("built", &[made, unpacked]);
@@ -130,21 +88,21 @@ fn a_flipped_bit_is_found_wherever_it_is() {
     let in_built = ["built:1"];
     let compressed = Digest::of(&compressed);
     whole(
-        &blob(&store, &compressed),
+        &blob_in(store.root(), &compressed),
         Thing::Compressed(diff_id, compressed),
         false,
         true,
         &in_pulled,
     );
     whole(
-        &blob(&store, made.digest()),
+        &blob_in(store.root(), made.digest()),
         Thing::Tar(made),
         false,
         true,
         &in_built,
     );
     whole(
-        &blob(&store, pulled.id.digest()),
+        &blob_in(store.root(), pulled.id.digest()),
         Thing::Config(pulled.id),
         true,
         true,
@@ -152,20 +110,13 @@ fn a_flipped_bit_is_found_wherever_it_is() {
     );
     let manifest = built.manifest.digest;
     whole(
-        &blob(&store, &manifest),
+        &blob_in(store.root(), &manifest),
         Thing::Manifest(built.id, manifest),
         true,
         true,
         &in_built,
     );
-    let of = |diff_id: &DiffId, file: &str| {
-        store
-            .root()
-            .join("mica/trees")
-            .join(diff_id.digest().hex())
-            .join("fs")
-            .join(file)
-    };
+    let of = |diff_id: &DiffId, file: &str| tree_in(store.root(), diff_id).join("fs").join(file);
     whole(
         &of(&unpacked, "file"),
         Thing::Tree(unpacked),
@@ -180,16 +131,9 @@ fn a_flipped_bit_is_found_wherever_it_is() {
 fn what_is_cut_gone_or_something_else_is_found_at_once() {
     let (_folder, store) = store();
     let lease = store.lease();
-    let plain = tar(&[support::Entry::File("a", b"one")]);
-    let pulled = pull(
-        &store,
-        &lease,
-        "pulled",
-        DiffId(Digest::of(&plain)),
-        &gzip(&plain),
-    );
-    let (diff_id, compressed) = (DiffId(Digest::of(&plain)), Digest::of(&gzip(&plain)));
-    let path = blob(&store, &compressed);
+    let (pulled, diff_id, compressed) = pulled(&store, &lease, b"one");
+    let compressed = Digest::of(&compressed);
+    let path = blob_in(store.root(), &compressed);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..5]).unwrap();
     let found = check(&store, Level::Quick);
@@ -208,12 +152,12 @@ fn what_is_cut_gone_or_something_else_is_found_at_once() {
     std::fs::write(&path, &bytes).unwrap();
     // with another form of the layer it can be made again
     store.tree(&lease, &diff_id).unwrap();
-    let tree = store.root().join("mica/trees").join(diff_id.digest().hex());
+    let tree = tree_in(store.root(), &diff_id);
     std::fs::remove_dir_all(&tree).unwrap();
     let found = check(&store, Level::Quick);
     assert_eq!(things(&found), [Thing::Tree(diff_id)]);
     assert_eq!(found[0].remedy, Remedy::MakeAgain);
-    std::fs::remove_file(blob(&store, pulled.id.digest())).unwrap();
+    std::fs::remove_file(blob_in(store.root(), pulled.id.digest())).unwrap();
     assert!(things(&check(&store, Level::Quick)).contains(&Thing::Config(pulled.id)));
 }
 
@@ -229,13 +173,7 @@ fn rows_that_lead_nowhere_are_found() {
         .image;
     let key = CacheKey(Digest::of(b"key"));
     let lost = layer(&store, &lease, b"of the cache");
-    let record = CacheRecord {
-        layer: lost,
-        parent: ChainId::empty(),
-        content: ContentDigest(Digest::of(b"x")),
-        created: "2026-01-02T03:04:05Z".parse().unwrap(),
-        description: "RUN x".into(),
-    };
+    let record = cache_record(lost, "RUN x");
     store.remember(&lease, &key, &record).unwrap();
     let hex = |digest: &Digest| format!("x'{}'", digest.hex());
     sql(
@@ -365,7 +303,7 @@ fn one_damaged_config_hides_no_other_image() {
             .image
             .id
     });
-    flip(&blob(&first, ids[0].digest()));
+    flip(&blob_in(first.root(), ids[0].digest()));
     drop((lease, first));
     let store = Store::open(folder.path()).unwrap();
     let listed: Vec<_> = store.images().unwrap().iter().map(|image| image.id).collect();
@@ -399,10 +337,8 @@ fn a_layer_that_came_back_is_durable_and_its_image_listed_again() {
 fn a_damaged_blob_is_no_lie() {
     let (_folder, store) = store();
     let lease = store.lease();
-    let plain = tar(&[support::Entry::File("a", &noise(3, 3000))]);
-    let (diff_id, compressed) = (DiffId(Digest::of(&plain)), gzip(&plain));
-    pull(&store, &lease, "pulled", diff_id, &compressed);
-    let path = blob(&store, &Digest::of(&compressed));
+    let (_, diff_id, compressed) = pulled(&store, &lease, &noise(3, 3000));
+    let path = blob_in(store.root(), &Digest::of(&compressed));
     flip(&path);
     assert!(store.tar(&lease, &diff_id).is_err());
     std::fs::write(&path, &compressed).unwrap();

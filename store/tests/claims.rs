@@ -10,6 +10,7 @@ use mica_oci::media::{OCI_LAYER, OCI_LAYER_GZIP};
 use mica_oci::{Compression, DiffId, Digest, Index, Manifest, Raw};
 use mica_store::archive::{load, save};
 use mica_store::{Blob, Error, Lease, Store};
+use support::archives::saved;
 use support::{Entry, blob_files, config, gzip, layer, manifest, name, names, scratch_files, store, tar};
 
 const GZIP: Compression = Compression::Gzip;
@@ -256,15 +257,7 @@ fn a_manifest_made_here_spreads_no_lie() {
 fn an_archives_own_layer_wins_over_a_claim() {
     let plain = honest();
     let diff_id = DiffId(Digest::of(&plain));
-    let (_other, source) = store();
-    let lease = source.lease();
-    layer(&source, &lease, &plain);
-    let image = source
-        .commit_image(&lease, &config("a", &[diff_id]), None, &[name("a")])
-        .unwrap()
-        .image;
-    let mut archive = Vec::new();
-    save(&source, &lease, &[(image, vec![name("a")])], &mut archive).unwrap();
+    let archive = saved(&plain);
     for lie in lies() {
         let (_folder, store) = store();
         let lease = store.lease();

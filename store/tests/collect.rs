@@ -6,9 +6,11 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use mica_oci::{CacheKey, ChainId, Compression, ContentDigest, Digest};
+use mica_oci::{CacheKey, Compression, ContentDigest, Digest};
 use mica_store::{CacheRecord, Store};
-use support::{Entry, blob_files, config, gzip, layer, manifest, name, names, scratch_files, store, tar};
+use support::{
+    Entry, blob_files, cache_record, config, gzip, layer, manifest, name, names, scratch_files, store, tar,
+};
 
 /// How many builders work at once, and how many builds each does.
 const BUILDERS: u64 = 4;
@@ -99,11 +101,8 @@ fn build(store: &Store, builder: u64, n: u64, hits: &AtomicU64) {
         None => {
             let diff_id = layer(store, &lease, &tar(&[Entry::File("which", which.as_bytes())]));
             let record = CacheRecord {
-                layer: diff_id,
-                parent: ChainId::empty(),
                 content: ContentDigest(Digest::of(which.as_bytes())),
-                created: "2026-01-02T03:04:05Z".parse().unwrap(),
-                description: "RUN".into(),
+                ..cache_record(diff_id, "RUN")
             };
             store.remember(&lease, &key, &record).unwrap();
             diff_id

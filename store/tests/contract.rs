@@ -8,7 +8,7 @@ use std::io::Write;
 
 use mica_oci::{CacheKey, ChainId, Digest, ImageId, Reference};
 use mica_store::{CacheRecord, Error, Store};
-use support::{blob_files, blob_space, config, layer, name, scratch_files, store};
+use support::{blob_files, blob_space, cache_record, config, layer, name, scratch_files, store};
 
 #[test]
 fn a_blob_is_there_once_committed_and_gone_if_dropped() {
@@ -185,11 +185,8 @@ fn cache_records_are_found_keep_their_layers_and_are_pruned() {
     let diff_id = layer(&store, &lease, b"one");
     let key = CacheKey(Digest::of(b"key"));
     let record = CacheRecord {
-        layer: diff_id,
-        parent: ChainId::empty(),
-        content: mica_oci::ContentDigest(Digest::of(b"content")),
         created: "2026-01-02T03:04:05.000000067Z".parse().unwrap(),
-        description: "RUN true".into(),
+        ..cache_record(diff_id, "RUN true")
     };
     assert_eq!(store.cached(&lease, &key).unwrap(), None);
     store.remember(&lease, &key, &record).unwrap();
@@ -221,13 +218,7 @@ fn a_record_whose_layer_vanished_from_the_disk_is_no_record() {
     let lease = store.lease();
     let diff_id = layer(&store, &lease, b"one");
     let key = CacheKey(Digest::of(b"key"));
-    let record = CacheRecord {
-        layer: diff_id,
-        parent: ChainId::empty(),
-        content: mica_oci::ContentDigest(Digest::of(b"content")),
-        created: "2026-01-02T03:04:05Z".parse().unwrap(),
-        description: String::new(),
-    };
+    let record = cache_record(diff_id, "");
     store.remember(&lease, &key, &record).unwrap();
     std::fs::remove_file(folder.path().join("blobs/sha256").join(diff_id.digest().hex())).unwrap();
     assert_eq!(store.cached(&lease, &key).unwrap(), None);

@@ -13,14 +13,15 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use mica_layer::Packed;
-use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST};
+use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 use mica_oci::{
-    CacheKey, ChainId, Compression, ContentDigest, Descriptor, DiffId, Digest, ImageId, Index, Manifest, Raw,
+    CacheKey, Compression, ContentDigest, Descriptor, DiffId, Digest, ImageId, Index, Manifest, Raw,
     Reference,
 };
-use mica_store::{CacheMount, CacheRecord, Error, FAILPOINTS, Growth, Lease, Seed, Sharing, Store};
+use mica_store::{CacheMount, Error, FAILPOINTS, Growth, Lease, Seed, Sharing, Store};
 use support::{
-    Entry, blob_files, config, fast_folder, gzip, layer, manifest, name, names, noise, scratch_files, tar,
+    Entry, blob_files, cache_record, config, descriptor, fast_folder, gzip, index, layer, manifest, name,
+    names, noise, scratch_files, tar,
 };
 
 const ROOT: &str = "MICA_CRASH_ROOT";
@@ -59,13 +60,7 @@ fn live(store: &Store, log: &mut Log) {
         .commit_image(&lease, &config("a", &[base]), None, &[name("a")])
         .unwrap();
     log.say("has", "a", &a.image.id);
-    let record = CacheRecord {
-        layer: base,
-        parent: ChainId::empty(),
-        content: ContentDigest(Digest::of(b"content")),
-        created: "2026-01-02T03:04:05Z".parse().unwrap(),
-        description: "COPY".into(),
-    };
+    let record = cache_record(base, "COPY");
     store
         .remember(&lease, &CacheKey(Digest::of(b"key")), &record)
         .unwrap();
@@ -193,17 +188,7 @@ fn from_a_registry(store: &Store, lease: &Lease, log: &mut Log) {
         .unwrap();
     let config = config("lazy", &[diff_id]);
     let own = manifest(&config, &[&blob]);
-    let index = Raw::of(Index {
-        schema_version: 2,
-        media_type: None,
-        manifests: vec![Descriptor::new(
-            OCI_MANIFEST,
-            own.digest(),
-            own.bytes().len() as u64,
-        )],
-        annotations: BTreeMap::new(),
-    })
-    .unwrap();
+    let index = index(vec![descriptor(&own)]);
     let image = store
         .commit_pulled(lease, &config, &own, &[index], &[name("lazy")])
         .unwrap()

@@ -14,7 +14,9 @@ use mica_layer::{
 };
 use mica_oci::{Compression, ContentDigest, DiffId, Digest};
 use mica_store::{Error, Store};
-use support::{Entry, blob_files, config, fast_folder, gzip, layer, name, names, scratch_files, store, tar};
+use support::{
+    Entry, blob_files, cache_record, config, fast_folder, gzip, layer, name, names, scratch_files, store, tar,
+};
 
 fn text(view: &dyn LayerView, path: &str) -> String {
     let mut text = String::new();
@@ -183,16 +185,6 @@ fn only_scratch_space_can_become_a_tree() {
     assert!(elsewhere.exists());
 }
 
-/// Makes the store believe that the machine was restarted.
-fn restart(root: &Path) -> Store {
-    let database = rusqlite::Connection::open(root.join("mica/db.sqlite")).unwrap();
-    database
-        .execute("UPDATE meta SET value = 'before' WHERE key = 'boot'", [])
-        .unwrap();
-    drop(database);
-    Store::open(root).unwrap()
-}
-
 #[test]
 fn what_was_not_synced_does_not_survive_a_restart_of_the_machine() {
     let (folder, store) = store();
@@ -205,13 +197,7 @@ fn what_was_not_synced_does_not_survive_a_restart_of_the_machine() {
     store.tree(&lease, &synced).unwrap();
     let loose = layer(&store, &lease, &tar(&[Entry::File("loose", b"loose")]));
     let key = mica_oci::CacheKey(Digest::of(b"key"));
-    let record = mica_store::CacheRecord {
-        layer: loose,
-        parent: mica_oci::ChainId::empty(),
-        content: ContentDigest(Digest::of(b"content")),
-        created: "2026-01-02T03:04:05Z".parse().unwrap(),
-        description: String::new(),
-    };
+    let record = cache_record(loose, "");
     store.remember(&lease, &key, &record).unwrap();
     drop((lease, store));
     // a process that merely ended loses nothing
@@ -219,7 +205,7 @@ fn what_was_not_synced_does_not_survive_a_restart_of_the_machine() {
     assert!(store.cached(&store.lease(), &key).unwrap().is_some());
     assert_eq!(trees(folder.path()), 1);
     drop(store);
-    let store = restart(folder.path());
+    let store = support::restart(folder.path());
     let lease = store.lease();
     assert!(store.cached(&lease, &key).unwrap().is_none());
     assert!(store.layer(&lease, &loose).unwrap().is_none());

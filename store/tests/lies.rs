@@ -9,7 +9,7 @@ use std::path::Path;
 use mica_oci::{Compression, DiffId, Digest};
 use mica_store::archive::{load, save};
 use mica_store::{Error, Growth, Image, Lease, Store};
-use support::{Entry, config, gzip, layer, name, pull, received, restart, store, tar};
+use support::{Entry, cache_record, config, gzip, layer, name, pull, received, restart, store, tar};
 
 /// A layer of zeros that shrinks well, so that a guess can be told from the length of the blob.
 fn honest() -> Vec<u8> {
@@ -352,13 +352,7 @@ fn a_cache_record_on_what_is_only_claimed_is_dropped_after_a_power_cut() {
     pull(&store, &lease, "evil", id(&plain), &evil);
     let diff_id = layer(&store, &lease, &plain);
     let key = mica_oci::CacheKey(Digest::of(b"key"));
-    let record = mica_store::CacheRecord {
-        layer: diff_id,
-        parent: mica_oci::ChainId::empty(),
-        content: mica_oci::ContentDigest(Digest::of(b"content")),
-        created: "2026-01-02T03:04:05Z".parse().unwrap(),
-        description: "COPY".into(),
-    };
+    let record = cache_record(diff_id, "COPY");
     store.remember(&lease, &key, &record).unwrap();
     drop((lease, store));
     let store = restart(folder.path());

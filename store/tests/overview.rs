@@ -6,9 +6,9 @@ mod support;
 use std::collections::BTreeMap;
 
 use mica_oci::config::ContainerConfig;
-use mica_oci::{CacheKey, ChainId, ContentDigest, DiffId, Digest, Raw};
-use mica_store::{CacheRecord, LayerUsage, Store};
-use support::{blob_space, config, gzip, layer, name, noise, pull, store, tree_space};
+use mica_oci::{CacheKey, DiffId, Digest, Raw};
+use mica_store::{LayerUsage, Store};
+use support::{blob_space, cache_record, config, gzip, layer, name, noise, pull, store, tree_space};
 
 fn labelled(store: &Store, author: &str, layers: &[DiffId], labels: &[(&str, &str)]) -> mica_oci::ImageId {
     let lease = store.lease();
@@ -106,13 +106,7 @@ fn layers_count_once_and_with_all_their_forms() {
             only_images: taken
         }
     );
-    let record = CacheRecord {
-        layer: shared,
-        parent: ChainId::empty(),
-        content: ContentDigest(Digest::of(b"")),
-        created: "2026-01-02T03:04:05Z".parse().unwrap(),
-        description: "RUN true".into(),
-    };
+    let record = cache_record(shared, "RUN true");
     store
         .remember(&lease, &CacheKey(Digest::of(b"key")), &record)
         .unwrap();

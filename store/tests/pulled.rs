@@ -6,17 +6,16 @@ mod support;
 
 use std::path::Path;
 
-use mica_oci::media::{OCI_INDEX, OCI_MANIFEST};
-use mica_oci::{
-    Compression, Descriptor, DiffId, Digest, Index, Manifest, MediaType, Raw, Reference, Repository,
-};
-use mica_store::archive::{load, save};
+use mica_oci::media::OCI_INDEX;
+use mica_oci::{Compression, DiffId, Digest, Index, Manifest, MediaType, Raw, Reference, Repository};
+use mica_store::archive::load;
 use mica_store::{Image, Lease, Store};
-use support::{Entry, blob_files, config, gzip, layer, manifest, name, store, tar};
+use support::archives::saved;
+use support::{Entry, blob_files, config, descriptor, gzip, layer, manifest, name, store, tar};
 
 /// An index that leads to a manifest, in bytes that nobody here would write.
 fn index(of: &Raw<Manifest>, note: &str) -> Raw<Index> {
-    let child = Descriptor::new(OCI_MANIFEST, of.digest(), of.bytes().len() as u64);
+    let child = descriptor(of);
     let index = Index {
         schema_version: 2,
         media_type: Some(MediaType::new(OCI_INDEX)),
@@ -176,15 +175,7 @@ fn all_manifests_an_image_came_with_stay_and_the_last_is_the_current_one() {
 
 #[test]
 fn a_loaded_manifest_is_kept_when_another_comes() {
-    let (_other, source) = store();
-    let lease = source.lease();
-    let diff_id = layer(&source, &lease, &tar(&[Entry::File("f", b"f")]));
-    let image = source
-        .commit_image(&lease, &config("a", &[diff_id]), None, &[name("a")])
-        .unwrap()
-        .image;
-    let mut archive = Vec::new();
-    save(&source, &lease, &[(image, vec![name("a")])], &mut archive).unwrap();
+    let archive = saved(&tar(&[Entry::File("f", b"f")]));
     let (folder, store) = store();
     let lease = store.lease();
     let loaded = load(&store, &lease, Box::new(&archive[..]), &mut |_| {}).unwrap();

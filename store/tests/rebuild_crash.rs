@@ -14,7 +14,8 @@ use std::process::{Command, Stdio};
 
 use mica_store::{Error, FAILPOINTS, Level, Store, rebuild};
 
-use crate::life::{Life, find_nothing, life, seen};
+use crate::life::{Life, life, seen};
+use crate::support::checks::find_nothing;
 use crate::support::noise;
 
 const ROOT: &str = "MICA_REBUILD_ROOT";

@@ -10,10 +10,10 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use mica_layer::{Policy, pack};
 use mica_oci::{Compression, DiffId, Digest};
-use mica_store::{CheckEvent, FAILPOINTS, Finding, GivenUp, Growth, Lease, Level, Mending, Store, Watch};
-use support::{Entry, config, fast_folder, gzip, name, noise, pull, tar};
+use mica_store::{FAILPOINTS, GivenUp, Growth, Level, Mending, Store};
+use support::checks::{blob_in, check, flip, tree_in};
+use support::{Entry, config, fast_folder, gzip, name, noise, pull, tar, tree};
 
 const ROOT: &str = "MICA_REPAIR_ROOT";
 
@@ -25,25 +25,10 @@ fn child() {
     }
 }
 
-fn check(store: &Store) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut tell = |event| {
-        if let CheckEvent::Found(finding) = event {
-            found.push(*finding);
-        }
-    };
-    let mut watch = Watch {
-        go_on: &|| Ok(()),
-        tell: &mut tell,
-    };
-    store.check(Level::Trees, &mut watch).unwrap();
-    found
-}
-
 /// Mends what is found; what nobody has must be something that can be done without.
 fn repair(store: &Store) {
     let go_on = || Ok(());
-    for finding in check(store) {
+    for finding in check(store, Level::Trees) {
         match store.mend(&finding, &go_on).unwrap() {
             Mending::Done(_) => {}
             Mending::Left(reason) => panic!("{finding}: {reason}"),
@@ -53,23 +38,6 @@ fn repair(store: &Store) {
             }
         }
     }
-}
-
-fn flip(path: &Path) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
-    std::fs::write(path, bytes).unwrap();
-}
-
-fn tree(store: &Store, lease: &Lease) -> DiffId {
-    let work = store.work(lease).unwrap();
-    let dir = work.path().join("fs");
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::write(dir.join("file"), "made here").unwrap();
-    let changes = mica_layer::changes_of_tree(&dir).unwrap();
-    let packed = pack(&changes, &Policy::default(), &mut std::io::sink(), None).unwrap();
-    store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
 }
 
 /// A store in which one form of each kind is damaged; gives the layers of which only something else is durable.
@@ -90,7 +58,7 @@ fn damaged(root: &Path) -> [DiffId; 2] {
         images.push(image);
     }
     // made here: its tree is durable, its tar is not
-    let made = tree(&store, &lease);
+    let made = tree(&store, &lease, "made here");
     let built = config("built", &[made]);
     let built = store.commit_image(&lease, &built, None, &[name("built")]);
     let built = built.unwrap().image;
@@ -103,11 +71,8 @@ fn damaged(root: &Path) -> [DiffId; 2] {
     let compressed = store.compress_layer(&lease, &noisy, Compression::Gzip, 1, &growth);
     let compressed = compressed.unwrap().digest;
     drop((lease, store));
-    let blob = |digest: &Digest| root.join("blobs/sha256").join(digest.hex());
-    let of_tree = |diff_id: &DiffId, file: &str| {
-        let trees = root.join("mica/trees");
-        trees.join(diff_id.digest().hex()).join("fs").join(file)
-    };
+    let blob = |digest: &Digest| blob_in(root, digest);
+    let of_tree = |diff_id: &DiffId, file: &str| tree_in(root, diff_id).join("fs").join(file);
     flip(&blob(layers[0].0.digest()));
     flip(&of_tree(&layers[1].0, "tree"));
     flip(&blob(&layers[2].1));
@@ -144,7 +109,7 @@ fn a_kill_at_any_point_of_a_repair_makes_nothing_worse() {
     let found: Vec<Option<Digest>> = {
         let root = folder.path().join("looked-at");
         copy(&original, &root);
-        let found = check(&Store::open(&root).unwrap());
+        let found = check(&Store::open(&root).unwrap(), Level::Trees);
         found.iter().map(|finding| finding.thing.digest()).collect()
     };
     // an open sweeps the stray away
@@ -169,13 +134,13 @@ fn a_kill_at_any_point_of_a_repair_makes_nothing_worse() {
                 true => Store::open(&root).unwrap(),
                 false => support::restart(&root),
             };
-            for finding in check(&store) {
+            for finding in check(&store, Level::Trees) {
                 // a manifest that was replaced may still be one that its image came with
                 let digest = finding.thing.digest();
                 assert!(found.contains(&digest), "{point}:{count}: {finding}");
             }
             repair(&store);
-            assert_eq!(check(&store), [], "{point}:{count}");
+            assert_eq!(check(&store, Level::Trees), [], "{point}:{count}");
             assert_eq!(store.images().unwrap().len(), 6, "{point}:{count}");
             drop(store);
             std::fs::remove_dir_all(&root).unwrap();

@@ -6,9 +6,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use mica_oci::{CacheKey, ChainId, ContentDigest, Digest, ImageId};
+use mica_oci::{CacheKey, ContentDigest, Digest, ImageId};
 use mica_store::{CacheRecord, Store};
-use support::{Entry, config, fast_folder, layer, name, store, tar};
+use support::{Entry, cache_record, config, fast_folder, layer, name, store, tar};
 
 fn each(times: u32, mut work: impl FnMut(u32)) -> Duration {
     let start = Instant::now();
@@ -94,11 +94,8 @@ fn a_build_costs_the_store_little() {
         );
     });
     let record = |n: u32| CacheRecord {
-        layer: layers[0],
-        parent: ChainId::empty(),
         content: ContentDigest(Digest::of(&n.to_le_bytes())),
-        created: "2026-01-02T03:04:05Z".parse().unwrap(),
-        description: "RUN".into(),
+        ..cache_record(layers[0], "RUN")
     };
     let key = |n: u32| CacheKey(Digest::of(&n.to_le_bytes()));
     let remember = each(1000, |n| store.remember(&lease, &key(n), &record(n)).unwrap());

@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use mica_layer::Packed;
 use mica_layer::disk::recorded::{self, Act, Recorder};
-use mica_oci::{BuildId, CacheKey, ChainId, Compression, ContentDigest, DiffId, Digest};
+use mica_oci::{BuildId, CacheKey, Compression, ContentDigest, DiffId, Digest};
 use mica_store::{CacheMount, CacheRecord, Error, Lease, Sharing, Store};
 use rustix::fs::inotify;
 use rustix::io::Errno;
-use support::{Entry, blob_files, config, du, gzip, layer, name, names, noise, pull, store, tar};
+use support::{
+    Entry, blob_files, cache_record, config, du, gzip, layer, name, names, noise, pull, store, tar,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -31,11 +33,8 @@ fn close(told: u64, seen: u64) -> bool {
 
 fn remember(store: &Store, lease: &Lease, key: &str, layer: DiffId) {
     let record = CacheRecord {
-        layer,
-        parent: ChainId::empty(),
         content: ContentDigest(*layer.digest()),
-        created: "2026-01-02T03:04:05Z".parse().unwrap(),
-        description: "RUN".into(),
+        ..cache_record(layer, "RUN")
     };
     let key = CacheKey(Digest::of(key.as_bytes()));
     store.remember(lease, &key, &record).unwrap();

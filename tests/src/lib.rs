@@ -7,6 +7,8 @@ mod debian;
 mod faulty_pushes;
 pub mod http;
 mod listener;
+#[path = "../../store/tests/powercut/mounts.rs"]
+mod mounts;
 mod output;
 pub mod registry;
 mod request;

@@ -2,7 +2,6 @@
 //!
 //! It is mounted where only the thread that made it sees it, and whatever that thread starts afterwards: threads, a daemon,
 //! programs. It goes with the last of them, also if all of them are killed.
-#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -11,9 +10,10 @@ use std::process::Command;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
+
+use crate::mounts::{hide_mounts, run_tool};
 
 /// The length of a block, in bytes.
 const BLOCK: u64 = 4096;
@@ -128,32 +128,6 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         // who still uses it keeps it, unseen
         let _ = unmount(self.path(), UnmountFlags::DETACH);
-    }
-}
-
-/// Has this thread, and what it starts, see mounts of its own.
-fn hide_mounts() -> Result<(), String> {
-    if !rustix::process::geteuid().is_root() {
-        return Err("only root can mount a disk".to_owned());
-    }
-    // SAFETY: descriptors stay shared; this thread gets a working directory of its own, which is the same.
-    let unshared = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    unshared
-        .and_then(|()| mount_change("/", private))
-        .map_err(|error| format!("no mounts of its own: {error}"))
-}
-
-fn run_tool(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
-            "{command:?}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
     }
 }
 

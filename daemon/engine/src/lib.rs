@@ -69,7 +69,7 @@ pub use mica_store::{
 pub use pruning::{PruneProgress, PruneWatch};
 pub use rebuild::rebuild;
 pub use remove::{PrunedImages, Removal, RemoveOptions};
-pub use repair::{Fate, Repaired};
+pub use repair::{RepairOutcome, Repaired};
 pub use room::Free;
 pub use root::{FileTree, ImageRoot, RootFile};
 pub use roots::Roots;

@@ -32,12 +32,12 @@ pub struct Repaired {
     /// The thing.
     pub thing: Thing,
     /// What became of it.
-    pub fate: Fate,
+    pub outcome: RepairOutcome,
 }
 
 /// What becomes of a thing that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum RepairOutcome {
     /// It is well, by what is here.
     Mended(Cure),
     /// It was fetched again from this repository.
@@ -88,8 +88,8 @@ struct Patient {
 }
 
 /// How an attempt to mend something ended.
-enum Outcome {
-    Well(Fate),
+enum Attempt {
+    Well(RepairOutcome),
     /// Nobody is found who has what it needs.
     Waiting,
     /// It is well to leave it as it is, for this reason.
@@ -199,7 +199,7 @@ impl Repair {
             let go_on = || self.cancel.check().map_err(io::Error::other);
             let given_up = self.engine.store().give_up(&patient.finding, &go_on)?;
             match given_up {
-                GivenUp::Done(cure) => self.well(patient, Fate::Mended(cure)),
+                GivenUp::Done(cure) => self.well(patient, RepairOutcome::Mended(cure)),
                 GivenUp::Lost { aside } => {
                     self.lost.extend(layer_key(&patient.finding.thing));
                     self.leave(patient, aside);
@@ -220,9 +220,9 @@ impl Repair {
                 total: 0,
             });
             match self.try_one(&mut patient)? {
-                Outcome::Well(fate) => self.well(patient, fate),
-                Outcome::Waiting => waiting.push(patient),
-                Outcome::Hopeless(reason) => {
+                Attempt::Well(outcome) => self.well(patient, outcome),
+                Attempt::Waiting => waiting.push(patient),
+                Attempt::Hopeless(reason) => {
                     patient.reason = reason;
                     self.leave(patient, None);
                 }
@@ -232,20 +232,20 @@ impl Repair {
     }
 
     /// Tries to mend one.
-    fn try_one(&mut self, patient: &mut Patient) -> Result<Outcome, Error> {
+    fn try_one(&mut self, patient: &mut Patient) -> Result<Attempt, Error> {
         let errands = match self.mend(&patient.finding)? {
-            Mending::Done(cure) => return Ok(Outcome::Well(Fate::Mended(cure))),
-            Mending::Left(reason) => return Ok(Outcome::Hopeless(reason)),
+            Mending::Done(cure) => return Ok(Attempt::Well(RepairOutcome::Mended(cure))),
+            Mending::Left(reason) => return Ok(Attempt::Hopeless(reason)),
             Mending::Fetch(errands) => errands,
         };
         let Some(from) = self.fetch_any(&errands, patient)? else {
-            return Ok(Outcome::Waiting);
+            return Ok(Attempt::Waiting);
         };
         // with what was fetched the rest is made here
         Ok(match self.mend(&patient.finding)? {
-            Mending::Done(_) => Outcome::Well(Fate::Fetched(from)),
-            Mending::Fetch(_) => Outcome::Waiting,
-            Mending::Left(reason) => Outcome::Hopeless(reason),
+            Mending::Done(_) => Attempt::Well(RepairOutcome::Fetched(from)),
+            Mending::Fetch(_) => Attempt::Waiting,
+            Mending::Left(reason) => Attempt::Hopeless(reason),
         })
     }
 
@@ -280,25 +280,29 @@ impl Repair {
         Ok(None)
     }
 
-    fn well(&mut self, patient: Patient, fate: Fate) {
+    fn well(&mut self, patient: Patient, outcome: RepairOutcome) {
         if let Some(known) = self.known.get_mut(&key(&patient.finding)) {
             known.is_left = false;
         }
-        self.told(patient.number, patient.finding.thing, fate);
+        self.told(patient.number, patient.finding.thing, outcome);
     }
 
     fn leave(&mut self, patient: Patient, aside: Option<PathBuf>) {
         let advice = advice(&patient);
-        let fate = Fate::Left {
+        let outcome = RepairOutcome::Left {
             reason: patient.reason,
             aside,
             advice,
         };
-        self.told(patient.number, patient.finding.thing, fate);
+        self.told(patient.number, patient.finding.thing, outcome);
     }
 
-    fn told(&self, number: u64, thing: Thing, fate: Fate) {
-        let repaired = Repaired { number, thing, fate };
+    fn told(&self, number: u64, thing: Thing, outcome: RepairOutcome) {
+        let repaired = Repaired {
+            number,
+            thing,
+            outcome,
+        };
         // nobody may be left who wants to know; then the repair is cancelled too
         let _ = self.news.blocking_send(CheckNews::Repaired(Box::new(repaired)));
     }

@@ -19,11 +19,11 @@ use tonic::{Request, Status};
 use crate::daemon::Daemon;
 use crate::grpc::bridge::{self, DOCKERFILE};
 use crate::grpc::caching::Caching;
-use crate::grpc::export::Target;
 use crate::grpc::frontend::Asked;
 use crate::grpc::history::Recording;
 use crate::grpc::job::{Job, Returned, cancelled};
 use crate::grpc::rights::{self, may};
+use crate::grpc::target::{self, Target};
 use crate::grpc::{export, tunnel, worker};
 use crate::rights::Peer;
 use crate::work::Task;
@@ -132,7 +132,7 @@ fn names(request: &SolveRequest) -> Vec<String> {
     let new = request.exporters.iter().map(|exporter| &exporter.attrs);
     let lists = new
         .chain([&request.exporter_attrs])
-        .filter_map(|attrs| attrs.get(export::NAME));
+        .filter_map(|attrs| attrs.get(target::NAME));
     lists
         .flat_map(|list| list.split(','))
         .map(str::to_owned)
@@ -145,7 +145,7 @@ async fn solve_job(
     request: &SolveRequest,
 ) -> Result<SolveResponse, Status> {
     // only now: whoever asked for what is told of this build learns that it has ended
-    let targets = export::targets(request)?;
+    let targets = target::targets(request)?;
     Caching::of(request)?;
     refuse(request)?;
     let built = async {

@@ -1,8 +1,8 @@
-//! Builds that clients ask for by gRPC: what is told of one, and what it came to.
+//! A build that a client asks for by gRPC: what is told of it, and what it came to.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use mica_buildkit::message::control::StatusResponse;
@@ -19,8 +19,6 @@ use crate::grpc::sessions::Named;
 use crate::grpc::status::response;
 use crate::wire::status::Vertices;
 
-/// How long calls about a build wait for it to begin: clients send them before (BuildKit's own time, rounded up).
-const WAIT: Duration = Duration::from_secs(6);
 /// How long a build waits for the upload it asks for (moby's own time): its client sends both requests at once.
 const UPLOAD_WAIT: Duration = Duration::from_secs(5);
 /// How much of what is told waits for the client.
@@ -30,45 +28,8 @@ const UNHEARD: Duration = Duration::from_secs(6);
 /// How often whoever waits for a client looks whether the build is to stop.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long what was told of a build stays after its end, if nobody has asked (BuildKit's own time): a build that does next to
-/// nothing is over before the other question of its client has come.
-const LATE: Duration = Duration::from_secs(10);
-/// Of how many ended builds it stays.
-const LATE_BUILDS: usize = 64;
-
-/// The builds that go on, by what their clients call them.
-#[derive(Clone)]
-pub(crate) struct Jobs {
-    known: Arc<Mutex<Known>>,
-    changes: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Known {
-    running: HashMap<String, Arc<Job>>,
-    /// The oldest first.
-    ended: VecDeque<Ended>,
-}
-
-/// A build that has ended just now.
-struct Ended {
-    name: String,
-    at: Instant,
-    /// What was told of it, if nobody has asked yet.
-    told: Option<Told>,
-}
-
 /// What is told of a build.
 pub(crate) type Told = mpsc::Receiver<StatusResponse>;
-
-impl Default for Jobs {
-    fn default() -> Self {
-        Self {
-            known: Arc::default(),
-            changes: watch::Sender::new(0),
-        }
-    }
-}
 
 /// A build.
 pub(crate) struct Job {
@@ -113,125 +74,10 @@ pub(crate) enum Returned {
     Images(Vec<PlatformImage>),
 }
 
-/// A build that goes on; when it is dropped the build is stopped and forgotten.
-pub(crate) struct Running {
-    jobs: Jobs,
-    name: String,
-    pub(crate) job: Arc<Job>,
-}
-
-impl Jobs {
-    /// A build begins.
-    pub(crate) fn begin(&self, name: String, job: Job) -> Result<Running, Status> {
-        if name.is_empty() {
-            return Err(Status::invalid_argument("a build without a name of its client's"));
-        }
-        let job = Arc::new(job);
-        let mut known = lock(&self.known);
-        if known.running.contains_key(&name) {
-            return Err(Status::already_exists(format!(
-                "a build {name:?} is going on already"
-            )));
-        }
-        known.running.insert(name.clone(), job.clone());
-        drop(known);
-        self.changes.send_modify(|count| *count += 1);
-        Ok(Running {
-            jobs: self.clone(),
-            name,
-            job,
-        })
-    }
-
-    /// The build of this name, which may not have begun yet.
-    pub(crate) async fn get(&self, name: &str) -> Result<Arc<Job>, Status> {
-        let find = |known: &mut Known| match known.running.get(name) {
-            Some(job) => Some(Ok(job.clone())),
-            None => known.ended(name).map(|_| Err(no_such(name))),
-        };
-        self.wait(name, find).await?
-    }
-
-    /// What is told of the build of this name, which may not have begun yet, or have ended just now. The first who asks gets it.
-    pub(crate) async fn listen(&self, name: &str) -> Result<Told, Status> {
-        let find = |known: &mut Known| match known.running.get(name) {
-            Some(job) => Some(job.told()),
-            None => known.ended(name).map(|ended| ended.told.take()),
-        };
-        self.wait(name, find).await?.ok_or_else(|| {
-            Status::failed_precondition("what is told of a build goes to the first who asks, within seconds")
-        })
-    }
-
-    /// The same of a build that is known by now, if nobody has asked yet.
-    pub(crate) fn untold(&self, name: &str) -> Option<Told> {
-        let mut known = lock(&self.known);
-        match known.running.get(name) {
-            Some(job) => lock(&job.told).take(),
-            None => known.ended(name).and_then(|ended| ended.told.take()),
-        }
-    }
-
-    async fn wait<T>(&self, name: &str, mut find: impl FnMut(&mut Known) -> Option<T>) -> Result<T, Status> {
-        let mut changes = self.changes.subscribe();
-        let found = async {
-            loop {
-                if let Some(found) = find(&mut lock(&self.known)) {
-                    return found;
-                }
-                if changes.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
-        tokio::time::timeout(WAIT, found).await.map_err(|_| no_such(name))
-    }
-}
-
-impl Known {
-    /// A build has ended, of which this was told and nobody has asked.
-    fn keep(&mut self, name: String, told: Option<Told>) {
-        let at = Instant::now();
-        self.ended.push_back(Ended { name, at, told });
-        let late = |ended: &Ended| at.duration_since(ended.at) > LATE;
-        while self.ended.len() > LATE_BUILDS || self.ended.front().is_some_and(late) {
-            self.ended.pop_front();
-        }
-    }
-
-    fn ended(&mut self, name: &str) -> Option<&mut Ended> {
-        self.ended.iter_mut().find(|ended| ended.name == name)
-    }
-}
-
-fn no_such(name: &str) -> Status {
-    Status::not_found(format!("no such job {name}"))
-}
-
 /// Waits until the build is to stop.
 pub(crate) async fn cancelled(cancel: &Cancel) {
     while !cancel.is_cancelled() {
         tokio::time::sleep(PAUSE).await;
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.job.cancel.cancel();
-        lock(&self.job.teller).take();
-        let mut known = lock(&self.jobs.known);
-        known.running.remove(&self.name);
-        let told = lock(&self.job.told).take();
-        known.keep(std::mem::take(&mut self.name), told);
-        drop(known);
-        let gone = Status::cancelled("the build was given up");
-        self.job.returned.send_if_modified(|returned| {
-            let is_open = returned.is_none();
-            if is_open {
-                *returned = Some(Err(gone));
-            }
-            is_open
-        });
     }
 }
 
@@ -317,6 +163,12 @@ impl Job {
         self.say(response(status)).await;
     }
 
+    /// The build is to stop, and whoever listens hears no more.
+    pub(super) fn stop(&self) {
+        self.cancel.cancel();
+        lock(&self.teller).take();
+    }
+
     /// Everything that began has ended.
     pub(crate) async fn close(&self) {
         let status = response(lock(&self.vertices).close(Timestamp::now()));
@@ -334,7 +186,7 @@ impl Job {
         lock(&self.teller).take();
     }
 
-    async fn say(&self, response: StatusResponse) {
+    pub(super) async fn say(&self, response: StatusResponse) {
         if response == StatusResponse::default() {
             return;
         }
@@ -435,72 +287,6 @@ impl Job {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn running(jobs: &Jobs, name: &str) -> Running {
-        let job = Job::new(None, Vec::new(), Caching::default(), Cancel::new(), 0);
-        jobs.begin(name.to_owned(), job).unwrap()
-    }
-
-    #[tokio::test]
-    async fn what_was_told_is_there_for_who_asks_first() {
-        let jobs = Jobs::default();
-        // before it begins
-        let asked = tokio::spawn({
-            let jobs = jobs.clone();
-            async move { jobs.listen("a").await }
-        });
-        tokio::task::yield_now().await;
-        let build = running(&jobs, "a");
-        let mut told = asked.await.unwrap().unwrap();
-        assert!(jobs.listen("a").await.is_err());
-        drop(build);
-        assert_eq!(told.recv().await, None);
-        // after its end
-        let build = running(&jobs, "b");
-        build
-            .job
-            .say(StatusResponse {
-                vertexes: vec![Default::default()],
-                ..Default::default()
-            })
-            .await;
-        drop(build);
-        let mut told = jobs.listen("b").await.unwrap();
-        assert!(told.recv().await.is_some());
-        assert_eq!(told.recv().await, None);
-    }
-
-    #[tokio::test]
-    async fn an_ended_build_is_not_waited_for() {
-        let jobs = Jobs::default();
-        drop(running(&jobs, "a"));
-        let began = Instant::now();
-        assert!(jobs.get("a").await.is_err());
-        assert!(jobs.listen("a").await.is_ok());
-        assert!(jobs.listen("a").await.is_err());
-        assert!(began.elapsed() < WAIT / 2);
-    }
-
-    #[test]
-    fn what_nobody_hears_is_forgotten() {
-        let mut known = Known::default();
-        let told = || Some(mpsc::channel(1).1);
-        for number in 0..=LATE_BUILDS {
-            known.keep(number.to_string(), told());
-        }
-        assert!(known.ended("0").is_none(), "the oldest of too many");
-        assert!(known.ended("1").is_some());
-        let long_ago = known.ended[0].at.checked_sub(LATE * 2).unwrap();
-        known.ended[0].at = long_ago;
-        known.keep("new".to_owned(), told());
-        assert!(known.ended("1").is_none(), "too late");
-        assert!(known.ended("2").is_some());
-    }
 }

@@ -13,7 +13,7 @@ use crate::grpc::caching::Caching;
 use crate::grpc::frontend::{Asked, Origin, Tar};
 use crate::grpc::job::{Job, Told};
 use crate::grpc::sessions::Named;
-use crate::grpc::{bridge, control, export};
+use crate::grpc::{bridge, control, export, target};
 use crate::work::{Task, familiar};
 
 /// Where a result goes that nobody says anything of: into the store.
@@ -85,7 +85,7 @@ pub(crate) fn begin(
 }
 
 /// The places the result goes to; images get the names that the build was asked to give.
-fn targets(output: Option<Exporter>, names: &[Reference]) -> Result<Vec<export::Target>, Status> {
+fn targets(output: Option<Exporter>, names: &[Reference]) -> Result<Vec<target::Target>, Status> {
     let mut exporter = output.unwrap_or_else(|| Exporter {
         kind: STORE.to_owned(),
         ..Exporter::default()
@@ -95,9 +95,9 @@ fn targets(output: Option<Exporter>, names: &[Reference]) -> Result<Vec<export::
     }
     if !names.is_empty() {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        exporter.attrs.insert(export::NAME.to_owned(), names.join(","));
+        exporter.attrs.insert(target::NAME.to_owned(), names.join(","));
     }
-    Ok(vec![export::target(&exporter, 0)?])
+    Ok(vec![target::target(&exporter, 0)?])
 }
 
 /// Hands a context to the build that waits for it, which may not have begun yet.

@@ -14,7 +14,7 @@ use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
 use crate::grpc::bridge::job;
-use crate::grpc::export::stat;
+use crate::grpc::delivery::stat;
 use crate::grpc::job::Job;
 use crate::grpc::{lender, refused};
 

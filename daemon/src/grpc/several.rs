@@ -12,8 +12,10 @@ use mica_task::{Cancel, Chore, Event};
 use tonic::Status;
 
 use crate::daemon::Daemon;
-use crate::grpc::export::{Out, Target, described, name_image, send_archive, send_files, tell};
+use crate::grpc::delivery::{Out, send_archive, send_files, tell};
+use crate::grpc::export::{described, name_image};
 use crate::grpc::job::Job;
+use crate::grpc::target::Target;
 use crate::grpc::{platforms, push};
 
 /// BuildKit's words for what docker's archives cannot hold.

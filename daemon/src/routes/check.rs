@@ -5,8 +5,8 @@ use std::io;
 use bytes::Bytes;
 use mica_api::{CheckFinding, CheckImage, CheckLine, CheckProgress, CheckRepair, CheckSummary, ErrorDetail};
 use mica_engine::{
-    CancelOnDrop, CheckNews, CheckNewsReceiver, CheckOutcome, CheckRequest, Cure, Error, Fate, Finding,
-    Level, Repaired, check_news,
+    CancelOnDrop, CheckNews, CheckNewsReceiver, CheckOutcome, CheckRequest, Cure, Error, Finding, Level,
+    RepairOutcome, Repaired, check_news,
 };
 use mica_task::Cancel;
 use tokio::sync::mpsc;
@@ -125,16 +125,22 @@ fn repair(repaired: &Repaired) -> CheckRepair {
         number: repaired.number,
         ..CheckRepair::default()
     };
-    let (how, became) = match &repaired.fate {
-        Fate::Mended(Cure::ByItself) => ("by-itself", "is well by now".to_owned()),
-        Fate::Mended(Cure::MadeAgain) => ("made-again", "was made again from what is here".to_owned()),
-        Fate::Mended(Cure::Replaced) => ("replaced", "cannot be had, and another one was made".to_owned()),
-        Fate::Mended(Cure::Dropped) => ("dropped", "was done away with: nothing needs it".to_owned()),
-        Fate::Fetched(from) => {
+    let (how, became) = match &repaired.outcome {
+        RepairOutcome::Mended(Cure::ByItself) => ("by-itself", "is well by now".to_owned()),
+        RepairOutcome::Mended(Cure::MadeAgain) => {
+            ("made-again", "was made again from what is here".to_owned())
+        }
+        RepairOutcome::Mended(Cure::Replaced) => {
+            ("replaced", "cannot be had, and another one was made".to_owned())
+        }
+        RepairOutcome::Mended(Cure::Dropped) => {
+            ("dropped", "was done away with: nothing needs it".to_owned())
+        }
+        RepairOutcome::Fetched(from) => {
             line.from = from.familiar();
             ("fetched", format!("was fetched again from {}", line.from))
         }
-        Fate::Left {
+        RepairOutcome::Left {
             reason,
             aside,
             advice,

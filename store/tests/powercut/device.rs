@@ -11,12 +11,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::ioctl::{Setter, ioctl, opcode};
-use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::check::whole;
 use crate::journal::Journal;
 use crate::life::{Life, STEPS};
+use crate::mounts::{hide_mounts, run_tool};
 use crate::promise::{Promise, Promised};
 use crate::random::Random;
 use crate::replay::look;
@@ -69,6 +68,8 @@ pub(crate) fn run(cuts: usize) -> Counts {
         skipped: None,
     };
     let folder = tempfile::tempdir().unwrap();
+    // a process that copies this one's mounts would keep the file system that was shut down, and it would be mounted again instead
+    // of what is on the device
     let made = hide_mounts().and_then(|()| Device::make(folder.path()));
     let mut device = match made {
         Ok(device) => device,
@@ -129,17 +130,6 @@ impl Told {
         }
         self.read = whole;
     }
-}
-
-/// Has this process see mounts of its own: a process that copies another's mounts would keep the file system that was shut down, and
-/// it would be mounted again instead of what is on the device.
-fn hide_mounts() -> Result<(), String> {
-    // SAFETY: this process keeps no path that would mean something else afterwards.
-    let unshared = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    unshared
-        .and_then(|()| mount_change("/", private))
-        .map_err(|error| format!("no mounts of its own: {error}"))
 }
 
 fn start(root: &Path, log: &Path, round: usize) -> Child {
@@ -216,18 +206,5 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         self.unmount();
-    }
-}
-
-fn run_tool(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
-            "{command:?}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
     }
 }

@@ -5,16 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mica_layer::{Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, pack};
-use mica_oci::{BuildId, Descriptor, media::OCI_MANIFEST};
-use mica_oci::{
-    CacheKey, ChainId, Compression, ContentDigest, DiffId, Digest, ImageId, Index, Raw, Reference,
-};
+use mica_oci::{BuildId, CacheKey, Compression, ContentDigest, DiffId, Digest, ImageId, Reference};
 use mica_store::archive::{load, save};
 use mica_store::{CacheMount, CacheRecord, Error, Growth, Sharing, Store};
 
 use crate::journal::Journal;
 use crate::promise::Promise;
-use crate::support::{Entry, config, gzip, manifest, name, noise, tar};
+use crate::support::{Entry, cache_record, config, descriptor, gzip, index, manifest, name, noise, tar};
 
 /// How many names each kind of step has: those of earlier rounds are moved.
 const NAMES: usize = 3;
@@ -194,17 +191,7 @@ impl Life {
             .add_layer_blob_unchecked(&lease, &blob, Compression::Gzip, &diff_id)?;
         let config = config(&self.text("pulled"), &[diff_id]);
         let own = manifest(&config, &[&blob]);
-        let index = Raw::of(Index {
-            schema_version: 2,
-            media_type: None,
-            manifests: vec![Descriptor::new(
-                OCI_MANIFEST,
-                own.digest(),
-                own.bytes().len() as u64,
-            )],
-            annotations: std::collections::BTreeMap::new(),
-        })
-        .unwrap();
+        let index = index(vec![descriptor(&own)]);
         let (name, id) = (self.name("pulled"), ImageId(config.digest()));
         self.moving(&name, Some(id));
         self.store
@@ -278,13 +265,7 @@ impl Life {
     pub(crate) fn remember_much(&mut self, number: usize) -> Result<(), Error> {
         let lease = self.store.lease();
         let Some(layer) = self.base else { return Ok(()) };
-        let record = CacheRecord {
-            layer,
-            parent: ChainId::empty(),
-            content: ContentDigest(Digest::of(b"content")),
-            created: "2026-01-02T03:04:05Z".parse().unwrap(),
-            description: "much ".repeat(700),
-        };
+        let record = cache_record(layer, &"much ".repeat(700));
         let key = CacheKey(Digest::of(format!("much {number}").as_bytes()));
         self.store.remember(&lease, &key, &record)
     }
@@ -296,11 +277,8 @@ impl Life {
         let lease = self.store.lease();
         let key = CacheKey(Digest::of(self.text("key").as_bytes()));
         let record = CacheRecord {
-            layer: *diff_id,
-            parent: ChainId::empty(),
             content: ContentDigest(Digest::of(self.text("content").as_bytes())),
-            created: "2026-01-02T03:04:05Z".parse().unwrap(),
-            description: self.text("RUN"),
+            ..cache_record(*diff_id, &self.text("RUN"))
         };
         self.store.remember(&lease, &key, &record)?;
         // a layer that only the cache keeps

@@ -11,6 +11,7 @@ mod faults;
 mod journal;
 mod life;
 mod model;
+mod mounts;
 mod promise;
 mod random;
 mod replay;

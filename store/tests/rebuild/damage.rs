@@ -8,16 +8,9 @@ use std::path::Path;
 use mica_oci::{CacheKey, Compression, DiffId, Digest};
 use mica_store::{CacheMount, Error, Level, Seed, Sharing, Store};
 
-use crate::life::{Life, again, find_nothing, life, seen};
+use crate::life::{Life, again, life, seen};
+use crate::support::checks::{find_nothing, flip, tree_in};
 use crate::support::{Entry, blob_files, config, gzip, layer, manifest, name, names, tar};
-
-/// One byte of a file, changed.
-fn flip(path: &Path) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
-    std::fs::write(path, bytes).unwrap();
-}
 
 fn bad(life: &Life) -> BTreeSet<String> {
     let mut bad = names(&life.root().join("mica/bad"));
@@ -35,14 +28,7 @@ fn a_damaged_layer_is_told_with_its_images_and_they_are_kept() {
     std::fs::remove_file(life.database()).unwrap();
     flip(&life.blob(life.tar.digest()));
     flip(&life.blob(&life.asleep_blob));
-    std::fs::write(
-        life.root()
-            .join("mica/trees")
-            .join(life.tree.digest().hex())
-            .join("fs/file"),
-        "changed",
-    )
-    .unwrap();
+    std::fs::write(tree_in(life.root(), &life.tree).join("fs/file"), "changed").unwrap();
     let rebuilt = again(life.root());
     let harmed: Vec<_> = rebuilt
         .harmed
@@ -87,7 +73,7 @@ fn a_damaged_form_of_a_layer_that_has_another_harms_nobody() {
     std::fs::remove_file(life.database()).unwrap();
     let awake = life.awake;
     flip(&life.blob(awake.digest()));
-    let tree = life.root().join("mica/trees").join(awake.digest().hex());
+    let tree = tree_in(life.root(), &awake);
     std::fs::write(tree.join("fs/pulled"), "changed").unwrap();
     let rebuilt = again(life.root());
     assert!(
@@ -256,7 +242,7 @@ fn a_lie_is_found_out_again() {
     drop((lease, store));
     // only what is claimed is left of the layer
     std::fs::remove_file(life.blob(diff_id.digest())).unwrap();
-    std::fs::remove_dir_all(life.root().join("mica/trees").join(diff_id.digest().hex())).unwrap();
+    std::fs::remove_dir_all(tree_in(life.root(), &diff_id)).unwrap();
     again(life.root());
     let store = Store::open(life.root()).unwrap();
     let lease = store.lease();

@@ -4,28 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use mica_layer::{Policy, pack};
-use mica_oci::media::OCI_MANIFEST;
-use mica_oci::{Compression, Descriptor, DiffId, Digest, ImageId, Index, Raw, Reference};
-use mica_store::{CheckEvent, Lease, Level, Rebuilt, Store, Watch, rebuild};
+use mica_oci::{Compression, Descriptor, DiffId, Digest, ImageId, Reference};
+use mica_store::{Level, Rebuilt, Store, rebuild};
 use tempfile::TempDir;
 
-use crate::support::{Entry, config, fast_folder, gzip, layer, manifest, name, noise, pull, tar};
-
-pub(crate) fn find_nothing(store: &Store, level: Level) {
-    let mut found = Vec::new();
-    let mut tell = |event| {
-        if let CheckEvent::Found(finding) = event {
-            found.push(finding.to_string());
-        }
-    };
-    let mut watch = Watch {
-        go_on: &|| Ok(()),
-        tell: &mut tell,
-    };
-    store.check(level, &mut watch).unwrap();
-    assert_eq!(found, [""; 0]);
-}
+use crate::support::checks::{blob_in, find_nothing};
+use crate::support::{
+    Entry, config, descriptor, fast_folder, gzip, index, layer, manifest, name, noise, pull, tar, tree,
+};
 
 /// What must be the same after as before.
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -55,17 +41,6 @@ pub(crate) fn seen(store: &Store) -> Vec<Seen> {
         .collect();
     all.sort_by_key(|image| image.id);
     all
-}
-
-/// A layer that is a tree and nothing else.
-pub(crate) fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
-    let work = store.work(lease).unwrap();
-    let dir = work.path().join("fs");
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::write(dir.join("file"), text).unwrap();
-    let changes = mica_layer::changes_of_tree(&dir).unwrap();
-    let packed = pack(&changes, &Policy::default(), &mut std::io::sink(), None).unwrap();
-    store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
 }
 
 pub(crate) struct Life {
@@ -102,7 +77,7 @@ impl Life {
     }
 
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
-        self.root().join("blobs/sha256").join(digest.hex())
+        blob_in(self.root(), digest)
     }
 
     /// Makes the database again, opens the store and looks whether all is as it was.
@@ -191,16 +166,7 @@ pub(crate) fn life() -> Life {
         let own = manifest(&config, &[&blob]);
         (config, own)
     });
-    let entries = platforms
-        .iter()
-        .map(|(_, own)| Descriptor::new(OCI_MANIFEST, own.digest(), own.bytes().len() as u64));
-    let index = Raw::of(Index {
-        schema_version: 2,
-        media_type: None,
-        manifests: entries.collect(),
-        annotations: Default::default(),
-    })
-    .unwrap();
+    let index = index(platforms.iter().map(|(_, own)| descriptor(own)).collect());
     for (config, own) in &platforms {
         let by_digest: Reference = format!("many@{}", own.digest()).parse().unwrap();
         let tag = name(&format!("many:{}", config.author));

@@ -9,9 +9,11 @@ mod support;
 
 use std::path::Path;
 
-use mica_store::{Error, Level, Origin, Store, rebuild};
+use mica_oci::{ImageId, Reference};
+use mica_store::{Error, Level, Origin, Rebuilt, Store, rebuild};
 
-use crate::life::{Life, again, find_nothing, life, seen};
+use crate::life::{Life, again, life, seen};
+use crate::support::checks::{find_nothing, flip};
 use crate::support::{Entry, blob_files, config, layer, name, noise, tar};
 
 /// What the refusal of a store without a database says.
@@ -109,11 +111,7 @@ fn a_database_that_is_older_than_its_list_is_refused() {
     }
     life.before = seen(&store);
     drop(store);
-    let log = life.root().join("mica/db.sqlite-wal");
-    let mut bytes = std::fs::read(&log).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
-    std::fs::write(&log, bytes).unwrap();
+    flip(&life.root().join("mica/db.sqlite-wal"));
     assert!(refused(life.root()).contains("is older than the list of images"));
     life.is_as_before();
 }
@@ -130,6 +128,23 @@ fn without(life: &Life, lists: &[&str], damage: bool) {
     }
 }
 
+/// What was rebuilt is whole, and holds its images as they were with the names that are kept; what only the list says is gone.
+fn has_all_but_names(life: &Life, rebuilt: &Rebuilt, keeps: impl Fn(ImageId, &Reference) -> bool) {
+    assert!(
+        rebuilt.lost.is_empty() && rebuilt.harmed.is_empty(),
+        "{rebuilt:?}"
+    );
+    let store = Store::open(life.root()).unwrap();
+    let mut expected = life.before.clone();
+    for image in &mut expected {
+        (image.parent, image.tagged) = (None, false);
+        image.names.retain(|name| keeps(image.id, name));
+    }
+    assert_eq!(seen(&store), expected);
+    find_nothing(&store, Level::Trees);
+    life.goes_on(&store);
+}
+
 #[test]
 fn without_refs_json_the_tags_of_index_json_are_kept() {
     for damage in [false, true] {
@@ -139,21 +154,9 @@ fn without_refs_json_the_tags_of_index_json_are_kept() {
         assert_eq!(rebuilt.origin, Origin::Index);
         // a layer of it is only a tree, so nobody else could read it in place
         assert_eq!(rebuilt.found, [life.built]);
-        assert!(
-            rebuilt.lost.is_empty() && rebuilt.harmed.is_empty(),
-            "{rebuilt:?}"
-        );
-        let store = Store::open(life.root()).unwrap();
-        let mut expected = life.before.clone();
-        for image in &mut expected {
-            (image.parent, image.tagged) = (None, false);
-            image
-                .names
-                .retain(|name| name.digest.is_none() && image.id != life.built);
-        }
-        assert_eq!(seen(&store), expected);
-        find_nothing(&store, Level::Trees);
-        life.goes_on(&store);
+        has_all_but_names(&life, &rebuilt, |image, name| {
+            name.digest.is_none() && image != life.built
+        });
         let kept = life.root().join("mica/bad/refs.json");
         let aside = life.root().join("mica/bad/db-1/refs.json");
         assert_eq!(kept.exists() || aside.exists(), damage);
@@ -191,19 +194,7 @@ fn without_any_list_all_images_are_found_in_the_blobs() {
         let rebuilt = again(life.root());
         assert_eq!((rebuilt.origin, rebuilt.names), (Origin::Blobs, 0));
         assert_eq!(rebuilt.found.len(), life.before.len());
-        assert!(
-            rebuilt.lost.is_empty() && rebuilt.harmed.is_empty(),
-            "{rebuilt:?}"
-        );
-        let store = Store::open(life.root()).unwrap();
-        let mut expected = life.before.clone();
-        for image in &mut expected {
-            (image.parent, image.tagged) = (None, false);
-            image.names.clear();
-        }
-        assert_eq!(seen(&store), expected);
-        find_nothing(&store, Level::Trees);
-        life.goes_on(&store);
+        has_all_but_names(&life, &rebuilt, |_, _| false);
     }
 }
 

@@ -3,8 +3,9 @@
 use mica_oci::{Digest, Raw};
 use mica_store::{Cure, Level, Mending, Store, Thing};
 
+use crate::support::checks::{blob_in, check, flip};
 use crate::support::{Entry, config, layer, name, noise, store, tar};
-use crate::world::{Fate, Registry, WAYS, World, bad, blob, bring, check, flip, mend};
+use crate::world::{Registry, RepairOutcome, WAYS, World, bad, bring, mend};
 
 #[test]
 fn what_came_from_a_registry_is_fetched_from_there_again() {
@@ -18,10 +19,10 @@ fn what_came_from_a_registry_is_fetched_from_there_again() {
         ];
         for thing in &things {
             let digest = thing.digest().unwrap();
-            let path = blob(&world.store, &digest);
+            let path = blob_in(world.store.root(), &digest);
             damage(&path);
             let mended = world.registry.repair(&world.store, Level::Full);
-            assert_eq!(mended, [(thing.clone(), Fate::Fetched)], "{way}");
+            assert_eq!(mended, [(thing.clone(), RepairOutcome::Fetched)], "{way}");
             assert_eq!(check(&world.store, Level::Trees), [], "{way} {thing}");
             assert_eq!(std::fs::read(&path).unwrap(), world.registry.0[&digest]);
             let kept = bad(&world.store, &digest.hex());
@@ -50,15 +51,18 @@ fn documents_are_made_again_where_that_gives_the_same_bytes() {
         let nowhere = Registry::default();
         // a config that was read before is in memory
         first.image(&built.id).unwrap().unwrap();
-        damage(&blob(&first, built.id.digest()));
-        let expected = (Thing::Config(built.id), Fate::Mended(Cure::MadeAgain));
+        damage(&blob_in(first.root(), built.id.digest()));
+        let expected = (Thing::Config(built.id), RepairOutcome::Mended(Cure::MadeAgain));
         assert_eq!(nowhere.repair(&first, Level::Quick), [expected], "{way}");
         assert_eq!(check(&first, Level::Full), [], "{way}");
         drop(first);
         let store = Store::open(folder.path()).unwrap();
         let manifest = built.manifest.digest;
-        damage(&blob(&store, &manifest));
-        let expected = (Thing::Manifest(built.id, manifest), Fate::Mended(Cure::MadeAgain));
+        damage(&blob_in(store.root(), &manifest));
+        let expected = (
+            Thing::Manifest(built.id, manifest),
+            RepairOutcome::Mended(Cure::MadeAgain),
+        );
         assert_eq!(nowhere.repair(&store, Level::Quick), [expected], "{way}");
         assert_eq!(check(&store, Level::Full), [], "{way}");
     }
@@ -70,12 +74,12 @@ fn documents_nobody_has() {
     let nowhere = Registry::default();
     // an image gets another manifest
     let manifest = world.pulled.manifest.digest;
-    flip(&blob(&world.store, &manifest));
+    flip(&blob_in(world.store.root(), &manifest));
     assert_eq!(
         nowhere.repair(&world.store, Level::Quick),
         [(
             Thing::Manifest(world.pulled.id, manifest),
-            Fate::Mended(Cure::Replaced)
+            RepairOutcome::Mended(Cure::Replaced)
         )]
     );
     assert_eq!(check(&world.store, Level::Full), []);
@@ -87,18 +91,18 @@ fn documents_nobody_has() {
     );
     // without its config it is nothing, and is named until it comes again
     let world = world.again();
-    flip(&blob(&world.store, world.pulled.id.digest()));
+    flip(&blob_in(world.store.root(), world.pulled.id.digest()));
     let aside = bad(&world.store, &world.pulled.id.digest().hex());
     let thing = Thing::Config(world.pulled.id);
     assert_eq!(
         nowhere.repair(&world.store, Level::Quick),
-        [(thing.clone(), Fate::Lost(Some(aside)))]
+        [(thing.clone(), RepairOutcome::Lost(Some(aside)))]
     );
     let found = check(&world.store, Level::Quick);
     assert_eq!((found.len(), &found[0].thing), (1, &thing));
     assert_eq!(
         world.registry.repair(&world.store, Level::Quick),
-        [(thing, Fate::Fetched)]
+        [(thing, RepairOutcome::Fetched)]
     );
     assert_eq!(check(&world.store, Level::Full), []);
     assert!(world.store.image(&world.pulled.id).unwrap().is_some());
@@ -114,7 +118,7 @@ fn what_is_damaged_comes_again_with_the_image() {
             world.pulled.manifest.digest,
             *world.pulled.id.digest(),
         ] {
-            let path = blob(&world.store, &digest);
+            let path = blob_in(world.store.root(), &digest);
             damage(&path);
             let lease = world.store.lease();
             bring(&world.store, &lease, world.diff_id, &zipped);
@@ -160,7 +164,7 @@ fn long_documents_that_are_damaged_come_again_with_the_image() {
     let again = || store.commit_pulled(&lease, &config, &manifest, &[], &[name("long")]);
     again().unwrap();
     for digest in [manifest.digest(), config.digest()] {
-        flip(&blob(&store, &digest));
+        flip(&blob_in(store.root(), &digest));
         again().unwrap();
         assert_eq!(check(&store, Level::Full), []);
     }
@@ -177,7 +181,7 @@ fn rows_strays_and_derived_files_are_put_in_order() {
     for (way, damage) in WAYS {
         for path in [&index, &refs] {
             damage(path);
-            let expected = (Thing::Derived, Fate::Mended(Cure::MadeAgain));
+            let expected = (Thing::Derived, RepairOutcome::Mended(Cure::MadeAgain));
             assert_eq!(nowhere.repair(store, Level::Quick), [expected], "{way}");
         }
         assert_eq!(std::fs::read(&index).unwrap(), index_was, "{way}");
@@ -195,7 +199,7 @@ fn rows_strays_and_derived_files_are_put_in_order() {
     ] {
         let path = store.root().join(at);
         std::fs::write(&path, "x").unwrap();
-        let expected = (Thing::Stray, Fate::Mended(Cure::Dropped));
+        let expected = (Thing::Stray, RepairOutcome::Mended(Cure::Dropped));
         assert_eq!(
             nowhere.repair(store, Level::Quick),
             [expected],
@@ -214,8 +218,11 @@ fn rows_strays_and_derived_files_are_put_in_order() {
     assert_eq!(
         nowhere.repair(store, Level::Quick),
         [
-            (Thing::LayerList(world.pulled.id), Fate::Mended(Cure::MadeAgain)),
-            (Thing::Derived, Fate::Mended(Cure::ByItself)),
+            (
+                Thing::LayerList(world.pulled.id),
+                RepairOutcome::Mended(Cure::MadeAgain)
+            ),
+            (Thing::Derived, RepairOutcome::Mended(Cure::ByItself)),
         ]
     );
     assert_eq!(check(store, Level::Trees), []);
@@ -225,7 +232,7 @@ fn rows_strays_and_derived_files_are_put_in_order() {
 fn a_repair_ends_when_nobody_wants_it() {
     let world = World::new();
     world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
-    let path = blob(&world.store, world.diff_id.digest());
+    let path = blob_in(world.store.root(), world.diff_id.digest());
     flip(&path);
     let finding = &check(&world.store, Level::Full)[0];
     for left in 0..3 {

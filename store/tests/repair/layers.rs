@@ -10,17 +10,18 @@ use mica_oci::{Compression, DiffId, Digest};
 use mica_store::{Cure, Growth, Level, Mending, Thing};
 use rustix::io::Errno;
 
-use crate::support::{self, config, gzip, layer, name, noise, pull, store};
-use crate::world::{Fate, Registry, WAYS, World, bad, blob, check, file_of, flip, mend, tree};
+use crate::support::checks::{blob_in, check, flip};
+use crate::support::{self, config, gzip, layer, name, noise, pull, store, tree};
+use crate::world::{Registry, RepairOutcome, WAYS, World, bad, file_of, mend};
 
 #[test]
 fn a_tar_is_made_again_of_whatever_else_is_there() {
     for (way, damage) in WAYS {
         let world = World::new();
         world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
-        let path = blob(&world.store, world.diff_id.digest());
+        let path = blob_in(world.store.root(), world.diff_id.digest());
         damage(&path);
-        let expected = (Thing::Tar(world.diff_id), Fate::Mended(Cure::MadeAgain));
+        let expected = (Thing::Tar(world.diff_id), RepairOutcome::Mended(Cure::MadeAgain));
         // nobody is asked
         let nowhere = Registry::default();
         assert_eq!(
@@ -43,18 +44,18 @@ fn a_tar_is_made_again_of_whatever_else_is_there() {
             .unwrap();
         world.store.tar(&lease, &made).unwrap();
         drop(lease);
-        damage(&blob(&world.store, made.digest()));
+        damage(&blob_in(world.store.root(), made.digest()));
         let mended = nowhere.repair(&world.store, Level::Full);
         assert_eq!(
             mended,
-            [(Thing::Tar(made), Fate::Mended(Cure::MadeAgain))],
+            [(Thing::Tar(made), RepairOutcome::Mended(Cure::MadeAgain))],
             "{way}"
         );
         let root = world.store.root().to_owned();
         drop(world.store);
         let store = support::restart(&root);
         assert_eq!(check(&store, Level::Trees), [], "{way}");
-        assert!(blob(&store, made.digest()).exists());
+        assert!(blob_in(store.root(), made.digest()).exists());
     }
 }
 
@@ -70,7 +71,7 @@ fn a_tar_that_nothing_else_holds_is_set_aside_and_named_and_built_again() {
         .unwrap()
         .image;
     drop(lease);
-    flip(&blob(&store, made.digest()));
+    flip(&blob_in(store.root(), made.digest()));
     let found = check(&store, Level::Full);
     assert_eq!(found[0].harms[0].image, built.id);
     assert_eq!(found[0].harms[0].names, [name("built")]);
@@ -78,9 +79,9 @@ fn a_tar_that_nothing_else_holds_is_set_aside_and_named_and_built_again() {
     let nowhere = Registry::default();
     assert_eq!(
         nowhere.repair(&store, Level::Full),
-        [(Thing::Tar(made), Fate::Lost(Some(aside.clone())))]
+        [(Thing::Tar(made), RepairOutcome::Lost(Some(aside.clone())))]
     );
-    assert!(aside.exists() && !blob(&store, made.digest()).exists());
+    assert!(aside.exists() && !blob_in(store.root(), made.digest()).exists());
     // it stays broken, and is named by every check
     let again = check(&store, Level::Quick);
     assert_eq!(again.len(), 1);
@@ -143,7 +144,7 @@ fn what_takes_the_place_of_a_durable_tar_is_durable_when_the_image_is() {
             .unwrap();
         made
     };
-    let path = blob(&store, build().digest());
+    let path = blob_in(store.root(), build().digest());
     for (way, damage) in WAYS {
         damage(&path);
         assert_eq!(check(&store, Level::Full).len(), 1, "{way}");
@@ -165,7 +166,7 @@ fn packing_a_tree_again_ends_when_nobody_wants_it() {
         .commit_image(&lease, &image, None, &[name("built")])
         .unwrap();
     store.tar(&lease, &made).unwrap();
-    flip(&blob(&store, made.digest()));
+    flip(&blob_in(store.root(), made.digest()));
     let finding = &check(&store, Level::Full)[0];
     let ingest = store.root().join("mica/ingest");
     // until the tar is being written, all is well
@@ -197,7 +198,7 @@ fn a_compressed_blob_that_was_made_here_is_made_here_again() {
             let mended = Registry::default().repair(&store, Level::Full);
             let expected = (
                 Thing::Compressed(made, kept.digest),
-                Fate::Mended(Cure::MadeAgain),
+                RepairOutcome::Mended(Cure::MadeAgain),
             );
             assert_eq!(mended, [expected], "{way}");
             assert_eq!(check(&store, Level::Full), [], "{way}");
@@ -211,10 +212,10 @@ fn a_compressed_blob_nobody_has_is_done_without_where_the_layer_is_there() {
         let world = World::new();
         // the tar is not durable yet, and has to become so first
         world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
-        damage(&blob(&world.store, &world.compressed));
+        damage(&blob_in(world.store.root(), &world.compressed));
         let thing = Thing::Compressed(world.diff_id, world.compressed);
         let mended = Registry::default().repair(&world.store, Level::Full);
-        assert_eq!(mended, [(thing, Fate::Mended(Cure::Dropped))], "{way}");
+        assert_eq!(mended, [(thing, RepairOutcome::Mended(Cure::Dropped))], "{way}");
         assert_eq!(check(&world.store, Level::Full), [], "{way}");
         // a pull brings it again
         assert!(!world.store.is_image_whole(&world.pulled.id).unwrap());
@@ -230,19 +231,23 @@ fn a_compressed_blob_nobody_has_is_done_without_where_the_layer_is_there() {
 fn a_compressed_blob_nobody_has_takes_its_layer_with_it_until_it_is_pulled_again() {
     for (way, damage) in WAYS {
         let world = World::new().again();
-        damage(&blob(&world.store, &world.compressed));
+        damage(&blob_in(world.store.root(), &world.compressed));
         let thing = Thing::Compressed(world.diff_id, world.compressed);
         let aside = (way != "delete").then(|| bad(&world.store, &world.compressed.hex()));
         let nowhere = Registry::default();
         let mended = nowhere.repair(&world.store, Level::Full);
-        assert_eq!(mended, [(thing, Fate::Lost(aside))], "{way}");
+        assert_eq!(mended, [(thing, RepairOutcome::Lost(aside))], "{way}");
         world.store.collect().unwrap();
         let found = check(&world.store, Level::Quick);
         assert_eq!(found[0].thing, Thing::Layer(world.diff_id), "{way}");
         assert_eq!(found[0].harms[0].image, world.pulled.id);
         // where it came from is not forgotten
         let mended = world.registry.repair(&world.store, Level::Quick);
-        assert_eq!(mended, [(Thing::Layer(world.diff_id), Fate::Fetched)], "{way}");
+        assert_eq!(
+            mended,
+            [(Thing::Layer(world.diff_id), RepairOutcome::Fetched)],
+            "{way}"
+        );
         assert_eq!(check(&world.store, Level::Trees), [], "{way}");
     }
 }
@@ -270,12 +275,12 @@ fn a_tree_is_unpacked_again_unless_it_is_in_use() {
             let finding = &check(store, Level::Trees)[0];
             assert!(matches!(mend(store, finding), Mending::Left(why) if why.contains("in use")));
             drop(held);
-            let expected = (Thing::Tree(diff_id), Fate::Mended(Cure::MadeAgain));
+            let expected = (Thing::Tree(diff_id), RepairOutcome::Mended(Cure::MadeAgain));
             assert_eq!(nowhere.repair(store, Level::Trees), [expected], "{way}");
             assert_eq!(check(store, Level::Trees), [], "{way}");
         }
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
-        let expected = (Thing::Tree(diff_id), Fate::Mended(Cure::MadeAgain));
+        let expected = (Thing::Tree(diff_id), RepairOutcome::Mended(Cure::MadeAgain));
         assert_eq!(nowhere.repair(store, Level::Quick), [expected]);
         assert_eq!(check(store, Level::Trees), []);
     }
@@ -335,7 +340,7 @@ fn a_tree_that_is_all_there_was_is_set_aside() {
     let nowhere = Registry::default();
     assert_eq!(
         nowhere.repair(&store, Level::Trees),
-        [(Thing::Tree(made), Fate::Lost(Some(aside.clone())))]
+        [(Thing::Tree(made), RepairOutcome::Lost(Some(aside.clone())))]
     );
     assert!(aside.join("fs/file").exists());
     let found = check(&store, Level::Trees);
@@ -360,16 +365,16 @@ fn a_lie_is_told_from_damage() {
     let thing = Thing::Compressed(claimed, Digest::of(&lie));
     let left = nowhere.repair(&store, Level::Full);
     assert!(
-        matches!(&left[..], [(found, Fate::Left(why))] if *found == thing && why.contains("not true")),
+        matches!(&left[..], [(found, RepairOutcome::Left(why))] if *found == thing && why.contains("not true")),
         "{left:?}"
     );
     // it is what the image came as, and stays
-    assert!(blob(&store, &Digest::of(&lie)).exists());
+    assert!(blob_in(store.root(), &Digest::of(&lie)).exists());
     let lease = store.lease();
     layer(&store, &lease, b"what it says");
     drop(lease);
     let mended = nowhere.repair(&store, Level::Full);
-    assert_eq!(mended, [(thing, Fate::Mended(Cure::Dropped))]);
+    assert_eq!(mended, [(thing, RepairOutcome::Mended(Cure::Dropped))]);
     assert_eq!(check(&store, Level::Full), []);
 }
 
@@ -381,7 +386,7 @@ fn a_layer_whose_rows_are_lost_is_found_again_by_its_file() {
     for tar in [false, true] {
         if tar {
             world.store.tar(&world.store.lease(), &world.diff_id).unwrap();
-            std::fs::remove_file(blob(&world.store, &world.compressed)).unwrap();
+            std::fs::remove_file(blob_in(world.store.root(), &world.compressed)).unwrap();
         }
         // what is pinned is no stray
         for digest in [world.compressed, *world.diff_id.digest()] {
@@ -393,7 +398,11 @@ fn a_layer_whose_rows_are_lost_is_found_again_by_its_file() {
             .unwrap();
         let found = Thing::Layer(world.diff_id);
         let mended = nowhere.repair(&world.store, Level::Full);
-        assert_eq!(mended[0], (found, Fate::Mended(Cure::MadeAgain)), "{mended:?}");
+        assert_eq!(
+            mended[0],
+            (found, RepairOutcome::Mended(Cure::MadeAgain)),
+            "{mended:?}"
+        );
         assert_eq!(check(&world.store, Level::Trees), []);
     }
 }

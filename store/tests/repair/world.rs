@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::support::{self, Entry, config, gzip, name, noise, store, tar};
-use mica_layer::{Policy, pack};
 use mica_oci::{Compression, DiffId, Digest, Manifest, Raw, Repository};
-use mica_store::{
-    CheckEvent, Cure, Finding, GivenUp, Goods, Image, Lease, Level, Mending, Store, Thing, Watch,
-};
+use mica_store::{Cure, Finding, GivenUp, Goods, Image, Lease, Level, Mending, Store, Thing};
 use tempfile::TempDir;
+
+use crate::support::checks::{check, flip, tree_in};
+use crate::support::{self, Entry, config, gzip, name, noise, store, tar};
 
 /// A registry: the blobs it has.
 #[derive(Default)]
@@ -17,36 +16,21 @@ pub(crate) struct Registry(pub(crate) HashMap<Digest, Vec<u8>>);
 
 /// What became of a thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum RepairOutcome {
     Mended(Cure),
     Fetched,
     Left(String),
     Lost(Option<PathBuf>),
 }
 
-pub(crate) fn check(store: &Store, level: Level) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut tell = |event| {
-        if let CheckEvent::Found(finding) = event {
-            found.push(*finding);
-        }
-    };
-    let mut watch = Watch {
-        go_on: &|| Ok(()),
-        tell: &mut tell,
-    };
-    store.check(level, &mut watch).unwrap();
-    found
-}
-
 pub(crate) fn mend(store: &Store, finding: &Finding) -> Mending {
     store.mend(finding, &|| Ok(())).unwrap()
 }
 
-pub(crate) fn give_up(store: &Store, finding: &Finding) -> Fate {
+pub(crate) fn give_up(store: &Store, finding: &Finding) -> RepairOutcome {
     match store.give_up(finding, &|| Ok(())).unwrap() {
-        GivenUp::Done(cure) => Fate::Mended(cure),
-        GivenUp::Lost { aside } => Fate::Lost(aside),
+        GivenUp::Done(cure) => RepairOutcome::Mended(cure),
+        GivenUp::Lost { aside } => RepairOutcome::Lost(aside),
     }
 }
 
@@ -58,7 +42,7 @@ impl Registry {
     }
 
     /// Mends all that a check finds, one thing after the other.
-    pub(crate) fn repair(&self, store: &Store, level: Level) -> Vec<(Thing, Fate)> {
+    pub(crate) fn repair(&self, store: &Store, level: Level) -> Vec<(Thing, RepairOutcome)> {
         let found = check(store, level);
         found
             .iter()
@@ -66,10 +50,10 @@ impl Registry {
             .collect()
     }
 
-    fn one(&self, store: &Store, finding: &Finding) -> Fate {
+    fn one(&self, store: &Store, finding: &Finding) -> RepairOutcome {
         let errands = match mend(store, finding) {
-            Mending::Done(cure) => return Fate::Mended(cure),
-            Mending::Left(reason) => return Fate::Left(reason),
+            Mending::Done(cure) => return RepairOutcome::Mended(cure),
+            Mending::Left(reason) => return RepairOutcome::Left(reason),
             Mending::Fetch(errands) => errands,
         };
         for errand in errands {
@@ -93,18 +77,10 @@ impl Registry {
             }
             drop(lease);
             assert!(matches!(mend(store, finding), Mending::Done(_)), "{finding}");
-            return Fate::Fetched;
+            return RepairOutcome::Fetched;
         }
         give_up(store, finding)
     }
-}
-
-/// One byte of a file, changed.
-pub(crate) fn flip(path: &Path) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
-    std::fs::write(path, bytes).unwrap();
 }
 
 pub(crate) fn cut(path: &Path) {
@@ -132,10 +108,6 @@ pub(crate) const WAYS: [(&str, Damage); 4] = [
     ("displace", displace),
     ("delete", delete),
 ];
-
-pub(crate) fn blob(store: &Store, digest: &Digest) -> PathBuf {
-    store.root().join("blobs/sha256").join(digest.hex())
-}
 
 pub(crate) fn bad(store: &Store, name: &str) -> PathBuf {
     store.root().join("mica/bad").join(name)
@@ -203,18 +175,6 @@ impl World {
     }
 }
 
-/// A layer that was made here, as a tree.
-pub(crate) fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
-    let work = store.work(lease).unwrap();
-    let dir = work.path().join("fs");
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::write(dir.join("file"), text).unwrap();
-    let changes = mica_layer::changes_of_tree(&dir).unwrap();
-    let packed = pack(&changes, &Policy::default(), &mut std::io::sink(), None).unwrap();
-    store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
-}
-
 pub(crate) fn file_of(store: &Store, diff_id: &DiffId, file: &str) -> PathBuf {
-    let trees = store.root().join("mica/trees");
-    trees.join(diff_id.digest().hex()).join("fs").join(file)
+    tree_in(store.root(), diff_id).join("fs").join(file)
 }

@@ -1,14 +1,13 @@
 //! Archives of images to be loaded.
 
-use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use mica_oci::media::{OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST};
-use mica_oci::{Descriptor, DiffId, Digest, ImageId, Index, Manifest, Raw};
-use mica_store::archive::{LoadEvent, Loaded, load};
+use mica_oci::{Descriptor, DiffId, Digest, ImageId, Manifest, Raw};
+use mica_store::archive::{LoadEvent, Loaded, load, save};
 use mica_store::{Error, Store};
 
-use super::{Entry, config, gzip, tar};
+use super::{Entry, config, descriptor, gzip, index, layer, name, store, tar};
 
 /// Loads all of an archive.
 pub(crate) fn load_all(store: &Store, bytes: &[u8]) -> Result<(Vec<Loaded>, Vec<LoadEvent>), Error> {
@@ -16,6 +15,20 @@ pub(crate) fn load_all(store: &Store, bytes: &[u8]) -> Result<(Vec<Loaded>, Vec<
     let input = Box::new(Cursor::new(bytes.to_vec()));
     let loaded = load(store, &store.lease(), input, &mut |event| events.push(event))?;
     Ok((loaded, events))
+}
+
+/// An archive of an image that is called `a`, of one layer with this tar.
+pub(crate) fn saved(plain: &[u8]) -> Vec<u8> {
+    let (_folder, store) = store();
+    let lease = store.lease();
+    let diff_id = layer(&store, &lease, plain);
+    let image = store
+        .commit_image(&lease, &config("a", &[diff_id]), None, &[name("a")])
+        .unwrap()
+        .image;
+    let mut archive = Vec::new();
+    save(&store, &lease, &[(image, vec![name("a")])], &mut archive).unwrap();
+    archive
 }
 
 /// A tar with one file.
@@ -36,16 +49,7 @@ pub(crate) fn layout(annotations: &[(&str, &str)], nested: bool) -> (Vec<u8>, Im
     let own = Descriptor::new(OCI_CONFIG, config.digest(), config.bytes().len() as u64);
     let layer = Descriptor::new(OCI_LAYER_GZIP, Digest::of(&packed), packed.len() as u64);
     let manifest = Raw::of(Manifest::new(own, vec![layer])).unwrap();
-    let mut top = Descriptor::new(OCI_MANIFEST, manifest.digest(), manifest.bytes().len() as u64);
-    let index = |manifests: Vec<Descriptor>| {
-        Raw::of(Index {
-            schema_version: 2,
-            media_type: None,
-            manifests,
-            annotations: BTreeMap::new(),
-        })
-        .unwrap()
-    };
+    let mut top = descriptor(&manifest);
     let mut other = Descriptor::new(OCI_MANIFEST, Digest::of(b"not here"), 8);
     other.platform = Some("linux/s390x".parse().unwrap());
     let inner = index(vec![other, top.clone()]);

@@ -3,17 +3,22 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub(crate) mod archives;
+pub(crate) mod checks;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
-use mica_layer::Packed;
+use mica_layer::{Packed, Policy, changes_of_tree, pack};
 use mica_oci::config::{ImageConfig, RootFs};
-use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP};
-use mica_oci::{Compression, ContentDigest, Descriptor, DiffId, Digest, Manifest, Raw, Reference};
-use mica_store::{Blob, Image, Lease, Store};
+use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST};
+use mica_oci::{
+    ChainId, Compression, ContentDigest, Descriptor, DiffId, Digest, Index, Manifest, Raw, Reference,
+};
+use mica_store::{Blob, CacheRecord, Image, Lease, Store};
 use tempfile::TempDir;
+
+use self::checks::{blob_in, tree_in};
 
 /// An empty store.
 pub(crate) fn store() -> (TempDir, Store) {
@@ -49,6 +54,17 @@ pub(crate) fn layer(store: &Store, lease: &Lease, bytes: &[u8]) -> DiffId {
     store.add_layer_tar(lease, ingest, &packed).unwrap().diff_id
 }
 
+/// A layer that was made here, as a tree of one file with this text.
+pub(crate) fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
+    let work = store.work(lease).unwrap();
+    let dir = work.path().join("fs");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("file"), text).unwrap();
+    let changes = changes_of_tree(&dir).unwrap();
+    let packed = pack(&changes, &Policy::default(), &mut std::io::sink(), None).unwrap();
+    store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
+}
+
 /// A config of these layers.
 pub(crate) fn config(author: &str, diff_ids: &[DiffId]) -> Raw<ImageConfig> {
     Raw::of(ImageConfig {
@@ -65,6 +81,17 @@ pub(crate) fn config(author: &str, diff_ids: &[DiffId]) -> Raw<ImageConfig> {
     .unwrap()
 }
 
+/// A record of the build cache that leads to this layer.
+pub(crate) fn cache_record(layer: DiffId, description: &str) -> CacheRecord {
+    CacheRecord {
+        layer,
+        parent: ChainId::empty(),
+        content: ContentDigest(Digest::of(b"content")),
+        created: "2026-01-02T03:04:05Z".parse().unwrap(),
+        description: description.to_owned(),
+    }
+}
+
 /// Bytes that all below takes on disk, as `du` counts them.
 pub(crate) fn du(place: &Path) -> u64 {
     let out = std::process::Command::new("du")
@@ -78,12 +105,12 @@ pub(crate) fn du(place: &Path) -> u64 {
 
 /// Bytes that a blob takes on disk.
 pub(crate) fn blob_space(root: &Path, digest: &Digest) -> u64 {
-    du(&root.join("blobs/sha256").join(digest.hex()))
+    du(&blob_in(root, digest))
 }
 
 /// Bytes that a layer's tree takes on disk.
 pub(crate) fn tree_space(root: &Path, diff_id: &DiffId) -> u64 {
-    du(&root.join("mica/trees").join(diff_id.digest().hex()))
+    du(&tree_in(root, diff_id))
 }
 
 /// The names of all blobs.
@@ -169,6 +196,22 @@ pub(crate) fn manifest(config: &Raw<ImageConfig>, blobs: &[&Blob]) -> Raw<Manife
         .map(|blob| Descriptor::new(OCI_LAYER_GZIP, blob.digest, blob.size));
     let own = Descriptor::new(OCI_CONFIG, config.digest(), config.bytes().len() as u64);
     Raw::of(Manifest::new(own, layers.collect())).unwrap()
+}
+
+/// What leads to a manifest.
+pub(crate) fn descriptor(manifest: &Raw<Manifest>) -> Descriptor {
+    Descriptor::new(OCI_MANIFEST, manifest.digest(), manifest.bytes().len() as u64)
+}
+
+/// An index of what these lead to.
+pub(crate) fn index(manifests: Vec<Descriptor>) -> Raw<Index> {
+    Raw::of(Index {
+        schema_version: 2,
+        media_type: None,
+        manifests,
+        annotations: BTreeMap::new(),
+    })
+    .unwrap()
 }
 
 /// Bytes that do not compress, the same for the same seed.

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use mica_layer::decompress;
 use mica_oci::{Compression, DiffId, Digest};
 use mica_store::archive::save;
-use mica_store::{CheckEvent, Error, Growth, Lease, Level, Store, Watch};
+use mica_store::{Error, Growth, Lease, Level, Store};
+use support::checks::find_nothing;
 use support::{Entry, config, layer, name, names, store, tar};
 use write::{disputed, download, fingerprint, lie};
 
@@ -65,21 +66,6 @@ fn without_restart(root: &Path) {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let change = "UPDATE meta SET value = ?1 WHERE key = 'boot'";
     assert_eq!(database.execute(change, [boot.trim()]).unwrap(), 1);
-}
-
-fn find_nothing(store: &Store, level: Level) {
-    let mut found = Vec::new();
-    let mut tell = |event| {
-        if let CheckEvent::Found(finding) = event {
-            found.push(finding.to_string());
-        }
-    };
-    let mut watch = Watch {
-        go_on: &|| Ok(()),
-        tell: &mut tell,
-    };
-    store.check(level, &mut watch).unwrap();
-    assert_eq!(found, [""; 0]);
 }
 
 /// The closest look that is possible: files of trees have another owner where root does not unpack them.

@@ -8,12 +8,13 @@ use std::process::Command;
 use mica_layer::{Fingerprints, Identity, Known, Mtime, Policy, pack};
 use mica_oci::config::ImageConfig;
 use mica_oci::media::OCI_MANIFEST;
-use mica_oci::{
-    BuildId, CacheKey, ChainId, Compression, ContentDigest, Descriptor, DiffId, Digest, Index, Raw, Reference,
-};
+use mica_oci::{BuildId, CacheKey, Compression, ContentDigest, Descriptor, DiffId, Digest, Raw, Reference};
 use mica_store::{CacheMount, CacheRecord, Error, Growth, Lease, Seed, Sharing, Store};
 
-use crate::support::{Entry, config, fast_folder, gzip, layer, manifest, name, pull, received, tar};
+use crate::support::{
+    Entry, cache_record, config, descriptor, fast_folder, gzip, index, layer, manifest, name, pull, received,
+    tar,
+};
 use crate::{KEY, LOOSE, Level, REGISTRY, TODAY, closest, data, listed, unpacked, without_restart};
 
 pub(crate) fn disputed() -> Vec<u8> {
@@ -87,11 +88,8 @@ fn made_tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
 
 fn remember(store: &Store, lease: &Lease, text: &str, layer: DiffId) {
     let record = CacheRecord {
-        layer,
-        parent: ChainId::empty(),
         content: ContentDigest(Digest::of(text.as_bytes())),
-        created: "2026-01-02T03:04:05Z".parse().unwrap(),
-        description: format!("RUN {text}"),
+        ..cache_record(layer, &format!("RUN {text}"))
     };
     let key = CacheKey(Digest::of(text.as_bytes()));
     store.remember(lease, &key, &record).unwrap();
@@ -145,15 +143,8 @@ fn live(store: &Store) {
         &config_of,
         &blobs.iter().map(|(_, blob)| blob).collect::<Vec<_>>(),
     );
-    let descriptor = Descriptor::new(OCI_MANIFEST, own.digest(), own.bytes().len() as u64);
     let elsewhere = Descriptor::new(OCI_MANIFEST, Digest::of(b"another platform"), 1234);
-    let index = Raw::of(Index {
-        schema_version: 2,
-        media_type: None,
-        manifests: vec![descriptor, elsewhere],
-        annotations: Default::default(),
-    });
-    let index = index.unwrap();
+    let index = index(vec![descriptor(&own), elsewhere]);
     let by_digest: Reference = format!("{REGISTRY}/pulled@{}", index.digest()).parse().unwrap();
     let names = [name(&format!("{REGISTRY}/pulled:1")), by_digest];
     store
