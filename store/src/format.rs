@@ -3,9 +3,11 @@
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::listed_generation;
@@ -17,6 +19,12 @@ use crate::room::Ballast;
 
 /// The version this program writes and reads.
 const VERSION: u32 = 1;
+
+/// How long the lock may be somebody else's: a program that is just being started has all that who starts it has, also when that one
+/// was killed meanwhile.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// How often it is tried.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// `format.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -129,7 +137,7 @@ fn has_blobs(paths: &Paths) -> Result<bool, Error> {
 
 fn lock(paths: &Paths) -> Result<Output, Error> {
     let mut file = disk::open(&paths.lock()).map_err(Error::io("open the store's lock"))?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !is_taken(&file).map_err(Error::io("take the store's lock"))? {
         let mut text = String::new();
         // who it is is only told, so not knowing is fine
         let owner = match file.read_to_string(&mut text) {
@@ -150,6 +158,20 @@ fn lock(paths: &Paths) -> Result<Output, Error> {
     };
     sign(&mut file).map_err(Error::io("sign the store's lock"))?;
     Ok(file)
+}
+
+/// Takes the lock, unless another process keeps it.
+fn is_taken(file: &Output) -> std::io::Result<bool> {
+    let began = Instant::now();
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) if began.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 fn check(paths: &Paths) -> Result<(), Error> {
