@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -17,6 +18,8 @@ use crate::mounts::{hide_mounts, run_tool};
 
 /// The length of a block, in bytes.
 const BLOCK: u64 = 4096;
+/// How long it may take until nothing is given back any more.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What takes up the room.
 const FILLER: &str = "filler";
 
@@ -82,10 +85,19 @@ impl SmallDisk {
     /// If there is less to begin with.
     pub fn fill_but(&self, left: u64) {
         self.empty();
-        let filler = File::create(self.path().join(FILLER)).expect("a file can be made");
-        let mut length = 0;
+        let free = self.free();
+        assert!(free >= left, "only {free} bytes are free");
+        self.take_up(left);
+    }
+
+    fn take_up(&self, left: u64) {
+        let filler = File::options()
+            .append(true)
+            .create(true)
+            .open(self.path().join(FILLER))
+            .expect("a file can be made");
+        let mut length = filler.metadata().expect("it has a length").len();
         let mut step = self.free();
-        assert!(step >= left, "only {step} bytes are free");
         while step >= BLOCK {
             let free = self.free();
             let most = step.min(free.saturating_sub(left)) / BLOCK * BLOCK;
@@ -101,12 +113,16 @@ impl SmallDisk {
         }
     }
 
-    /// Takes up every byte.
+    /// Takes up every byte, also those that are given back in this moment by what was removed before.
     ///
     /// # Panics
     /// If something is left.
     pub fn fill(&self) {
         self.fill_but(0);
+        let began = Instant::now();
+        while self.free() > 0 && began.elapsed() < PATIENCE {
+            self.take_up(0);
+        }
         assert_eq!(self.free(), 0, "bytes are left that nobody can take");
     }
 
