@@ -18,6 +18,7 @@ use mica_oci::{Descriptor, DiffId, Digest, Repository};
 use crate::check::finding::{Finding, Thing};
 use crate::error::Error;
 use crate::lease::Lease;
+use crate::repair::forms::Mender;
 use crate::store::Store;
 
 /// Fails when the repair is not wanted any more.
@@ -87,6 +88,7 @@ impl Store {
     pub fn mend(&self, finding: &Finding, go_on: GoOn<'_>) -> Result<Mending, Error> {
         go_on().map_err(Error::io("mend the store"))?;
         let lease = self.lease();
+        let mender = self.mender(&lease, go_on);
         match &finding.thing {
             Thing::Database => Ok(Mending::Left(
                 "the database cannot be mended while it is in use".to_owned(),
@@ -95,12 +97,10 @@ impl Store {
             Thing::Manifest(image, digest) => self.mend_manifest(&lease, image, digest),
             Thing::Document(digest) => self.mend_document(digest),
             Thing::LayerList(image) => self.mend_layer_list(image),
-            Thing::Layer(diff_id) => self.mend_layer(&lease, diff_id, go_on),
-            Thing::Compressed(diff_id, blob) => {
-                self.mend_compressed(&lease, diff_id, blob, &finding.fault, go_on)
-            }
-            Thing::Tar(diff_id) => self.mend_tar(&lease, diff_id, go_on),
-            Thing::Tree(diff_id) => self.mend_tree(&lease, diff_id, go_on),
+            Thing::Layer(diff_id) => mender.mend_layer(diff_id),
+            Thing::Compressed(diff_id, blob) => mender.mend_compressed(diff_id, blob, &finding.fault),
+            Thing::Tar(diff_id) => mender.mend_tar(diff_id),
+            Thing::Tree(diff_id) => mender.mend_tree(diff_id),
             Thing::Name(name) => self.mend_name(name),
             Thing::CacheRecord(key, _) => self.mend_cache_record(key),
             Thing::Derived => self.mend_derived(&finding.place, go_on),
@@ -119,10 +119,18 @@ impl Store {
             Thing::Config(image) => self.give_up_document(image.digest()),
             Thing::Manifest(image, digest) => self.give_up_manifest(&lease, image, digest),
             Thing::Document(digest) => self.drop_document(digest),
-            Thing::Compressed(diff_id, blob) => self.give_up_compressed(&lease, diff_id, blob, go_on),
+            Thing::Compressed(diff_id, blob) => self.mender(&lease, go_on).give_up_compressed(diff_id, blob),
             Thing::Tar(diff_id) => self.give_up_tar(diff_id),
             Thing::Tree(diff_id) => self.give_up_tree(diff_id),
             _ => Ok(GivenUp::Lost { aside: None }),
+        }
+    }
+
+    fn mender<'a>(&'a self, lease: &'a Lease, go_on: GoOn<'a>) -> Mender<'a> {
+        Mender {
+            store: self,
+            lease,
+            go_on,
         }
     }
 

@@ -22,10 +22,7 @@ impl Store {
             self.put_again(lease, digest, config.bytes())?;
             return Ok(Mending::Done(Cure::MadeAgain));
         }
-        match self.errand_for_config(image)? {
-            Some(errand) => Ok(self.to_fetch(digest, errand)),
-            None => Ok(self.to_fetch_from_nowhere(digest)),
-        }
+        Ok(self.to_fetch(digest, self.errand_for_config(image)?))
     }
 
     pub(super) fn mend_manifest(
@@ -44,10 +41,7 @@ impl Store {
             self.put_again(lease, digest, made.bytes())?;
             return Ok(Mending::Done(Cure::MadeAgain));
         }
-        match self.errand_for_document(digest)? {
-            Some(errand) => Ok(self.to_fetch(digest, errand)),
-            None => Ok(self.to_fetch_from_nowhere(digest)),
-        }
+        Ok(self.to_fetch(digest, self.errand_for_document(digest)?))
     }
 
     pub(super) fn mend_document(&self, digest: &Digest) -> Result<Mending, Error> {
@@ -58,21 +52,14 @@ impl Store {
         if !named || self.read_document(digest).is_some() {
             return Ok(Mending::Done(Cure::ByItself));
         }
-        match self.errand_for_document(digest)? {
-            Some(errand) => Ok(self.to_fetch(digest, errand)),
-            None => Ok(self.to_fetch_from_nowhere(digest)),
-        }
+        Ok(self.to_fetch(digest, self.errand_for_document(digest)?))
     }
 
-    fn to_fetch(&self, digest: &Digest, errand: crate::repair::Errand) -> Mending {
+    /// It has to be fetched, if anybody is known to have it.
+    fn to_fetch(&self, digest: &Digest, errand: Option<crate::repair::Errand>) -> Mending {
         // so that what comes takes its place
         self.inner.damaged.note(digest);
-        Mending::Fetch(vec![errand])
-    }
-
-    fn to_fetch_from_nowhere(&self, digest: &Digest) -> Mending {
-        self.inner.damaged.note(digest);
-        Mending::Fetch(Vec::new())
+        Mending::Fetch(errand.into_iter().collect())
     }
 
     /// Writes a document anew in place of a damaged one.

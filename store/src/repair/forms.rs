@@ -118,168 +118,6 @@ impl Store {
         Ok(pour(&mut bytes, &mut io::sink(), go_on)? && bytes.finish().1 == *digest)
     }
 
-    /// The bytes of a blob inflated; nothing if it is not there or not compressed as it should be.
-    fn inflated(&self, lease: &Lease, digest: &Digest) -> Result<Option<Box<dyn Read>>, Error> {
-        let path = self.inner.paths.blob(digest);
-        // something else in its place is no blob
-        if !fs_err::symlink_metadata(path).is_ok_and(|meta| meta.is_file()) {
-            return Ok(None);
-        }
-        let Some(blob) = self.blob(lease, digest)? else {
-            return Ok(None);
-        };
-        Ok(decompress(blob.open()?).ok().map(|(plain, _)| plain))
-    }
-
-    /// Whether a form holds the layer.
-    pub(super) fn is_sound(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        form: &Form,
-        go_on: GoOn<'_>,
-    ) -> Result<bool, Error> {
-        match form {
-            Form::Tar => self.is_sound_blob(diff_id.digest(), go_on),
-            Form::Blob(blob) => {
-                let Some(plain) = self.inflated(lease, blob)? else {
-                    return Ok(false);
-                };
-                let mut plain = Hashing::new(plain);
-                Ok(pour(&mut plain, &mut io::sink(), go_on)? && plain.finish().1 == *diff_id.digest())
-            }
-            Form::Tree => Ok(self.packing(diff_id, go_on)?.is_some()),
-        }
-    }
-
-    /// How a layer's tree is packed to give its tar; nothing if it does not.
-    fn packing(&self, diff_id: &DiffId, go_on: GoOn<'_>) -> Result<Option<(Changes, Policy)>, Error> {
-        let Ok(changes) = changes_of_tree(&self.inner.paths.tree(diff_id)) else {
-            return Ok(None);
-        };
-        for policy in PACKINGS.map(policy) {
-            let packed = pack(&changes, &policy, &mut While(io::sink(), go_on), None);
-            go_on().map_err(Error::io("mend the store"))?;
-            if packed.is_ok_and(|packed| packed.diff_id == *diff_id) {
-                return Ok(Some((changes, policy)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The layer's tar made again of another form; nothing if that does not give it.
-    fn tar_of(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        form: &Form,
-        go_on: GoOn<'_>,
-    ) -> Result<Option<Staged>, Error> {
-        let staged = match form {
-            Form::Tar => return Ok(None),
-            Form::Blob(blob) => {
-                let Some(mut plain) = self.inflated(lease, blob)? else {
-                    return Ok(None);
-                };
-                let mut ingest = self.ingest(lease)?;
-                if !pour(&mut plain, &mut ingest, go_on)? {
-                    return Ok(None);
-                }
-                ingest.stage()?
-            }
-            Form::Tree => {
-                let Some((changes, policy)) = self.packing(diff_id, go_on)? else {
-                    return Ok(None);
-                };
-                let mut ingest = self.ingest(lease)?;
-                pack(&changes, &policy, &mut While(&mut ingest, go_on), None)
-                    .map_err(Error::layer("pack", *diff_id))?;
-                ingest.stage()?
-            }
-        };
-        Ok((staged.digest == *diff_id.digest()).then_some(staged))
-    }
-
-    /// The layer's tar made again of any of its other forms.
-    pub(super) fn tar_again(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        go_on: GoOn<'_>,
-    ) -> Result<Option<Staged>, Error> {
-        for form in self.forms_but(diff_id, &Form::Tar)? {
-            if let Some(staged) = self.tar_of(lease, diff_id, &form, go_on)? {
-                return Ok(Some(staged));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A compressed blob made again of another form, if compressing it here gives the same bytes.
-    pub(super) fn blob_again(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        blob: &Digest,
-        compression: Compression,
-        go_on: GoOn<'_>,
-    ) -> Result<Option<Staged>, Error> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        for form in self.forms_but(diff_id, &Form::Blob(*blob))? {
-            let made = self.tar_of(lease, diff_id, &form, go_on)?;
-            let tar = match (&made, form) {
-                (Some(staged), _) => staged.open()?,
-                (None, Form::Tar) => match self.is_sound_blob(diff_id.digest(), go_on)? {
-                    true => fs_err::File::open(self.inner.paths.blob(diff_id.digest()))
-                        .map_err(Error::io("read a layer"))?,
-                    false => continue,
-                },
-                (None, _) => continue,
-            };
-            let mut ingest = self.ingest(lease)?;
-            mica_layer::compress(&mut While(tar, go_on), &mut ingest, compression, threads)
-                .map_err(Error::layer("compress", *diff_id))?;
-            let staged = ingest.stage()?;
-            // another form holds the same bytes: compressing those gives the same again
-            return Ok((staged.digest == *blob).then_some(staged));
-        }
-        Ok(None)
-    }
-
-    /// Unpacks the layer into an empty folder, of any form but its tree; gives that form.
-    pub(super) fn unpack_again(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        dir: &Path,
-        go_on: GoOn<'_>,
-    ) -> Result<Option<Form>, Error> {
-        for form in self.forms_but(diff_id, &Form::Tree)? {
-            // read before it is unpacked, so that a failure to write is not taken for one of the form
-            if !self.is_sound(lease, diff_id, &form, go_on)? {
-                continue;
-            }
-            let plain: Box<dyn Read> = match &form {
-                Form::Blob(blob) => match self.inflated(lease, blob)? {
-                    Some(plain) => plain,
-                    None => continue,
-                },
-                _ => Box::new(
-                    fs_err::File::open(self.inner.paths.blob(diff_id.digest()))
-                        .map_err(Error::io("read a layer"))?,
-                ),
-            };
-            let fail = || Error::layer("unpack", *diff_id);
-            let root = Root::open(dir).map_err(fail())?;
-            let applied = apply(While(plain, go_on), TreeWriter::new(root)).map_err(fail())?;
-            return match applied.diff_id == *diff_id {
-                true => Ok(Some(form)),
-                false => Err(Error::corrupt(diff_id, "it changed while it was unpacked")),
-            };
-        }
-        Ok(None)
-    }
-
     /// Makes a form durable that others are given up for.
     pub(super) fn secure(&self, diff_id: &DiffId, form: &Form) -> Result<(), Error> {
         let inner = &self.inner;
@@ -314,10 +152,158 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// What a repair works on layers with.
+pub(super) struct Mender<'a> {
+    pub(super) store: &'a Store,
+    /// Holds what is read and made.
+    pub(super) lease: &'a Lease,
+    /// Whether it is still wanted.
+    pub(super) go_on: GoOn<'a>,
+}
+
+impl Mender<'_> {
+    /// The bytes of a blob inflated; nothing if it is not there or not compressed as it should be.
+    fn inflated(&self, digest: &Digest) -> Result<Option<Box<dyn Read>>, Error> {
+        let path = self.store.inner.paths.blob(digest);
+        // something else in its place is no blob
+        if !fs_err::symlink_metadata(path).is_ok_and(|meta| meta.is_file()) {
+            return Ok(None);
+        }
+        let Some(blob) = self.store.blob(self.lease, digest)? else {
+            return Ok(None);
+        };
+        Ok(decompress(blob.open()?).ok().map(|(plain, _)| plain))
+    }
+
+    /// Whether a form holds the layer.
+    pub(super) fn is_sound(&self, diff_id: &DiffId, form: &Form) -> Result<bool, Error> {
+        match form {
+            Form::Tar => self.store.is_sound_blob(diff_id.digest(), self.go_on),
+            Form::Blob(blob) => {
+                let Some(plain) = self.inflated(blob)? else {
+                    return Ok(false);
+                };
+                let mut plain = Hashing::new(plain);
+                Ok(pour(&mut plain, &mut io::sink(), self.go_on)? && plain.finish().1 == *diff_id.digest())
+            }
+            Form::Tree => Ok(self.packing(diff_id)?.is_some()),
+        }
+    }
+
+    /// How a layer's tree is packed to give its tar; nothing if it does not.
+    fn packing(&self, diff_id: &DiffId) -> Result<Option<(Changes, Policy)>, Error> {
+        let Ok(changes) = changes_of_tree(&self.store.inner.paths.tree(diff_id)) else {
+            return Ok(None);
+        };
+        for policy in PACKINGS.map(policy) {
+            let packed = pack(&changes, &policy, &mut While(io::sink(), self.go_on), None);
+            (self.go_on)().map_err(Error::io("mend the store"))?;
+            if packed.is_ok_and(|packed| packed.diff_id == *diff_id) {
+                return Ok(Some((changes, policy)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The layer's tar made again of another form; nothing if that does not give it.
+    fn tar_of(&self, diff_id: &DiffId, form: &Form) -> Result<Option<Staged>, Error> {
+        let staged = match form {
+            Form::Tar => return Ok(None),
+            Form::Blob(blob) => {
+                let Some(mut plain) = self.inflated(blob)? else {
+                    return Ok(None);
+                };
+                let mut ingest = self.store.ingest(self.lease)?;
+                if !pour(&mut plain, &mut ingest, self.go_on)? {
+                    return Ok(None);
+                }
+                ingest.stage()?
+            }
+            Form::Tree => {
+                let Some((changes, policy)) = self.packing(diff_id)? else {
+                    return Ok(None);
+                };
+                let mut ingest = self.store.ingest(self.lease)?;
+                pack(&changes, &policy, &mut While(&mut ingest, self.go_on), None)
+                    .map_err(Error::layer("pack", *diff_id))?;
+                ingest.stage()?
+            }
+        };
+        Ok((staged.digest == *diff_id.digest()).then_some(staged))
+    }
+
+    /// The layer's tar made again of any of its other forms.
+    pub(super) fn tar_again(&self, diff_id: &DiffId) -> Result<Option<Staged>, Error> {
+        for form in self.store.forms_but(diff_id, &Form::Tar)? {
+            if let Some(staged) = self.tar_of(diff_id, &form)? {
+                return Ok(Some(staged));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A compressed blob made again of another form, if compressing it here gives the same bytes.
+    pub(super) fn blob_again(
+        &self,
+        diff_id: &DiffId,
+        blob: &Digest,
+        compression: Compression,
+    ) -> Result<Option<Staged>, Error> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        for form in self.store.forms_but(diff_id, &Form::Blob(*blob))? {
+            let made = self.tar_of(diff_id, &form)?;
+            let tar = match (&made, form) {
+                (Some(staged), _) => staged.open()?,
+                (None, Form::Tar) => match self.store.is_sound_blob(diff_id.digest(), self.go_on)? {
+                    true => fs_err::File::open(self.store.inner.paths.blob(diff_id.digest()))
+                        .map_err(Error::io("read a layer"))?,
+                    false => continue,
+                },
+                (None, _) => continue,
+            };
+            let mut ingest = self.store.ingest(self.lease)?;
+            mica_layer::compress(&mut While(tar, self.go_on), &mut ingest, compression, threads)
+                .map_err(Error::layer("compress", *diff_id))?;
+            let staged = ingest.stage()?;
+            // another form holds the same bytes: compressing those gives the same again
+            return Ok((staged.digest == *blob).then_some(staged));
+        }
+        Ok(None)
+    }
+
+    /// Unpacks the layer into an empty folder, of any form but its tree; gives that form.
+    pub(super) fn unpack_again(&self, diff_id: &DiffId, dir: &Path) -> Result<Option<Form>, Error> {
+        for form in self.store.forms_but(diff_id, &Form::Tree)? {
+            // read before it is unpacked, so that a failure to write is not taken for one of the form
+            if !self.is_sound(diff_id, &form)? {
+                continue;
+            }
+            let plain: Box<dyn Read> = match &form {
+                Form::Blob(blob) => match self.inflated(blob)? {
+                    Some(plain) => plain,
+                    None => continue,
+                },
+                _ => Box::new(
+                    fs_err::File::open(self.store.inner.paths.blob(diff_id.digest()))
+                        .map_err(Error::io("read a layer"))?,
+                ),
+            };
+            let fail = || Error::layer("unpack", *diff_id);
+            let root = Root::open(dir).map_err(fail())?;
+            let applied = apply(While(plain, self.go_on), TreeWriter::new(root)).map_err(fail())?;
+            return match applied.diff_id == *diff_id {
+                true => Ok(Some(form)),
+                false => Err(Error::corrupt(diff_id, "it changed while it was unpacked")),
+            };
+        }
+        Ok(None)
+    }
 
     /// Puts sound bytes in place of a damaged blob, durably.
-    pub(super) fn replace(&self, lease: &Lease, staged: Staged) -> Result<Blob, Error> {
-        self.inner.damaged.note(&staged.digest);
-        staged.commit(lease)
+    pub(super) fn replace(&self, staged: Staged) -> Result<Blob, Error> {
+        self.store.inner.damaged.note(&staged.digest);
+        staged.commit(self.lease)
     }
 }

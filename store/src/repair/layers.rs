@@ -8,63 +8,51 @@ use crate::check::harm;
 use crate::database::Durability;
 use crate::disk;
 use crate::error::Error;
-use crate::lease::Lease;
 use crate::locks::exclude;
-use crate::repair::forms::{Form, forms_of};
-use crate::repair::{Cure, GivenUp, GoOn, Mending};
+use crate::repair::forms::{Form, Mender, forms_of};
+use crate::repair::{Cure, GivenUp, Mending};
 use crate::rows;
 use crate::store::Store;
 
-impl Store {
+impl Mender<'_> {
     /// A layer of which no row is here can only be fetched, unless just the row is lost.
-    pub(super) fn mend_layer(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        go_on: GoOn<'_>,
-    ) -> Result<Mending, Error> {
-        if !self.inner.database.read(|db| forms_of(db, diff_id))?.is_empty() {
+    pub(super) fn mend_layer(&self, diff_id: &DiffId) -> Result<Mending, Error> {
+        let (store, inner) = (self.store, &self.store.inner);
+        if !inner.database.read(|db| forms_of(db, diff_id))?.is_empty() {
             return Ok(Mending::Done(Cure::ByItself));
         }
-        let mut blobs = self.inner.database.read(|db| harm::blobs_of(db, diff_id))?;
+        let mut blobs = inner.database.read(|db| harm::blobs_of(db, diff_id))?;
         blobs.insert(0, *diff_id.digest());
         for digest in blobs {
-            let path = self.inner.paths.blob(&digest);
+            let path = inner.paths.blob(&digest);
             let is_file = fs_err::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
             if is_file
-                && let Some(blob) = self.blob(lease, &digest)?
-                && self.is_sound_blob(&digest, go_on)?
+                && let Some(blob) = store.blob(self.lease, &digest)?
+                && store.is_sound_blob(&digest, self.go_on)?
             {
-                self.inner
-                    .sync_blob(blob.path())
-                    .map_err(Error::io("sync a blob"))?;
-                self.inner.sync_blobs()?;
+                inner.sync_blob(blob.path()).map_err(Error::io("sync a blob"))?;
+                inner.sync_blobs()?;
                 // how it is compressed is seen from the blob itself
-                self.add_layer_blob_unchecked(lease, &blob, Compression::Gzip, diff_id)?;
+                store.add_layer_blob_unchecked(self.lease, &blob, Compression::Gzip, diff_id)?;
                 return Ok(Mending::Done(Cure::MadeAgain));
             }
         }
-        Ok(Mending::Fetch(self.errands_for_layer(diff_id, None)?))
+        Ok(Mending::Fetch(store.errands_for_layer(diff_id, None)?))
     }
 
-    pub(super) fn mend_tar(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        go_on: GoOn<'_>,
-    ) -> Result<Mending, Error> {
-        self.inner.flights.alone(diff_id, || {
+    pub(super) fn mend_tar(&self, diff_id: &DiffId) -> Result<Mending, Error> {
+        self.store.inner.flights.alone(diff_id, || {
             let digest = diff_id.digest();
-            if !self.has(diff_id, &Form::Tar)? || self.is_sound_blob(digest, go_on)? {
+            if !self.store.has(diff_id, &Form::Tar)? || self.store.is_sound_blob(digest, self.go_on)? {
                 return Ok(Mending::Done(Cure::ByItself));
             }
-            self.inner.damaged.note(digest);
-            let Some(staged) = self.tar_again(lease, diff_id, go_on)? else {
-                return Ok(Mending::Fetch(self.errands_for_layer(diff_id, None)?));
+            self.store.inner.damaged.note(digest);
+            let Some(staged) = self.tar_again(diff_id)? else {
+                return Ok(Mending::Fetch(self.store.errands_for_layer(diff_id, None)?));
             };
-            self.replace(lease, staged)?;
-            self.inner.indexes.forget(diff_id);
-            self.inner.database.write(Durability::Full, |db| {
+            self.replace(staged)?;
+            self.store.inner.indexes.forget(diff_id);
+            self.store.inner.database.write(Durability::Full, |db| {
                 db.prepare_cached("UPDATE layers SET tar = 2 WHERE diff_id = ?1 AND tar = 1")?
                     .execute([digest.as_raw()])?;
                 Ok(())
@@ -73,30 +61,107 @@ impl Store {
         })
     }
 
-    pub(super) fn mend_tree(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        go_on: GoOn<'_>,
-    ) -> Result<Mending, Error> {
-        self.inner.flights.alone(diff_id, || {
-            if !self.has(diff_id, &Form::Tree)? {
+    pub(super) fn mend_tree(&self, diff_id: &DiffId) -> Result<Mending, Error> {
+        self.store.inner.flights.alone(diff_id, || {
+            if !self.store.has(diff_id, &Form::Tree)? {
                 return Ok(Mending::Done(Cure::ByItself));
             }
-            let work = self.work(lease)?;
+            let work = self.store.work(self.lease)?;
             let dir = work.path().join("fs");
             disk::make_folder(&dir, 0o755).map_err(Error::io("make a tree"))?;
-            let Some(form) = self.unpack_again(lease, diff_id, &dir, go_on)? else {
-                return Ok(match self.is_in_use(diff_id) {
+            let Some(form) = self.unpack_again(diff_id, &dir)? else {
+                return Ok(match self.store.is_in_use(diff_id) {
                     true => in_use(),
-                    false => Mending::Fetch(self.errands_for_layer(diff_id, None)?),
+                    false => Mending::Fetch(self.store.errands_for_layer(diff_id, None)?),
                 });
             };
-            self.secure(diff_id, &form)?;
-            self.replace_tree(diff_id, &dir)
+            self.store.secure(diff_id, &form)?;
+            self.store.replace_tree(diff_id, &dir)
         })
     }
 
+    pub(super) fn mend_compressed(
+        &self,
+        diff_id: &DiffId,
+        blob: &Digest,
+        fault: &Fault,
+    ) -> Result<Mending, Error> {
+        let database = &self.store.inner.database;
+        let Some(compression) = database.read(|db| compression(db, diff_id, blob))? else {
+            return Ok(Mending::Done(Cure::ByItself));
+        };
+        if let Fault::Contradiction { .. } = fault {
+            return self.mend_lie(diff_id, blob);
+        }
+        if self.store.is_sound_blob(blob, self.go_on)? {
+            return Ok(Mending::Done(Cure::ByItself));
+        }
+        self.store.inner.damaged.note(blob);
+        let made = match compression {
+            Some(compression) => self.blob_again(diff_id, blob, compression)?,
+            None => None,
+        };
+        match made {
+            Some(staged) => {
+                self.replace(staged)?;
+                Ok(Mending::Done(Cure::MadeAgain))
+            }
+            None => Ok(Mending::Fetch(self.store.errands_for_layer(diff_id, Some(blob))?)),
+        }
+    }
+
+    /// A blob that is sound and does not hold the layer: what matters is whether something else does.
+    fn mend_lie(&self, diff_id: &DiffId, blob: &Digest) -> Result<Mending, Error> {
+        let form = Form::Blob(*blob);
+        if self.store.has(diff_id, &form)? && self.is_sound(diff_id, &form)? {
+            return Ok(Mending::Done(Cure::ByItself));
+        }
+        let Some(sound) = self.sound_but(diff_id, &form)? else {
+            return Ok(Mending::Left(
+                "whoever has the blob has it so: the image says what is not true".to_owned(),
+            ));
+        };
+        self.store.secure(diff_id, &sound)?;
+        self.store.inner.database.write(Durability::Full, |db| {
+            let own = (diff_id.digest().as_raw(), blob.as_raw());
+            db.prepare_cached(
+                "INSERT OR IGNORE INTO false_claims SELECT diff_id, digest FROM layer_claims WHERE diff_id = ?1 AND digest = ?2",
+            )?
+            .execute(own)?;
+            db.prepare_cached("DELETE FROM layer_blobs WHERE diff_id = ?1 AND digest = ?2")?
+                .execute(own)?;
+            Ok(())
+        })?;
+        self.store.inner.catalogue.changed();
+        Ok(Mending::Done(Cure::Dropped))
+    }
+
+    /// A form that holds the layer, other than this one.
+    fn sound_but(&self, diff_id: &DiffId, but: &Form) -> Result<Option<Form>, Error> {
+        for form in self.store.forms_but(diff_id, but)? {
+            if self.is_sound(diff_id, &form)? {
+                return Ok(Some(form));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives up a compressed blob that nobody has; where another form holds the layer, it is done without.
+    pub(super) fn give_up_compressed(&self, diff_id: &DiffId, blob: &Digest) -> Result<GivenUp, Error> {
+        let form = Form::Blob(*blob);
+        let sound = self.sound_but(diff_id, &form)?;
+        if let Some(sound) = &sound {
+            self.store.secure(diff_id, sound)?;
+        }
+        let given_up = self.store.give_up_form(diff_id, &form)?;
+        Ok(match (given_up, sound) {
+            (GivenUp::Lost { .. }, Some(_)) => GivenUp::Done(Cure::Dropped),
+            (given_up, _) => given_up,
+        })
+    }
+}
+
+impl Store {
     /// Puts a tree in place of another, for which there is a durable form of the layer. The caller is alone with the layer.
     fn replace_tree(&self, diff_id: &DiffId, dir: &std::path::Path) -> Result<Mending, Error> {
         let (inner, paths) = (&self.inner, &self.inner.paths);
@@ -133,105 +198,6 @@ impl Store {
     fn has(&self, diff_id: &DiffId, form: &Form) -> Result<bool, Error> {
         let forms = self.inner.database.read(|db| forms_of(db, diff_id))?;
         Ok(forms.contains(form))
-    }
-
-    pub(super) fn mend_compressed(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        blob: &Digest,
-        fault: &Fault,
-        go_on: GoOn<'_>,
-    ) -> Result<Mending, Error> {
-        let Some(compression) = self.inner.database.read(|db| compression(db, diff_id, blob))? else {
-            return Ok(Mending::Done(Cure::ByItself));
-        };
-        if let Fault::Contradiction { .. } = fault {
-            return self.mend_lie(lease, diff_id, blob, go_on);
-        }
-        if self.is_sound_blob(blob, go_on)? {
-            return Ok(Mending::Done(Cure::ByItself));
-        }
-        self.inner.damaged.note(blob);
-        let made = match compression {
-            Some(compression) => self.blob_again(lease, diff_id, blob, compression, go_on)?,
-            None => None,
-        };
-        match made {
-            Some(staged) => {
-                self.replace(lease, staged)?;
-                Ok(Mending::Done(Cure::MadeAgain))
-            }
-            None => Ok(Mending::Fetch(self.errands_for_layer(diff_id, Some(blob))?)),
-        }
-    }
-
-    /// A blob that is sound and does not hold the layer: what matters is whether something else does.
-    fn mend_lie(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        blob: &Digest,
-        go_on: GoOn<'_>,
-    ) -> Result<Mending, Error> {
-        let form = Form::Blob(*blob);
-        if self.has(diff_id, &form)? && self.is_sound(lease, diff_id, &form, go_on)? {
-            return Ok(Mending::Done(Cure::ByItself));
-        }
-        let Some(sound) = self.sound_but(lease, diff_id, &form, go_on)? else {
-            return Ok(Mending::Left(
-                "whoever has the blob has it so: the image says what is not true".to_owned(),
-            ));
-        };
-        self.secure(diff_id, &sound)?;
-        self.inner.database.write(Durability::Full, |db| {
-            let own = (diff_id.digest().as_raw(), blob.as_raw());
-            db.prepare_cached(
-                "INSERT OR IGNORE INTO false_claims SELECT diff_id, digest FROM layer_claims WHERE diff_id = ?1 AND digest = ?2",
-            )?
-            .execute(own)?;
-            db.prepare_cached("DELETE FROM layer_blobs WHERE diff_id = ?1 AND digest = ?2")?
-                .execute(own)?;
-            Ok(())
-        })?;
-        self.inner.catalogue.changed();
-        Ok(Mending::Done(Cure::Dropped))
-    }
-
-    /// A form that holds the layer, other than this one.
-    fn sound_but(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        but: &Form,
-        go_on: GoOn<'_>,
-    ) -> Result<Option<Form>, Error> {
-        for form in self.forms_but(diff_id, but)? {
-            if self.is_sound(lease, diff_id, &form, go_on)? {
-                return Ok(Some(form));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Gives up a compressed blob that nobody has; where another form holds the layer, it is done without.
-    pub(super) fn give_up_compressed(
-        &self,
-        lease: &Lease,
-        diff_id: &DiffId,
-        blob: &Digest,
-        go_on: GoOn<'_>,
-    ) -> Result<GivenUp, Error> {
-        let form = Form::Blob(*blob);
-        let sound = self.sound_but(lease, diff_id, &form, go_on)?;
-        if let Some(sound) = &sound {
-            self.secure(diff_id, sound)?;
-        }
-        let given_up = self.give_up_form(diff_id, &form)?;
-        Ok(match (given_up, sound) {
-            (GivenUp::Lost { .. }, Some(_)) => GivenUp::Done(Cure::Dropped),
-            (given_up, _) => given_up,
-        })
     }
 
     pub(super) fn give_up_tar(&self, diff_id: &DiffId) -> Result<GivenUp, Error> {
