@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mica_buildkit::message::control::{SolveResponse, StatusRequest, StatusResponse};
+use mica_buildkit::message::control::{PruneRequest, SolveResponse, StatusRequest, StatusResponse, UsageRecord};
 use mica_buildkit::message::gateway;
 use mica_tests::{Context, Daemon, Options};
 use tonic::Code;
@@ -244,5 +244,65 @@ async fn a_build_whose_output_is_stuck_can_be_left() {
         assert_eq!(solved.unwrap_err().code(), Code::Cancelled);
         let bridged = within(STOPPED, bridging).await.unwrap();
         assert!(way == Way::Direct || bridged.is_err());
+    }
+}
+
+/// What is logged of prunes, in order.
+fn prunes(daemon: &Daemon) -> Vec<String> {
+    let log = fs_err::read_to_string(daemon.log()).unwrap();
+    let lines = log.lines().filter(|line| line.contains("work=prune"));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_prune_that_nobody_waits_for_ends() {
+    let daemon = Daemon::start();
+    let context = Context::new("FROM scratch\nCOPY Dockerfile /\nCOPY Dockerfile /f\n");
+    daemon.mica(["build", "-q", context.arg()]).ok();
+    let path = daemon.root().join("mica/db.sqlite");
+    let database = rusqlite::Connection::open(path).unwrap();
+    for way in ["upgraded", "plain", "given up"] {
+        // one that is gone before it has begun is logged nowhere
+        for attempt in 0.. {
+            let before = prunes(&daemon).len();
+            // whoever removes something waits now
+            database.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let client = match way {
+                "plain" => Client::plain(&daemon).await,
+                _ => Client::upgraded(&daemon).await,
+            };
+            let pruning = tokio::spawn({
+                let client = client.clone();
+                let request = PruneRequest {
+                    all: true,
+                    ..PruneRequest::default()
+                };
+                async move {
+                    let method = "/moby.buildkit.v1.Control/Prune";
+                    let stream = client.stream::<_, UsageRecord>(method, request).await;
+                    stream.map(drop)
+                }
+            });
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            match way {
+                "given up" => pruning.abort(),
+                _ => client.vanish(),
+            }
+            tokio::time::sleep(STOPPED).await;
+            database.execute_batch("ROLLBACK").unwrap();
+            let ended = Instant::now();
+            while prunes(&daemon).len() == before && ended.elapsed() < STOPPED {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            match prunes(&daemon).get(before) {
+                Some(line) => {
+                    assert!(line.contains("outcome=cancelled"), "{way}: {line}");
+                    break;
+                }
+                None => assert!(attempt < 10, "{way}: it never begins"),
+            }
+        }
+        // so that there is something for the next one
+        daemon.mica(["build", "-q", "--no-cache", context.arg()]).ok();
     }
 }
