@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use mica_buildkit::message::control::{PruneRequest, SolveResponse, StatusRequest, StatusResponse, UsageRecord};
+use mica_buildkit::message::control::{
+    PruneRequest, SolveResponse, StatusRequest, StatusResponse, UsageRecord,
+};
 use mica_buildkit::message::gateway;
 use mica_tests::{Context, Daemon, Options};
 use tonic::Code;

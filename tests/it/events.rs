@@ -208,6 +208,34 @@ fn what_goes_to_registries_and_comes_from_there_is_told() {
 }
 
 #[test]
+fn what_is_damaged_goes_with_a_word_and_without_labels() {
+    let mut daemon = Daemon::start();
+    let damaged = ["named", "nameless"].map(|name| build(&daemon, name, name));
+    daemon.mica(["tag", "named", "nameless"]).ok();
+    for id in &damaged {
+        let blob = daemon.root().join("blobs/sha256").join(&id[7..]);
+        fs_err::write(blob, "{").unwrap();
+    }
+    // which knew them as they were
+    daemon.kill();
+    daemon.spawn();
+    let [named, nameless] = &damaged;
+    let mut all = Listener::open(&daemon, "/events");
+    daemon.mica(["image", "prune", "-f"]).ok();
+    let event = all.event();
+    assert_eq!(brief(&event), ["image", "delete", nameless, nameless]);
+    assert_eq!(event["Actor"]["Attributes"].as_object().unwrap().len(), 1);
+    assert_eq!(brief(&all.event())[1], "prune");
+    daemon.mica(["rmi", "nameless"]).ok();
+    heard(&mut all, &[("untag", named, "nameless:latest")]);
+    daemon.mica(["rmi", "named"]).ok();
+    heard(
+        &mut all,
+        &[("untag", named, "named:latest"), ("delete", named, named)],
+    );
+}
+
+#[test]
 fn prunes_are_told_with_what_they_freed() {
     let daemon = Daemon::start();
     let one = build(&daemon, "x", "one");

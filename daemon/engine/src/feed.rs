@@ -187,6 +187,12 @@ impl Feed {
         self.publish(action, Subject::Image(image.id), attributes);
     }
 
+    /// As [`image`](Self::image), of one whose config cannot be read: its labels are not told.
+    pub(crate) fn damaged_image(&self, action: Action, image: ImageId, name: String) {
+        let attributes = BTreeMap::from([("name".to_owned(), name)]);
+        self.publish(action, Subject::Image(image), attributes);
+    }
+
     /// A name of an image was pulled or pushed. Of a whole repository each tag is told, when it is done, where docker says it
     /// once at the end: what is done before one that fails stays done.
     pub(crate) fn transfer(&self, action: Action, reference: &Reference, image: &Image) {

@@ -174,18 +174,23 @@ impl<'a> Removing<'a> {
     /// Tells what became of an image. Digests of one with tags go without a word of their own, as docker does it.
     fn tell(&mut self, fate: Fate, known: &BTreeMap<ImageId, Image>, digests_too: bool) {
         for name in fate.untagged {
-            if let Some(image) = known.get(&fate.image)
-                && (digests_too || is_tag(&name))
-            {
-                self.tell_untagged(image, &name);
+            if digests_too || is_tag(&name) {
+                self.say(Action::Untag, known.get(&fate.image), fate.image, name.familiar());
             }
             self.report.removals.push(Removal::Untagged(name));
         }
         for (id, removed) in fate.removed {
-            if let Some(image) = known.get(&id) {
-                self.engine.feed().image(Action::Delete, image, id.to_string());
-            }
+            self.say(Action::Delete, known.get(&id), id, id.to_string());
             self.gone(id, removed);
+        }
+    }
+
+    /// Says to those who follow what happens what was done to an image, of which less is known if it is damaged.
+    fn say(&self, action: Action, known: Option<&Image>, id: ImageId, name: String) {
+        let feed = self.engine.feed();
+        match known {
+            Some(image) => feed.image(action, image, name),
+            None => feed.damaged_image(action, id, name),
         }
     }
 
@@ -228,8 +233,7 @@ impl<'a> Removing<'a> {
         self.delete(image)
     }
 
-    /// As [`name`](Self::name), for an image whose config cannot be read. Nothing of it can be told to those who follow what
-    /// happens.
+    /// As [`name`](Self::name), for an image whose config cannot be read.
     fn broken(&mut self, name: &str) -> Result<(), Error> {
         let store = self.engine.store();
         let image = self.engine.meaning(name)?;
@@ -253,8 +257,9 @@ impl<'a> Removing<'a> {
             let is_last = names.iter().all(|own| is_meant(own) || !is_tag(own));
             names.retain(|own| is_meant(own) || (is_last && meant.digest.is_none() && !is_tag(own)));
         }
+        let digests_too = !names.iter().any(is_tag);
         store.remove_images(&[Doomed { image, names }], &mut |fate| {
-            self.tell(fate, &BTreeMap::new(), true);
+            self.tell(fate, &BTreeMap::new(), digests_too);
         })?;
         Ok(())
     }
