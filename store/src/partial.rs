@@ -26,6 +26,9 @@ use crate::store::{Inner, Store};
 const WORTH_KEEPING: u64 = 1 << 20;
 /// A piece with a gap before it that is shorter than this is fetched again together with the gap, in bytes.
 const WORTH_A_GAP: u64 = 256 << 10;
+/// So much of a piece with a gap before it is held in memory until the gap is closed, in bytes: a gap can only be told from what lies
+/// around it if it is longer than the blocks of the file.
+const HEAD: usize = 2 * BLOCK as usize;
 /// What was not written to for so long is thrown away when the store is opened.
 pub(crate) const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The length of what holes in files are aligned to, at most.
@@ -68,12 +71,21 @@ pub struct Partial {
     hasher: Hasher,
     /// All before this is there and hashed.
     hashed: u64,
-    /// What is there behind it: start and end.
-    beyond: BTreeMap<u64, u64>,
+    /// What is there behind it, by where it starts.
+    beyond: BTreeMap<u64, Piece>,
     /// Up to where the kernel was asked to write.
     written_back: u64,
     /// Whether it met a full disk, which it is not to take up room of.
     is_unwanted: bool,
+}
+
+/// Bytes that are there behind a gap.
+struct Piece {
+    end: u64,
+    /// Its first bytes, as far as they are not in the file yet.
+    head: Vec<u8>,
+    /// Whether more of its first bytes are to be held.
+    grows: bool,
 }
 
 impl fmt::Debug for Partial {
@@ -179,15 +191,18 @@ impl Partial {
 
     /// What is still to be written, in order.
     pub fn missing(&self) -> Vec<Range<u64>> {
-        let starts = std::iter::once(self.hashed).chain(self.beyond.values().copied());
+        let starts = std::iter::once(self.hashed).chain(self.beyond.values().map(|piece| piece.end));
         let ends = self.beyond.keys().copied().chain([self.size]);
         let gaps = starts.zip(ends).map(|(start, end)| start..end);
         gaps.filter(|gap| !gap.is_empty()).collect()
     }
 
-    /// How many bytes are there, wherever.
-    fn have(&self) -> u64 {
-        self.hashed + self.beyond.iter().map(|(start, end)| end - start).sum::<u64>()
+    /// What of the file is of use, in order.
+    fn written(&self) -> Vec<Range<u64>> {
+        let beyond = self.beyond.iter();
+        let beyond = beyond.map(|(start, piece)| start + piece.head.len() as u64..piece.end);
+        let written = std::iter::once(0..self.hashed).chain(beyond);
+        written.filter(|range| !range.is_empty()).collect()
     }
 
     /// The length of the whole blob in bytes.
@@ -197,34 +212,36 @@ impl Partial {
 
     /// Puts bytes where they belong. What is there already is not written again; what lies behind the end is refused.
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let end = offset
-            .checked_add(bytes.len() as u64)
-            .filter(|end| *end <= self.size);
-        let Some(end) = end else {
+        let end = offset.checked_add(bytes.len() as u64);
+        if end.is_none_or(|end| end > self.size) {
             return Err(Error::Oversize {
                 digest: self.digest,
                 size: self.size,
             });
-        };
+        }
         let known = self.hashed.saturating_sub(offset).min(bytes.len() as u64);
         let (offset, bytes) = (offset + known, &bytes[known as usize..]);
         if bytes.is_empty() {
             return Ok(());
         }
         let write = || Error::io("write a partial blob");
-        let written = self.file.write_all_at(bytes, offset);
+        let written = match offset == self.hashed {
+            true => self.append(bytes),
+            false => self.put(offset, bytes),
+        };
         self.is_unwanted |= written.as_ref().is_err_and(|error| is_full_disk(error));
         written.map_err(write())?;
         disk::failpoint("partial.written");
-        if offset == self.hashed {
-            self.hasher.update(bytes);
-            self.hashed = end;
-            self.catch_up().map_err(write())?;
-        } else {
-            self.note(offset, end);
-        }
         self.write_back();
         Ok(())
+    }
+
+    /// Adds to what is hashed.
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.write_all_at(bytes, self.hashed)?;
+        self.hasher.update(bytes);
+        self.hashed += bytes.len() as u64;
+        self.catch_up()
     }
 
     /// Asks the kernel to begin writing what is new. Pages that are still to be written are not dropped by that.
@@ -271,27 +288,69 @@ impl Partial {
         Staged::of(self.store.clone(), self.path.clone(), self.digest, self.size).commit(&self.lease)
     }
 
-    /// Adds a piece to those behind what is hashed.
-    fn note(&mut self, start: u64, end: u64) {
-        let (mut start, mut end) = (start, end);
-        // those it touches or overlaps become one with it
-        while let Some((&from, &to)) = self.beyond.range(..=end).next_back()
-            && to >= start
+    /// Puts bytes behind what is hashed.
+    fn put(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        let end = offset + bytes.len() as u64;
+        // the piece they begin in or go on with
+        let before = self.beyond.range(..=offset).next_back();
+        let start = match before {
+            Some((start, piece)) if piece.end >= offset => *start,
+            _ => offset,
+        };
+        let mut piece = self.beyond.remove(&start).unwrap_or_else(|| Piece {
+            end: offset,
+            head: Vec::new(),
+            grows: true,
+        });
+        self.extend(start, &mut piece, offset, bytes)?;
+        // those they reach become one with it
+        while let Some((&next_start, next)) = self.beyond.range(start..).next()
+            && next_start <= piece.end
         {
-            self.beyond.remove(&from);
-            start = start.min(from);
-            end = end.max(to);
+            let held = end.saturating_sub(next_start).min(next.head.len() as u64);
+            let Some(next) = self.beyond.remove(&next_start) else {
+                break;
+            };
+            self.extend(start, &mut piece, next_start + held, &next.head[held as usize..])?;
+            piece.end = piece.end.max(next.end);
+            piece.grows &= next.grows;
         }
-        self.beyond.insert(start, end);
+        self.beyond.insert(start, piece);
+        Ok(())
+    }
+
+    /// Adds bytes to a piece that ends where they begin or later: to its head while that grows, and to the file.
+    fn extend(&self, start: u64, piece: &mut Piece, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        let end = offset + bytes.len() as u64;
+        let head_end = start + piece.head.len() as u64;
+        // what is held is not written
+        let held = head_end.saturating_sub(offset).min(bytes.len() as u64) as usize;
+        let (mut offset, mut bytes) = (offset + held as u64, &bytes[held..]);
+        if piece.grows && offset == head_end {
+            let (head, rest) = bytes.split_at(bytes.len().min(HEAD - piece.head.len()));
+            piece.head.extend_from_slice(head);
+            (offset, bytes) = (offset + head.len() as u64, rest);
+            piece.grows = piece.head.len() < HEAD;
+        }
+        piece.end = piece.end.max(end);
+        match bytes.is_empty() {
+            true => Ok(()),
+            false => self.file.write_all_at(bytes, offset),
+        }
     }
 
     /// Hashes what is there behind what is hashed.
     fn catch_up(&mut self) -> std::io::Result<()> {
-        while let Some((&start, &end)) = self.beyond.first_key_value()
-            && start <= self.hashed
+        while let Some(entry) = self.beyond.first_entry()
+            && *entry.key() <= self.hashed
         {
-            self.beyond.remove(&start);
-            self.hash_up_to(end)?;
+            let (start, piece) = entry.remove_entry();
+            let known = (self.hashed - start).min(piece.head.len() as u64);
+            let head = &piece.head[known as usize..];
+            if !head.is_empty() {
+                self.file.write_all_at(head, start + known)?;
+            }
+            self.hash_up_to(piece.end)?;
         }
         Ok(())
     }
@@ -323,7 +382,12 @@ impl Partial {
             if piece.start == 0 {
                 self.hash_up_to(piece.end)?;
             } else if piece.end - piece.start >= WORTH_A_GAP {
-                self.note(piece.start, piece.end);
+                let there = Piece {
+                    end: piece.end,
+                    head: Vec::new(),
+                    grows: false,
+                };
+                self.beyond.insert(piece.start, there);
             } else {
                 continue;
             }
@@ -369,14 +433,15 @@ fn pieces(file: &Output, length: u64) -> std::io::Result<Vec<Range<u64>>> {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if self.have() < WORTH_KEEPING || self.is_unwanted {
+        let written = self.written();
+        let bytes: u64 = written.iter().map(|range| range.end - range.start).sum();
+        let is_short = |pair: &&[Range<u64>]| pair[1].start - pair[0].end < 2 * BLOCK;
+        if bytes < WORTH_KEEPING || self.is_unwanted {
             // absent once committed; what cannot be removed now goes when it is old
             let _ = disk::remove(&self.path);
-        } else if let Some(gap) = self.missing().iter().find(|gap| gap.end - gap.start < 2 * BLOCK)
-            && gap.end < self.size
-        {
+        } else if let Some(pair) = written.windows(2).find(is_short) {
             // so short a gap could not be told from what is there
-            let _ = self.file.cut(gap.start);
+            let _ = self.file.cut(pair[0].end);
         }
         self.store.busy.free(&self.digest);
     }

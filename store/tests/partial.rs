@@ -133,21 +133,23 @@ fn only_what_is_worth_it_is_kept() {
     };
     write(0, MIB - 1);
     assert_eq!(partials(folder.path()), 0);
-    // what has nothing before it is of use, too, but for a block at its edges
+    // what has a gap before it is of use, too, but for its head and a block at its edges
     write(MIB, 3 * MIB);
     assert_eq!(partials(folder.path()), 1);
     let partial = store.partial(&lease, &digest, size).unwrap();
-    let block = 65536;
-    assert_eq!(partial.missing(), [0..MIB as u64 + block, 3 * MIB as u64..size]);
+    let edge = 3 * 65536;
+    assert_eq!(partial.missing(), [0..MIB as u64 + edge, 3 * MIB as u64..size]);
     drop(partial);
-    write(0, MIB + block as usize);
+    // so short a gap could not be told from what is around it
+    write(0, MIB + edge as usize - 5);
     let path = file(folder.path(), &digest);
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), 3 * MIB as u64);
-    // with so short a gap before it it cannot be told from what comes before
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), MIB as u64 + edge - 5);
+    write(MIB, 3 * MIB);
+    // one that may be short is never in the file
     write(3 * MIB + 5, 4 * MIB);
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), 3 * MIB as u64);
     let mut partial = store.partial(&lease, &digest, size).unwrap();
-    assert_eq!(partial.missing(), std::slice::from_ref(&(3 * MIB as u64..size)));
+    let around = 3 * MIB as u64 - 65536..3 * MIB as u64 + edge;
+    assert_eq!(partial.missing(), std::slice::from_ref(&around));
     partial.restart().unwrap();
     assert_eq!(partial.missing(), std::slice::from_ref(&(0..size)));
     assert_eq!(partial.offset(), 0);
@@ -313,6 +315,45 @@ fn copy_with_gaps(from: &Path, to: &Path) {
         if piece.iter().any(|byte| *byte != 0) {
             copy.write_all_at(piece, at).unwrap();
         }
+    }
+}
+
+#[test]
+fn a_gap_of_a_byte_is_seen_wherever_a_process_dies() {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let bytes = noise(11, 4 * MIB);
+    let digest = Digest::of(&bytes);
+    let size = bytes.len() as u64;
+    let path = file(folder.path(), &digest);
+    // the first of two parts lacks its last byte, with the second begun before it, behind it, or in its midst
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1]] {
+        let mut partial = store.partial(&lease, &digest, size).unwrap();
+        let parts = [0..MIB, MIB..2 * MIB - 1, 2 * MIB..4 * MIB];
+        for part in order.map(|at| parts[at].clone()) {
+            for piece in part.collect::<Vec<_>>().chunks(100_000) {
+                let piece = piece[0]..piece[piece.len() - 1] + 1;
+                partial.write_at(piece.start as u64, &bytes[piece]).unwrap();
+            }
+        }
+        assert_eq!(
+            partial.missing(),
+            std::slice::from_ref(&(2 * MIB as u64 - 1..2 * MIB as u64))
+        );
+        let copy = path.with_extension("copy");
+        copy_with_gaps(&path, &copy);
+        drop(partial);
+        std::fs::rename(&copy, &path).unwrap();
+        let mut partial = store.partial(&lease, &digest, size).unwrap();
+        let missing = partial.missing();
+        let fetched: u64 = missing.iter().map(|range| range.end - range.start).sum();
+        assert!(fetched <= 5 * 65536, "{order:?} {missing:?}");
+        for range in missing {
+            let (from, to) = (range.start as usize, range.end as usize);
+            partial.write_at(range.start, &bytes[from..to]).unwrap();
+        }
+        partial.commit().unwrap();
+        std::fs::remove_file(folder.path().join("blobs/sha256").join(digest.hex())).unwrap();
     }
 }
 
