@@ -7,16 +7,17 @@ mod support;
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mica_layer::Packed;
-use mica_layer::disk::recorded::{self, Act, Recorder};
+use mica_layer::disk::recorded;
 use mica_oci::{BuildId, CacheKey, Compression, ContentDigest, DiffId, Digest};
 use mica_store::{CacheMount, CacheRecord, Error, Lease, Sharing, Store};
 use rustix::fs::inotify;
 use rustix::io::Errno;
+use support::renames::RenameFails;
 use support::{
     Entry, blob_files, cache_record, config, du, gzip, layer, name, names, noise, pull, store, tar,
 };
@@ -272,24 +273,6 @@ fn a_store_that_was_large_is_small_when_all_is_gone() {
     assert_eq!(store.images().unwrap().len(), 1);
 }
 
-/// A file system that says of a folder to be replaced that it exists, where others say that it is not empty: rename(2) allows both.
-struct Xfs(PathBuf);
-
-impl Recorder for Xfs {
-    fn change(
-        &self,
-        _: &Path,
-        act: &Act<'_>,
-        make: &mut dyn FnMut(usize) -> Option<usize>,
-    ) -> Result<(), Errno> {
-        if matches!(act, Act::Rename(to) if to.path() == self.0) {
-            return Err(Errno::EXIST);
-        }
-        make(usize::MAX);
-        Ok(())
-    }
-}
-
 #[test]
 fn a_folder_that_had_many_names_is_made_anew_once_it_is_empty() {
     let (folder, store) = store();
@@ -309,7 +292,11 @@ fn a_folder_that_had_many_names_is_made_anew_once_it_is_empty() {
     }
     let lease = store.lease();
     let held = store.put_blob(&lease, b"held").unwrap();
-    let own = Arc::new(Xfs(blobs.clone()));
+    // as XFS says of a folder that is not empty: rename(2) allows both words
+    let own = Arc::new(RenameFails {
+        to: blobs.clone(),
+        with: Errno::EXIST,
+    });
     recorded::tell(Some(own));
     let shrunk = store.shrink();
     recorded::tell(None);

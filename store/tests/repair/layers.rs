@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use mica_layer::disk::recorded::{self, Act, Recorder};
 use mica_oci::{Compression, DiffId, Digest};
-use mica_store::{Cure, Growth, Level, Mending, Thing};
+use mica_store::{Cure, Growth, Lease, Level, Mending, Store, Thing};
 use rustix::io::Errno;
+use tempfile::TempDir;
 
 use crate::support::checks::{blob_in, check, flip};
+use crate::support::renames::RenameFails;
 use crate::support::{self, config, gzip, layer, name, noise, pull, store, tree};
 use crate::world::{Registry, RepairOutcome, WAYS, World, bad, file_of, mend};
 
@@ -100,6 +102,18 @@ fn a_tar_that_nothing_else_holds_is_set_aside_and_named_and_built_again() {
     assert_eq!(check(&store, Level::Full), []);
 }
 
+/// A store with an image of one layer, which is there as a tree.
+fn built() -> (TempDir, Store, Lease, DiffId) {
+    let (folder, store) = store();
+    let lease = store.lease();
+    let made = tree(&store, &lease, "made here");
+    let image = config("built", &[made]);
+    store
+        .commit_image(&lease, &image, None, &[name("built")])
+        .unwrap();
+    (folder, store, lease, made)
+}
+
 /// Does something while a recorder is told of all changes; one at a time, as a process has one recorder.
 fn told_to<T>(recorder: Arc<dyn Recorder>, act: impl FnOnce() -> T) -> T {
     static ONE: Mutex<()> = Mutex::new(());
@@ -158,13 +172,7 @@ fn what_takes_the_place_of_a_durable_tar_is_durable_when_the_image_is() {
 
 #[test]
 fn packing_a_tree_again_ends_when_nobody_wants_it() {
-    let (_folder, store) = store();
-    let lease = store.lease();
-    let made = tree(&store, &lease, "made here");
-    let image = config("built", &[made]);
-    store
-        .commit_image(&lease, &image, None, &[name("built")])
-        .unwrap();
+    let (_folder, store, lease, made) = built();
     store.tar(&lease, &made).unwrap();
     flip(&blob_in(store.root(), made.digest()));
     let finding = &check(&store, Level::Full)[0];
@@ -292,24 +300,6 @@ fn a_tree_is_unpacked_again_unless_it_is_in_use() {
     assert!(store.layer(&store.lease(), &made).unwrap().is_some());
 }
 
-/// A disk that fails when something is renamed to this path.
-struct Failing(PathBuf);
-
-impl Recorder for Failing {
-    fn change(
-        &self,
-        _: &Path,
-        act: &Act<'_>,
-        make: &mut dyn FnMut(usize) -> Option<usize>,
-    ) -> Result<(), Errno> {
-        if matches!(act, Act::Rename(to) if to.path() == self.0) {
-            return Err(Errno::IO);
-        }
-        make(usize::MAX);
-        Ok(())
-    }
-}
-
 #[test]
 fn a_tree_that_could_not_be_put_in_place_leaves_nothing_behind() {
     let world = World::new();
@@ -319,7 +309,10 @@ fn a_tree_that_could_not_be_put_in_place_leaves_nothing_behind() {
     let file = file_of(store, &world.diff_id, "a");
     flip(&file);
     let finding = &check(store, Level::Trees)[0];
-    let failing = Failing(file.parent().unwrap().to_owned());
+    let failing = RenameFails {
+        to: file.parent().unwrap().to_owned(),
+        with: Errno::IO,
+    };
     told_to(Arc::new(failing), || store.mend(finding, &|| Ok(()))).unwrap_err();
     store.collect().unwrap();
     assert_eq!(check(store, Level::Trees), []);
@@ -327,13 +320,7 @@ fn a_tree_that_could_not_be_put_in_place_leaves_nothing_behind() {
 
 #[test]
 fn a_tree_that_is_all_there_was_is_set_aside() {
-    let (_folder, store) = store();
-    let lease = store.lease();
-    let made = tree(&store, &lease, "made here");
-    let image = config("built", &[made]);
-    store
-        .commit_image(&lease, &image, None, &[name("built")])
-        .unwrap();
+    let (_folder, store, lease, made) = built();
     drop(lease);
     flip(&file_of(&store, &made, "file"));
     let aside = bad(&store, &format!("{}-tree", made.digest().hex()));
@@ -348,7 +335,7 @@ fn a_tree_that_is_all_there_was_is_set_aside() {
     let lease = store.lease();
     assert_eq!(tree(&store, &lease, "made here"), made);
     store
-        .commit_image(&lease, &image, None, &[name("built")])
+        .commit_image(&lease, &config("built", &[made]), None, &[name("built")])
         .unwrap();
     assert_eq!(check(&store, Level::Trees), []);
 }

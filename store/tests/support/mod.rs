@@ -4,6 +4,7 @@
 
 pub(crate) mod archives;
 pub(crate) mod checks;
+pub(crate) mod renames;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

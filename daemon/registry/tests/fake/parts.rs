@@ -10,6 +10,14 @@ use crate::setting::{Asker, descriptor, noise, pulling};
 
 const LARGE: usize = 40 << 20;
 
+/// What parts were asked for, as text, sorted.
+fn ranges(registry: &FakeRegistry) -> Vec<String> {
+    let requests = registry.requests().into_iter();
+    let mut ranges: Vec<String> = requests.filter_map(|one| one.range).collect();
+    ranges.sort();
+    ranges
+}
+
 #[tokio::test]
 async fn a_large_blob_comes_in_parts_each_byte_once() {
     let registry = FakeRegistry::start();
@@ -18,14 +26,8 @@ async fn a_large_blob_comes_in_parts_each_byte_once() {
     let got = download(&pulling(&registry), &descriptor(&bytes)).await;
     got.result.unwrap();
     assert!(got.bytes == bytes && got.twice == 0);
-    let mut ranges: Vec<String> = registry
-        .requests()
-        .into_iter()
-        .filter_map(|one| one.range)
-        .collect();
-    ranges.sort();
     assert_eq!(
-        ranges,
+        ranges(&registry),
         [
             "bytes=0-8388607",
             "bytes=16777216-25165823",
@@ -62,14 +64,8 @@ async fn only_what_is_missing_is_asked_for() {
         let range = range.start as usize..range.end as usize;
         assert!(got.bytes[range.clone()] == bytes[range]);
     }
-    let mut ranges: Vec<String> = registry
-        .requests()
-        .into_iter()
-        .filter_map(|one| one.range)
-        .collect();
-    ranges.sort();
     assert_eq!(
-        ranges,
+        ranges(&registry),
         [
             "bytes=1048576-9437183",
             "bytes=31457280-39845887",
