@@ -1,4 +1,5 @@
-//! Work that takes a while: told in the log when it ends, and counted as long as it goes on.
+//! Work that takes a while: told in the log when it ends, and when it begins to those who look closely, and counted as long as it
+//! goes on.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use tonic::{Code, Status};
 
 use crate::keeping::Upkeep;
-use crate::log::{self, Level};
+use crate::log::{self, Field, Level};
 use crate::metrics::Metrics;
 
 /// What is done.
@@ -109,7 +110,7 @@ impl Work {
         if task.adds() {
             upkeep.begins();
         }
-        Self {
+        let work = Self {
             task,
             names: names.into_iter().take(NAMES).collect(),
             request: log::request(),
@@ -117,7 +118,13 @@ impl Work {
             metrics: metrics.clone(),
             upkeep: upkeep.clone(),
             is_over: false,
-        }
+        };
+        log::say(
+            Level::Debug,
+            &format!("{} begins", task.word()),
+            &work.described(),
+        );
+        work
     }
 
     /// It is about these images, as it turns out.
@@ -152,6 +159,16 @@ impl Work {
         }
     }
 
+    /// What it is, in fields of a line.
+    fn described(&self) -> Vec<Field<'static>> {
+        let mut fields = vec![("work", Value::from(self.task.word()))];
+        fields.extend(self.request.map(|request| ("request", request.into())));
+        if !self.names.is_empty() {
+            fields.push(("names", self.names.join(",").into()));
+        }
+        fields
+    }
+
     fn over(mut self, outcome: Outcome, error: Option<&'static str>) {
         self.tell(outcome, error);
     }
@@ -164,11 +181,7 @@ impl Work {
         if self.task.adds() {
             self.upkeep.ends();
         }
-        let mut fields = vec![("work", Value::from(self.task.word()))];
-        fields.extend(self.request.map(|request| ("request", request.into())));
-        if !self.names.is_empty() {
-            fields.push(("names", self.names.join(",").into()));
-        }
+        let mut fields = self.described();
         fields.push(("outcome", outcome.word().into()));
         fields.extend(error.map(|error| ("error", error.into())));
         fields.push(("seconds", seconds(took).into()));
