@@ -249,61 +249,56 @@ async fn a_build_whose_output_is_stuck_can_be_left() {
     }
 }
 
-/// What is logged of prunes, in order.
-fn prunes(daemon: &Daemon) -> Vec<String> {
-    let log = fs_err::read_to_string(daemon.log()).unwrap();
-    let lines = log.lines().filter(|line| line.contains("work=prune"));
-    lines.map(str::to_owned).collect()
+/// Waits until so many lines of a log tell this of a prune, and gives the last of them.
+async fn prune_line(daemon: &Daemon, part: &str, count: usize, patience: Duration) -> String {
+    let since = Instant::now();
+    loop {
+        let log = fs_err::read_to_string(daemon.log()).unwrap();
+        let lines = log.lines().filter(|line| line.contains("work=prune"));
+        if let Some(line) = lines.filter(|line| line.contains(part)).nth(count - 1) {
+            return line.to_owned();
+        }
+        assert!(since.elapsed() < patience, "no prune {count} with {part:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
 async fn a_prune_that_nobody_waits_for_ends() {
-    let daemon = Daemon::start();
+    let daemon = Daemon::with(Options::default().settings(r#"{"log-level": "debug"}"#));
     let context = Context::new("FROM scratch\nCOPY Dockerfile /\nCOPY Dockerfile /f\n");
     daemon.mica(["build", "-q", context.arg()]).ok();
     let path = daemon.root().join("mica/db.sqlite");
     let database = rusqlite::Connection::open(path).unwrap();
-    for way in ["upgraded", "plain", "given up"] {
-        // one that is gone before it has begun is logged nowhere
-        for attempt in 0.. {
-            let before = prunes(&daemon).len();
-            // whoever removes something waits now
-            database.execute_batch("BEGIN IMMEDIATE").unwrap();
-            let client = match way {
-                "plain" => Client::plain(&daemon).await,
-                _ => Client::upgraded(&daemon).await,
+    for (way, count) in [("upgraded", 1), ("plain", 2), ("given up", 3)] {
+        // what is counted of uses is written, so that only whoever removes something waits now
+        daemon.mica(["builder", "du"]).ok();
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let client = match way {
+            "plain" => Client::plain(&daemon).await,
+            _ => Client::upgraded(&daemon).await,
+        };
+        let pruning = tokio::spawn({
+            let client = client.clone();
+            let request = PruneRequest {
+                all: true,
+                ..PruneRequest::default()
             };
-            let pruning = tokio::spawn({
-                let client = client.clone();
-                let request = PruneRequest {
-                    all: true,
-                    ..PruneRequest::default()
-                };
-                async move {
-                    let method = "/moby.buildkit.v1.Control/Prune";
-                    let stream = client.stream::<_, UsageRecord>(method, request).await;
-                    stream.map(drop)
-                }
-            });
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            match way {
-                "given up" => pruning.abort(),
-                _ => client.vanish(),
+            async move {
+                let method = "/moby.buildkit.v1.Control/Prune";
+                let stream = client.stream::<_, UsageRecord>(method, request).await;
+                stream.map(drop)
             }
-            tokio::time::sleep(STOPPED).await;
-            database.execute_batch("ROLLBACK").unwrap();
-            let ended = Instant::now();
-            while prunes(&daemon).len() == before && ended.elapsed() < STOPPED {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            match prunes(&daemon).get(before) {
-                Some(line) => {
-                    assert!(line.contains("outcome=cancelled"), "{way}: {line}");
-                    break;
-                }
-                None => assert!(attempt < 10, "{way}: it never begins"),
-            }
+        });
+        prune_line(&daemon, "prune begins", count, LONG).await;
+        match way {
+            "given up" => pruning.abort(),
+            _ => client.vanish(),
         }
+        tokio::time::sleep(STOPPED).await;
+        database.execute_batch("ROLLBACK").unwrap();
+        let line = prune_line(&daemon, "outcome=", count, STOPPED).await;
+        assert!(line.contains("outcome=cancelled"), "{way}: {line}");
         // so that there is something for the next one
         daemon.mica(["build", "-q", "--no-cache", context.arg()]).ok();
     }
