@@ -59,10 +59,14 @@ impl Damaged {
         lock(&self.known).contains(digest)
     }
 
-    /// The right to replace the file of this digest, if it is known to hold other bytes.
-    pub(crate) fn replacing(&self, digest: &Digest) -> Option<Replacing<'_>> {
+    /// The right to replace the file of this digest, if it is known to hold other bytes or `is_wrong` finds that now.
+    pub(crate) fn replacing(
+        &self,
+        digest: &Digest,
+        is_wrong: impl FnOnce() -> bool,
+    ) -> Option<Replacing<'_>> {
         let known = lock(&self.known);
-        known.contains(digest).then_some(Replacing {
+        (known.contains(digest) || is_wrong()).then_some(Replacing {
             known,
             digest: *digest,
         })

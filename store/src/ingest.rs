@@ -194,14 +194,19 @@ impl Staged {
         }
         let _gate = share(&self.store.gate);
         lease.pin_blob(&self.digest);
-        let replacing = self.store.damaged.replacing(&self.digest);
-        let there = match fs_err::symlink_metadata(&to) {
-            Ok(_) if replacing.is_some() || !self.is_same(&to) => {
+        let is_wrong = || fs_err::symlink_metadata(&to).is_ok() && !self.is_same(&to);
+        let looks_wrong = is_wrong();
+        // another writer may have put the right bytes there meanwhile
+        let replacing = self
+            .store
+            .damaged
+            .replacing(&self.digest, || looks_wrong && is_wrong());
+        let there = match replacing {
+            Some(_) => {
                 self.store.set_aside(&to, &self.digest.hex())?;
                 false
             }
-            Ok(_) => !doubt,
-            Err(_) => false,
+            None => !doubt && fs_err::symlink_metadata(&to).is_ok(),
         };
         if !there {
             disk::rename(&self.path, &to).map_err(Error::io("publish a blob"))?;

@@ -131,7 +131,12 @@ impl Store {
     }
 
     fn forget_document(&self, digest: &Digest) -> Result<(), Error> {
+        let place = self.inner.paths.blob(digest);
         self.inner.database.write(Durability::Full, |db| {
+            // it came again meanwhile, with an image whose row must stay
+            if fs_err::symlink_metadata(&place).is_ok() {
+                return Ok(());
+            }
             db.prepare_cached(
                 "DELETE FROM documents WHERE digest = ?1 AND ?1 NOT IN (SELECT manifest FROM images)",
             )?

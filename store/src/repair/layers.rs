@@ -224,8 +224,8 @@ impl Store {
         let replacing = match form {
             Form::Tree if self.is_in_use(diff_id) => return Ok(GivenUp::Lost { aside: None }),
             Form::Tree => None,
-            Form::Tar => inner.damaged.replacing(diff_id.digest()),
-            Form::Blob(blob) => inner.damaged.replacing(blob),
+            Form::Tar => inner.damaged.replacing(diff_id.digest(), || false),
+            Form::Blob(blob) => inner.damaged.replacing(blob, || false),
         };
         if replacing.is_none() && *form != Form::Tree {
             return Ok(GivenUp::Done(Cure::ByItself));

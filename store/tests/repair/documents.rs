@@ -146,6 +146,27 @@ fn large_blobs_that_were_found_damaged_are_replaced_by_what_comes_next() {
 }
 
 #[test]
+fn only_one_of_many_writers_replaces_what_is_damaged() {
+    let (_folder, store) = store();
+    let bytes = noise(6, 200 << 10);
+    let kept = store.put_blob(&store.lease(), &bytes).unwrap();
+    let aside = bad(&store, &kept.digest.hex());
+    for _ in 0..50 {
+        flip(kept.path());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| store.put_blob(&store.lease(), &bytes).unwrap());
+            }
+        });
+        assert!(std::fs::read(kept.path()).unwrap() == bytes);
+        assert!(
+            std::fs::read(&aside).unwrap() != bytes,
+            "one that came late set the right bytes aside"
+        );
+    }
+}
+
+#[test]
 fn long_documents_that_are_damaged_come_again_with_the_image() {
     let (_folder, store) = store();
     let lease = store.lease();
