@@ -201,11 +201,22 @@ fn archives() {
     world.fails(&full, || world.daemon.mica(["load", "-i", archive]));
     world.fails(&full, || world.daemon.docker(["load", "-i", archive]));
     let bytes = fs_err::read(archive).unwrap();
+    // what is left of a download
+    let left = world.daemon.root().join("mica/partial").join("a".repeat(64));
+    fs_err::write(&left, noise(20 << 20)).unwrap();
     for path in ["/images/load", "/images/create?fromSrc=-"] {
         world.fails(&["the archive needs 105MB on the disk of"], || {
             ran(&world.daemon.post(path, &bytes))
         });
     }
+    assert!(left.exists(), "it goes for nothing that has no room without it");
+    world.disk.fill_but(16 << 20);
+    let answer = world
+        .daemon
+        .post("/images/create?fromSrc=-", &tar(&noise(20 << 20)));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(!left.exists(), "it goes where that helps");
+    world.disk.empty();
     world.fails(&full, || world.daemon.docker(["import", archive]));
 }
 

@@ -80,19 +80,27 @@ impl Engine {
         promised: u64,
         keep: &dyn Fn(&Digest) -> bool,
     ) -> Result<(), Error> {
-        let fits = |free: &Free| {
-            let all = needed.saturating_add(promised).saturating_add(RESERVE);
-            // where nothing can be seen it is tried
-            needed == 0 || free.bytes.is_none_or(|bytes| bytes >= all)
-        };
+        let all = needed.saturating_add(promised).saturating_add(RESERVE);
+        // where nothing can be seen it is tried
+        let fits = |free: &Free| needed == 0 || free.bytes.is_none_or(|bytes| bytes >= all);
         if fits(&self.free()) {
             return Ok(());
         }
-        self.workshop().forget_failed_steps();
-        // it helps, or it does not
-        let _ = self.store().give_back(keep);
         self.store().wait_for_room(PATIENCE);
         let mut free = self.free();
+        // others want to go on with that some time: it does not go for what it cannot help, whatever length a client claims
+        let unfinished = self
+            .store()
+            .disk_usage()
+            .map_or(u64::MAX, |usage| usage.unfinished);
+        let spare = unfinished.saturating_add(RESERVE);
+        if !fits(&free) && free.bytes.is_some_and(|bytes| bytes.saturating_add(spare) >= all) {
+            self.workshop().forget_failed_steps();
+            // it helps, or it does not
+            let _ = self.store().give_back(keep);
+            self.store().wait_for_room(PATIENCE);
+            free = self.free();
+        }
         if fits(&free) {
             return Ok(());
         }
