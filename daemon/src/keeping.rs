@@ -13,6 +13,8 @@ use crate::work::Task;
 
 /// How often a look is taken at the disk while work goes on.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often it is taken while nothing does: some things go by age.
+const LOOK_IDLE: Duration = Duration::from_secs(600);
 /// Many that end at once are one reason to tidy up.
 const GATHER: Duration = Duration::from_millis(300);
 /// While the disk is short of room what nothing needs goes so often at most: it means a look at all names in the store.
@@ -54,13 +56,14 @@ impl Upkeep {
         self.full.store(true, Ordering::SeqCst);
     }
 
-    /// Waits for news; no longer than a while if work goes on.
+    /// Waits for news, and no longer than a while, which is shorter if work goes on.
     async fn wait(&self) {
-        match self.running.load(Ordering::SeqCst) {
-            0 => self.news.notified().await,
-            // in vain or not: it is time to look
-            _ => drop(tokio::time::timeout(LOOK, self.news.notified()).await),
-        }
+        let look = match self.running.load(Ordering::SeqCst) {
+            0 => LOOK_IDLE,
+            _ => LOOK,
+        };
+        // in vain or not: it is time to look
+        let _ = tokio::time::timeout(look, self.news.notified()).await;
     }
 }
 

@@ -24,10 +24,11 @@ impl WorkDir {
         &self.path
     }
 
-    /// Has what is in it count as taken, now that whoever wrote there is done and it is kept all the same.
-    pub fn count(&self) {
+    /// Has what is in it count as taken, now that whoever wrote there is done and it is kept all the same; gives how many bytes.
+    pub fn count(&self) -> u64 {
         let bytes = space::of_tree(&self.path);
         lock(&self.store.kept_work).insert(self.path.clone(), bytes);
+        bytes
     }
 }
 

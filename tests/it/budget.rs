@@ -113,6 +113,39 @@ fn steps(daemon: &Daemon) -> String {
 }
 
 #[test]
+fn what_a_failed_step_left_goes_before_the_cache() {
+    let Some(disk) = SmallDisk::make(160, "a failed step on a small disk") else {
+        return;
+    };
+    let settings = r#"{"builder": {"gc": {"defaultReservedSpace": "1MB", "defaultMinFreeSpace": "48MiB"}}}"#;
+    let options = Options::default()
+        .root(&disk.path().join("store"))
+        .settings(settings);
+    let daemon = Daemon::with(options);
+    step(&daemon, "kept", 16);
+    let fail = |mib: u32| {
+        let context = Context::with_shell(&format!(
+            "FROM base\nRUN dd if=/dev/urandom of=/big bs=1M count={mib}; false\n"
+        ));
+        let failed = daemon.mica(["build", "--progress=plain", context.arg()]);
+        assert!(failed.stderr.contains("mica debug"), "{}", failed.stderr);
+    };
+    // with room enough it stays
+    let kept = daemon.root().join("mica/work");
+    fail(8);
+    assert_eq!(fs_err::read_dir(&kept).unwrap().count(), 1);
+    fail(72);
+    let started = Instant::now();
+    while disk.free() < 100 * MIB {
+        assert!(started.elapsed() < PATIENCE, "{} bytes are free", disk.free());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(fs_err::read_dir(&kept).unwrap().count(), 0);
+    assert!(steps(&daemon).contains(": kept"), "{}", steps(&daemon));
+    agrees(&daemon);
+}
+
+#[test]
 fn builds_go_on_and_the_disk_never_fills_up() {
     const FLOOR: u64 = 48 * MIB;
     let Some(disk) = SmallDisk::make(160, "a budget on a small disk") else {

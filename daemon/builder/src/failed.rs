@@ -28,6 +28,8 @@ pub struct FailedStep {
     /// The program that shell forms of the stage are run with.
     shell: String,
     work: WorkDir,
+    /// What it takes on the disk.
+    bytes: u64,
     _lease: Lease,
     since: Instant,
     entered: AtomicBool,
@@ -45,10 +47,10 @@ pub struct Occupied;
 impl FailedSteps {
     /// Keeps a step; the oldest go.
     pub(crate) fn keep(&self, build: BuildId, process: Process, shell: String, work: WorkDir, lease: &Lease) {
-        work.count();
         let step = FailedStep {
             process,
             shell,
+            bytes: work.count(),
             work,
             _lease: lease.clone(),
             since: Instant::now(),
@@ -69,9 +71,16 @@ impl FailedSteps {
         found.map(|(_, step)| step.clone())
     }
 
-    /// Forgets all steps; those that somebody is in go when they are left.
-    pub(crate) fn clear(&self) {
-        self.fresh().clear();
+    /// Forgets all steps, and gives how many bytes that frees; those that somebody is in go when they are left.
+    pub(crate) fn clear(&self) -> u64 {
+        let steps = std::mem::take(&mut *self.fresh());
+        let free = steps.iter().filter(|(_, step)| Arc::strong_count(step) == 1);
+        free.map(|(_, step)| step.bytes).sum()
+    }
+
+    /// Forgets those that are too old.
+    pub(crate) fn clear_old(&self) {
+        drop(self.fresh());
     }
 
     /// Those that are not too old.

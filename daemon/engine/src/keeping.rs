@@ -140,7 +140,7 @@ impl Disk {
 pub enum Leftovers {
     /// It stays: a download may go on with it.
     Stay,
-    /// It goes, but what is left of a download only if it was not written to for so long.
+    /// It goes with what failed steps left, but what is left of a download only if it was not written to for so long.
     Go(Duration),
 }
 
@@ -166,10 +166,12 @@ impl Engine {
         tell: &mut dyn FnMut(u64),
     ) -> Result<PrunedCache, Error> {
         let mut gone = PrunedCache::default();
+        self.workshop().forget_old_failed_steps();
         if !keeping.enabled {
             return Ok(gone);
         }
         if let Leftovers::Go(age) = leftovers {
+            gone.bytes += self.workshop().forget_failed_steps();
             gone.bytes += self.store().collect_older(age)?;
             if gone.bytes > 0 {
                 tell(gone.bytes);
