@@ -21,7 +21,7 @@ pub(crate) const DETACH: &str = "__detach";
 const POLL: Duration = Duration::from_millis(2);
 
 /// How long a daemon may take until it answers.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Seconds without requests after which a daemon that was started so ends.
 const IDLE_SECONDS: &str = "300";
