@@ -136,7 +136,7 @@ mod tests {
                 .is_err()
         );
         drop(other);
-        tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
     }
 
     #[tokio::test]
@@ -161,7 +161,7 @@ mod tests {
         drop(listening);
         assert!(!wait(activity.clone()).await, "it does something else now");
         drop(connection);
-        tokio::time::timeout(Duration::from_secs(5), deserted)
+        tokio::time::timeout(Duration::from_secs(60), deserted)
             .await
             .unwrap();
     }

@@ -1,6 +1,7 @@
 //! What a session lends to a build: secrets, agents, credentials, uploads, folders by name.
 
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mica_tests::registry::{Action, Door, Options as RegistryOptions, User};
@@ -78,7 +79,7 @@ async fn a_client_that_does_not_answer_for_its_secrets_can_be_left() {
     let daemon = Daemon::start();
     let context = Context::with_shell("FROM base\nRUN --mount=type=secret,id=never,required true\n");
     let client = Client::upgraded(&daemon).await;
-    let session = Session::of(&Folder::of(context.path())).silent_secrets();
+    let (session, asked) = Session::of(&Folder::of(context.path())).silent_secrets();
     let session = session.attach(&daemon).await;
     let build = Build::new(&session.id);
     let name = build.request.reference.clone();
@@ -86,15 +87,19 @@ async fn a_client_that_does_not_answer_for_its_secrets_can_be_left() {
         let client = client.clone();
         async move { build.run(&client, Way::Direct).await }
     });
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let began = Instant::now();
+    while !asked.load(Ordering::SeqCst) {
+        assert!(began.elapsed() < LONG, "nobody asks for the secret");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let work = || fs_err::read_dir(daemon.root().join("mica/work")).unwrap().count();
     assert!(work() > 0, "the build has begun");
     crate::client::dial_plain(&daemon, &format!("/build/cancel?id={name}")).await;
-    let built = within(Duration::from_secs(2), building).await.unwrap();
+    let built = within(LONG, building).await.unwrap();
     built.failure(Code::Cancelled);
     let began = Instant::now();
     while work() > 0 {
-        assert!(began.elapsed() < Duration::from_secs(2), "it still waits");
+        assert!(began.elapsed() < LONG, "it still waits");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

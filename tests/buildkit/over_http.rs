@@ -18,7 +18,7 @@ use crate::session::Session;
 use crate::{LONG, fresh, within};
 
 /// How long a build may go on that nobody wants.
-const STOPPED: Duration = Duration::from_secs(2);
+const STOPPED: Duration = Duration::from_secs(20);
 
 /// How much later the second of two requests comes.
 const LATE: Duration = Duration::from_millis(200);

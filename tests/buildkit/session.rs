@@ -1,6 +1,7 @@
 //! A client's session: the services it offers to the daemon on a connection it opened.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -122,13 +123,17 @@ impl Session {
         })
     }
 
-    /// Offers secrets and never answers for them.
-    pub(crate) fn silent_secrets(self) -> Self {
-        self.offer(SECRET, |methods| {
-            methods.unary(SECRET, |_: Request<GetSecretRequest>| {
+    /// Offers secrets and never answers for them; whether one was asked for is told.
+    pub(crate) fn silent_secrets(self) -> (Self, Arc<AtomicBool>) {
+        let asked: Arc<AtomicBool> = Arc::default();
+        let seen = asked.clone();
+        let session = self.offer(SECRET, |methods| {
+            methods.unary(SECRET, move |_: Request<GetSecretRequest>| {
+                seen.store(true, Ordering::SeqCst);
                 std::future::pending::<Result<GetSecretResponse, Status>>()
             })
-        })
+        });
+        (session, asked)
     }
 
     /// Offers the credentials of one registry; who was asked for is remembered.

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::client::{Client, greeting};
 
 /// How long a step may go on after its client has left.
-const GIVEN_UP: Duration = Duration::from_secs(2);
+const GIVEN_UP: Duration = Duration::from_secs(20);
 
 /// Whether a process runs with this argument, as no other does.
 fn runs(argument: &str) -> bool {

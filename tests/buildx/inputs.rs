@@ -210,11 +210,7 @@ struct Files(Child, u16);
 
 impl Files {
     fn serve(folder: &Path) -> Self {
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = mica_tests::servers::free_port();
         let mut server = Command::new("python3");
         server.args(["-m", "http.server", "--bind", "127.0.0.1", &port.to_string()]);
         server

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::web::Web;
 
 /// How long a build may take to start or to end.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who may use the registry with a password.
 pub(crate) const USER: &str = "somebody";

@@ -20,7 +20,7 @@ const BASES: [&str; 2] = ["debian", "buildpack"];
 const WORKERS: usize = 2;
 
 /// A build that takes longer than this hangs.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// What the images and what they are made of take, in KiB, with room to spare.
 const ROOM: u64 = 8 << 20;

@@ -272,7 +272,7 @@ fn a_client_that_goes_away_takes_all_its_processes_with_it() {
     let left = Instant::now();
     while sleeping() > 0 {
         assert!(
-            left.elapsed() < Duration::from_secs(2),
+            left.elapsed() < Duration::from_secs(20),
             "{} processes are left",
             sleeping()
         );

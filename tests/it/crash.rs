@@ -7,7 +7,7 @@ use mica_tests::{Context, Daemon};
 
 const KILLS: u32 = 20;
 /// How long a daemon may take to clear away what the one before left.
-const SWEEP: Duration = Duration::from_secs(10);
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// All images by name, with their IDs.
 fn images(daemon: &Daemon) -> BTreeMap<String, String> {

@@ -92,7 +92,7 @@ fn a_listener_that_never_reads_holds_nobody_up_and_is_cut_off() {
     let (beside, after) = (begun.elapsed(), memory(&daemon));
     println!("{TAGS} tags alone {alone:?}, beside listeners {beside:?}; {full} MiB, then {after} MiB");
     assert!(
-        beside < alone * 10 + Duration::from_secs(5),
+        beside < alone * 10 + Duration::from_secs(30),
         "{alone:?} alone, {beside:?} beside them"
     );
     assert!(
@@ -121,7 +121,7 @@ fn a_listener_that_never_reads_does_not_keep_the_daemon_from_leaving() {
     }
     let begun = Instant::now();
     assert_eq!(daemon.stop(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     while let Heard::Event(_) = stuck.hear() {}
     assert_eq!(stuck.hear(), Heard::Broken, "it did not hear everything");
 }
@@ -146,7 +146,7 @@ fn the_end_of_the_daemon_is_the_end_of_the_streams() {
     let mut past = Listener::open(&daemon, "/events?since=0");
     let begun = Instant::now();
     assert_eq!(daemon.stop(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(quiet.hear(), Heard::End);
     assert_eq!(brief(&past.event())[1], "create");
     assert_eq!(brief(&past.event())[1], "tag");

@@ -16,7 +16,7 @@ const SLACK: u64 = 256 << 10;
 /// The length of an image that is pruned, in bytes; more than the ballast takes of its room.
 const HEAVY: u64 = 16 << 20;
 /// How long what was removed may take to give its room back.
-const BACK: Duration = Duration::from_secs(10);
+const BACK: Duration = Duration::from_secs(60);
 
 /// A daemon whose store is on a small disk, and an image with a shell in it.
 struct World {
@@ -262,8 +262,15 @@ fn pulls() {
             gate.wait();
             let filler = world.disk.path().join("more");
             let file = std::fs::File::create(&filler).unwrap();
-            let free = world.disk.free();
-            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free - (1 << 20)).unwrap();
+            // what has come so far is still being written
+            while let Err(errno) = rustix::fs::fallocate(
+                &file,
+                rustix::fs::FallocateFlags::empty(),
+                0,
+                world.disk.free() - (1 << 20),
+            ) {
+                assert_eq!(errno, rustix::io::Errno::NOSPC);
+            }
             gate.open();
             let pulled = pull.join().unwrap();
             fs_err::remove_file(&filler).unwrap();

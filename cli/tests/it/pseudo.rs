@@ -108,11 +108,31 @@ impl Terminal {
 
     /// Becomes another size, between two drawings: a program cannot know of it earlier than at the next.
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
-        while let Ok(piece) = self.pieces.recv_timeout(BETWEEN) {
-            self.take(&piece);
+        loop {
+            while let Ok(piece) = self.pieces.recv_timeout(BETWEEN) {
+                self.take(&piece);
+            }
+            // however late this is, the next drawing does not begin now
+            self.signal("-STOP");
+            while !self.is_stopped() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            match self.pieces.recv_timeout(BETWEEN) {
+                Ok(piece) => self.take(&piece),
+                Err(_) => break,
+            }
+            self.signal("-CONT");
         }
         tcsetwinsize(&self.own, size(columns, rows)).unwrap();
         self.screen.resize(columns.into(), rows.into());
+        self.signal("-CONT");
+    }
+
+    /// Whether the program was stopped, or has ended (proc_pid_stat(5)).
+    fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, rest) = stat.rsplit_once(')').unwrap();
+        matches!(rest.trim_start().as_bytes().first(), Some(b'T' | b'Z'))
     }
 
     /// Sends the program a signal, by its name.

@@ -110,17 +110,22 @@ mod tests {
     fn nobody_waits_for_what_failed_or_is_not_wanted() {
         let once = Once::<()>::default();
         let cancel = Cancel::new();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
         std::thread::scope(|scope| {
             let maker = scope.spawn(|| {
-                once.get(&Cancel::new(), || {
-                    std::thread::sleep(Duration::from_millis(200));
+                let make = move || {
+                    begin.send(()).unwrap();
+                    gone.recv().unwrap();
                     Err::<(), _>(Cancelled)
-                })
+                };
+                once.get(&Cancel::new(), make)
             });
-            std::thread::sleep(Duration::from_millis(50));
+            begun.recv().unwrap();
             let waiter = scope.spawn(|| once.get(&cancel, || Ok::<_, Cancelled>(())));
             cancel.cancel();
             assert!(waiter.join().unwrap().is_err() && !maker.is_finished());
+            go.send(()).unwrap();
             assert!(maker.join().unwrap().is_err());
         });
         assert!(once.get(&Cancel::new(), || Ok::<_, Cancelled>(())).is_err());

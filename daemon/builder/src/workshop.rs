@@ -152,7 +152,9 @@ mod tests {
                 });
             }
         });
-        assert_eq!(most.into_inner(), 2);
+        assert!(most.into_inner() <= 2);
+        // and no less
+        let _both = [(); 2].map(|()| workshop.place(&Cancel::new()).unwrap());
     }
 
     #[test]
@@ -160,15 +162,19 @@ mod tests {
         let workshop = Workshop::default();
         let [a, b] = [b"a", b"b"].map(|bytes| CacheKey(Digest::of(bytes)));
         let cancel = Cancel::new();
-        let first = workshop.claim(&a, &cancel).unwrap();
-        assert!(!first.waited && !workshop.claim(&b, &cancel).unwrap().waited);
-        std::thread::scope(|scope| {
-            let second = scope.spawn(|| workshop.claim(&a, &cancel).map(|claim| claim.waited));
-            std::thread::sleep(Duration::from_millis(100));
-            assert!(!second.is_finished());
-            drop(first);
-            assert_eq!(second.join().unwrap(), Ok(true));
-        });
+        let has_waited = || {
+            let first = workshop.claim(&a, &cancel).unwrap();
+            assert!(!first.waited && !workshop.claim(&b, &cancel).unwrap().waited);
+            std::thread::scope(|scope| {
+                let second = scope.spawn(|| workshop.claim(&a, &cancel).map(|claim| claim.waited));
+                std::thread::sleep(Duration::from_millis(100));
+                assert!(!second.is_finished());
+                drop(first);
+                second.join().unwrap().unwrap()
+            })
+        };
+        // one that comes late need not wait
+        assert!((0..20).any(|_| has_waited()));
         let _again = workshop.claim(&a, &cancel).unwrap();
         cancel.cancel();
         assert!(workshop.claim(&a, &cancel).is_err());

@@ -237,7 +237,7 @@ async fn a_client_that_is_gone_is_noticed_by_all_who_wait() {
         client.abort();
     };
     let both = async { tokio::join!(waiting, leaving) };
-    tokio::time::timeout(Duration::from_secs(5), both).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
     assert!(session.secret("x").await.is_err());
 }
 
@@ -251,7 +251,7 @@ async fn who_speaks_no_http_2_is_no_session() {
         Err(_) => {}
         Ok((session, attached)) => {
             tokio::spawn(attached.carry());
-            let asked = tokio::time::timeout(Duration::from_secs(5), session.secret("x"));
+            let asked = tokio::time::timeout(Duration::from_secs(60), session.secret("x"));
             assert!(asked.await.unwrap().is_err());
         }
     }

@@ -308,7 +308,7 @@ fn a_daemon_that_is_told_to_leave_ends_its_builds() {
 
 #[test]
 fn a_client_that_vanishes_while_sending_its_context_ends_the_build() {
-    let mut micad = Micad::start_with(&["--idle-timeout", "1"]);
+    let mut micad = Micad::start_with(&["--idle-timeout", "4"]);
     let mut connection = micad.connect();
     connection.send_head("POST", "/build", "Content-Length: 1000000\r\n");
     connection.send(&tar(&[("Dockerfile", b"FROM scratch\n")]));

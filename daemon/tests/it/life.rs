@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::Connection;
 use crate::micad::{LONG, Micad, command, program, wait_for_exit, wait_until};
+use crate::running::Log;
 
 /// Runs the daemon to its end; its exit code and what it said.
 fn fails(command: &mut Command) -> (i32, String) {
@@ -107,12 +108,13 @@ fn a_daemon_that_is_told_to_leave_leaves_in_order() {
 
 #[test]
 fn a_second_signal_does_not_wait() {
-    let mut micad = Micad::start();
+    let mut micad = Micad::start_with(&["--log-level", "debug"]);
+    let log = Log::of(&mut micad.child);
     let mut connection = micad.connect();
     // an answer that cannot end: its body never comes
     connection.send_head("POST", "/images/load", "Content-Length: 1000\r\n");
     connection.send(b"x");
-    std::thread::sleep(Duration::from_millis(300));
+    log.wait_for("load begins");
     let start = Instant::now();
     micad.signal("TERM");
     wait_until("it stops listening", || !micad.socket().exists());
@@ -131,10 +133,10 @@ fn a_second_signal_does_not_wait() {
 
 #[test]
 fn a_daemon_with_nothing_to_do_leaves() {
-    let mut micad = Micad::start_with(&["--idle-timeout", "1"]);
+    let mut micad = Micad::start_with(&["--idle-timeout", "4"]);
     let mut connection = micad.connect();
     assert_eq!(connection.ask("GET", "/_ping", b"").status, 200);
-    std::thread::sleep(Duration::from_millis(2500));
+    std::thread::sleep(Duration::from_millis(6000));
     assert!(micad.child.try_wait().unwrap().is_none(), "a connection keeps it");
     assert_eq!(connection.ask("GET", "/_ping", b"").status, 200);
     drop(connection);

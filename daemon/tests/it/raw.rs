@@ -12,7 +12,7 @@ use crate::archive::small_image;
 use crate::micad::{Micad, wait_until};
 
 /// How long anything may take until it is answered or over.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 /// How long a connection is listened to on which nothing is due.
 const QUIET: Duration = Duration::from_millis(150);
@@ -40,11 +40,20 @@ impl Heard {
     }
 }
 
-/// Sends bytes in pieces of `piece` bytes and listens until the daemon ends the connection or is quiet; `half` ends the sending.
-fn say(micad: &Micad, bytes: &[u8], piece: usize, half: bool) -> Heard {
+/// What a client waits for before it takes the daemon to be quiet.
+#[derive(Clone, Copy)]
+enum Due {
+    /// The end of the connection.
+    End,
+    /// So many answers.
+    Answers(usize),
+}
+
+/// Sends bytes in pieces of `piece` bytes and listens until the daemon ends the connection, or is quiet once what is due has
+/// come; `half` ends the sending.
+fn say(micad: &Micad, bytes: &[u8], piece: usize, half: bool, due: Due) -> Heard {
     let mut stream = UnixStream::connect(micad.socket()).unwrap();
     stream.set_write_timeout(Some(SOON)).unwrap();
-    stream.set_read_timeout(Some(QUIET)).unwrap();
     for part in bytes.chunks(piece.max(1)) {
         match stream.write_all(part) {
             Ok(()) => {}
@@ -63,6 +72,9 @@ fn say(micad: &Micad, bytes: &[u8], piece: usize, half: bool) -> Heard {
     };
     let mut buffer = [0; 64 << 10];
     loop {
+        let has_come = matches!(due, Due::Answers(count) if heard.statuses().len() >= count);
+        let patience = if has_come { QUIET } else { SOON };
+        stream.set_read_timeout(Some(patience)).unwrap();
         match stream.read(&mut buffer) {
             Ok(0) => heard.ended = true,
             Ok(count) => {
@@ -138,7 +150,7 @@ fn what_is_no_http_is_refused_or_ended() {
     ] {
         for piece in [bytes.len(), 1 << 10] {
             let began = Instant::now();
-            let heard = say(&micad, bytes.as_bytes(), piece, false);
+            let heard = say(&micad, bytes.as_bytes(), piece, false, Due::End);
             let short: String = bytes.chars().take(70).collect();
             assert!(began.elapsed() < SOON, "{short:?}");
             assert!(
@@ -177,7 +189,7 @@ fn a_request_with_two_lengths_hides_no_other() {
         let length = hidden.len();
         // by its chunks the body is all of this, by its length it ends before what is hidden
         let bytes = format!("{head}{length:x}\r\n{hidden}\r\n0\r\n\r\n");
-        let heard = say(&micad, bytes.as_bytes(), bytes.len(), false);
+        let heard = say(&micad, bytes.as_bytes(), bytes.len(), false, Due::Answers(0));
         assert!(
             heard.statuses().len() <= 1 || heard.ended,
             "{head}: {}",
@@ -251,11 +263,11 @@ fn what_is_odd_and_allowed_is_answered() {
         ),
     ] {
         for piece in [bytes.len(), 1] {
-            let heard = say(&micad, bytes.as_bytes(), piece, false);
-            let own: Vec<u16> = heard.statuses();
             let all: Vec<u16> = statuses.clone();
             // whoever is told to go on may have been answered before
             let late: Vec<u16> = all.iter().copied().filter(|status| *status != 100).collect();
+            let heard = say(&micad, bytes.as_bytes(), piece, false, Due::Answers(late.len()));
+            let own: Vec<u16> = heard.statuses();
             assert!(
                 own == all || own == late,
                 "{bytes:?} in pieces of {piece}: {own:?}, {}",
@@ -371,7 +383,7 @@ fn bytes_by_chance_are_answered_or_ended() {
     let other = std::cell::RefCell::new(micad.connect());
     let result = runner.run(&(any_bytes(), 1..400_usize), |(bytes, piece)| {
         // who has said all is answered or hung up on: there is no third
-        let heard = say(&micad, &bytes, piece, true);
+        let heard = say(&micad, &bytes, piece, true, Due::End);
         let text = heard.text();
         if !heard.ended {
             return Err(TestCaseError::fail(format!("neither answered nor ended: {text}")));

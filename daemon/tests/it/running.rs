@@ -164,6 +164,9 @@ fn what_needs_a_restart_says_so() {
     let log = Log::of(&mut micad.child);
     wait_until("it listens", || socket.exists());
     log.wait_for("micad starts");
+    // who answers hears signals
+    let ping = crate::http::Connection::open(&socket).ask("GET", "/_ping", b"");
+    assert_eq!(ping.status, 200);
     // flags take the place of both, so nothing differs
     std::fs::write(file.path(), r#"{"data-root": "/elsewhere"}"#).unwrap();
     micad.signal("HUP");

@@ -238,8 +238,8 @@ fn a_client_that_stops_reading_ends_the_saving() {
         &json!({}),
         &[&[("big", &data)]],
     );
-    // it leaves after a second in which nobody comes
-    let mut micad = Micad::start_with(&["--idle-timeout", "1"]);
+    // it leaves after four seconds in which nobody comes
+    let mut micad = Micad::start_with(&["--idle-timeout", "4"]);
     micad.load(&big);
     let mut connection = micad.connect();
     connection.send_head("GET", "/images/big:1/get", "");
@@ -251,7 +251,7 @@ fn a_client_that_stops_reading_ends_the_saving() {
 
 #[test]
 fn a_client_that_vanishes_while_sending_ends_the_loading() {
-    let mut micad = Micad::start_with(&["--idle-timeout", "1", "--log-level", "warn"]);
+    let mut micad = Micad::start_with(&["--idle-timeout", "4", "--log-level", "warn"]);
     let mut connection = micad.connect();
     connection.send_head("POST", "/images/load", "Transfer-Encoding: chunked\r\n");
     connection.send_chunk(&header("big", GIB)).unwrap();

@@ -177,6 +177,7 @@ fn only_what_did_not_change_is_known_again() {
         fs::write(at(name), "one").unwrap();
     }
     let prints = Arc::default();
+    fs::write(at("same"), "one").unwrap();
     let young = view_with(folder.path(), &prints);
     read(&young, "same");
     let young = view_with(folder.path(), &next(&prints));

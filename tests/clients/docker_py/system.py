@@ -64,7 +64,7 @@ def events():
     image.tag("heard", tag="2")
     CLIENT.images.remove("heard:2")
     CLIENT.images.remove("heard:1")
-    for _ in range(100):
+    for _ in range(1200):
         if [event for event in heard if event["Action"] == "delete"]:
             break
         time.sleep(0.05)

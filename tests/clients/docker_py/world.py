@@ -73,7 +73,7 @@ def imported(name):
 def await_sleep(runs):
     """Waits until the build that would take so long runs, or until it does not."""
     wanted = f"sleep\0{FACTS['seconds']}\0".encode()
-    for _ in range(500):
+    for _ in range(3000):
         found = False
         for process in os.listdir("/proc"):
             try:

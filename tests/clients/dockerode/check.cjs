@@ -71,7 +71,7 @@ const sleep = async (runs) => {
       return false;
     }
   };
-  for (let tries = 0; tries < 500; tries += 1) {
+  for (let tries = 0; tries < 3000; tries += 1) {
     if (fs.readdirSync('/proc').some(sleeps) === runs) return;
     await new Promise((done) => setTimeout(done, 20));
   }
@@ -432,7 +432,7 @@ const verbs = {
         heard.push(...lines.map((line) => JSON.parse(line)));
         if (heard.some((event) => event.Action === 'delete')) done();
       });
-      setTimeout(done, 5000).unref();
+      setTimeout(done, 60000).unref();
     });
     stream.on('error', () => {});
     const id = await small('heard:1');

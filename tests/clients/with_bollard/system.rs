@@ -103,7 +103,7 @@ impl Bollard<'_> {
         let mut heard: Vec<EventMessage> = Vec::new();
         while heard.last().and_then(|event| event.action.as_deref()) != Some("delete") {
             let next =
-                self.wait(async { tokio::time::timeout(Duration::from_secs(5), listening.next()).await });
+                self.wait(async { tokio::time::timeout(Duration::from_secs(60), listening.next()).await });
             heard.push(next.expect("no delete came").unwrap().unwrap());
         }
         let actions: Vec<_> = heard.iter().filter_map(|event| event.action.as_deref()).collect();

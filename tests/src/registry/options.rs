@@ -1,7 +1,5 @@
 //! What a registry is started with: whose manners it has, who may do what, how it is spoken to.
 
-use std::time::Duration;
-
 /// Whose manners a registry has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Personality {
@@ -109,8 +107,6 @@ pub struct Options {
     pub users: Vec<User>,
     /// Patterns of repositories that everybody may read.
     pub public: Vec<String>,
-    /// How long tokens are good for; by default as the personality says.
-    pub token_life: Option<Duration>,
     /// What a token endpoint answers to POST if it does not know it.
     pub refuses_post: Option<u16>,
     /// Where the challenge sends whoever wants a token, if not to this registry.
@@ -128,7 +124,6 @@ impl Default for Options {
             door: None,
             users: Vec::new(),
             public: Vec::new(),
-            token_life: None,
             refuses_post: None,
             realm: None,
             tls: false,

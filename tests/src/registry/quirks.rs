@@ -72,7 +72,6 @@ impl Quirks {
             quirks.door = Door::Bearer;
         }
         quirks.door = options.door.unwrap_or(quirks.door);
-        quirks.token_life = options.token_life.unwrap_or(quirks.token_life);
         quirks.refuses_post = options.refuses_post.or(quirks.refuses_post);
         quirks.uploads_at_once = options.uploads_at_once.or(quirks.uploads_at_once);
         quirks

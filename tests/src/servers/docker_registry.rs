@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::certificate::Certificate;
-use super::listen;
+use super::free_port;
 use super::token::{ISSUER, SERVICE, TokenService};
 
 /// How long it may take until it answers.
@@ -74,7 +74,7 @@ impl DockerRegistry {
             .expect("a folder can be made");
         let path = folder.path();
         let auth = auth(path);
-        let port = listen().1.port();
+        let port = free_port();
         let tls = match tls {
             "" => String::new(),
             _ => format!(

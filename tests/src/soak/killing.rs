@@ -19,7 +19,7 @@ const LIFE: u64 = 900;
 const THOROUGH: u32 = 20;
 
 /// How long what a dead daemon left may take to be gone when there is one again.
-const SWEEP: Duration = Duration::from_secs(10);
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// How long a daemon may take to start, at most.
 const START: Duration = Duration::from_secs(1);

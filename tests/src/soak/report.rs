@@ -7,7 +7,7 @@ use crate::soak::process::Holdings;
 use crate::soak::tally::Tally;
 
 /// How much more memory than after a quarter of the time the daemon may have in the end: this part of it, and so many MiB.
-const GROWTH: (f64, u64) = (0.25, 24);
+const GROWTH: (f64, u64) = (0.25, 48);
 
 /// What came of a crowd's doings.
 #[derive(Debug, Clone, Default)]

@@ -434,7 +434,7 @@ impl Executor for World {
                 ["meet", count] => {
                     let met = self.meeting.fetch_add(1, Ordering::SeqCst);
                     let all: usize = count.parse().unwrap();
-                    let end = Instant::now() + Duration::from_secs(10);
+                    let end = Instant::now() + Duration::from_secs(60);
                     while self.meeting.load(Ordering::SeqCst) < all {
                         assert!(Instant::now() < end, "only {met} came");
                         std::thread::sleep(Duration::from_millis(2));
@@ -445,7 +445,7 @@ impl Executor for World {
                     write(&process.upper, path, &number.to_string());
                 }
                 ["hang"] => {
-                    let end = Instant::now() + Duration::from_secs(10);
+                    let end = Instant::now() + Duration::from_secs(60);
                     while !cancel.is_cancelled() {
                         assert!(Instant::now() < end, "nobody stopped it");
                         std::thread::sleep(Duration::from_millis(2));

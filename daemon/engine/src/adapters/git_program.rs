@@ -266,7 +266,7 @@ mod tests {
             git.try_run(&["-c", "alias.wait=!sleep 60", "wait"])
         });
         assert!(matches!(ended, Err(Error::Cancelled)));
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     }
 
     #[test]

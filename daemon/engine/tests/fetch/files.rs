@@ -201,7 +201,7 @@ fn a_build_that_is_cancelled_stops_fetching() {
     let error = world.build(&add(&server.url("f"))).unwrap_err();
     waiting.join().unwrap();
     assert!(error.contains("cancelled"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     let work = fs_err::read_dir(world.folder.path().join("store/mica/work")).unwrap();
     assert_eq!(work.count(), 0, "nothing of it is left");
 }

@@ -421,6 +421,6 @@ fn a_build_that_is_cancelled_kills_git() {
     });
     let error = world.build(&add(&server.url("app.git"))).unwrap_err();
     assert!(error.contains("cancelled"), "{error}");
-    assert!(begun.elapsed().as_secs() < 2, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
     drop(lock);
 }

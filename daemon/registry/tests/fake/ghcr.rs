@@ -221,7 +221,7 @@ async fn many_uploads_at_once_all_arrive() {
     let remote = Asker::user(basic("owner", "ghp_write"))
         .telling(hurry.listener())
         .pushing(&registry);
-    let sources: Vec<Memory> = (1..12).map(|n| Memory::known(&noise(400_000 + n))).collect();
+    let sources: Vec<Memory> = (1..8).map(|n| Memory::known(&noise(400_000 + n))).collect();
     let uploads = sources.iter().map(|source| remote.upload(source, &[], &|_| ()));
     for uploaded in futures_util::future::join_all(uploads).await {
         uploaded.unwrap();

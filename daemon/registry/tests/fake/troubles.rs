@@ -192,7 +192,7 @@ async fn a_dead_session_is_given_back() {
     sent(&hurry, &registry, &Memory::known(&noise(1000)))
         .await
         .unwrap();
-    for _ in 0..200 {
+    for _ in 0..6000 {
         if registry.open_uploads() == 0 {
             break;
         }

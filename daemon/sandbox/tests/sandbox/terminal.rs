@@ -98,5 +98,5 @@ fn a_process_on_it_is_stopped_like_any_other() {
     let cancel = || begun.elapsed().as_millis() > 300;
     let error = run_on(&room.spec, HELPER.as_ref(), slave, &cancel).unwrap_err();
     assert!(matches!(error, Error::Cancelled), "{error}");
-    assert!(begun.elapsed().as_secs() < 2);
+    assert!(begun.elapsed().as_secs() < 30);
 }
