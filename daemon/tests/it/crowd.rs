@@ -62,6 +62,10 @@ fn rest(mut stream: &UnixStream) -> String {
 
 #[test]
 fn ten_thousand_idle_and_half_open_connections_keep_nobody_out() {
+    let count = connections();
+    if count < CROWD {
+        println!("skipped: {CROWD} connections: this user may have no more files open than for {count}");
+    }
     let micad = Micad::start();
     let once = crowd_of_idlers(&micad);
     // the allocator keeps some of it for the next crowd, which then needs no more
