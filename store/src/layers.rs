@@ -9,7 +9,7 @@ pub(crate) mod views;
 
 use std::path::Path;
 
-use mica_layer::Packed;
+use mica_layer::{GoOn, Packed};
 use mica_oci::{Compression, ContentDigest, DiffId, Digest};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -262,7 +262,7 @@ impl Store {
         blob: &Blob,
         compression: Compression,
         claimed: &DiffId,
-        go_on: forms::GoOn<'_>,
+        go_on: GoOn<'_>,
     ) -> Result<Layer, Error> {
         lease.pin_layer(claimed);
         let plain = blob.digest == *claimed.digest();

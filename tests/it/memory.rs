@@ -60,3 +60,33 @@ fn a_layer_of_a_gibibyte_travels_small() {
         "{pushed} MiB after push, {pulled} MiB after pull"
     );
 }
+
+/// More names than one layer may have: 160 000 of a thousand files, each 3.6 KiB long with the folders it is in.
+const LINKS: &str = r"FROM base
+RUN <<E
+set -e
+name=$(printf %0240d 0)
+for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do mkdir $name; cd $name; done
+mkdir 0
+for n in $(seq 1000); do : > 0/$n; done
+for n in $(seq 160); do cp -al 0 $n; done
+E
+";
+
+#[test]
+fn a_run_that_leaves_too_many_names_is_refused() {
+    let daemon = Daemon::start();
+    let context = Context::with_shell(LINKS);
+    let built = daemon.mica(["build", context.arg()]);
+    assert_ne!(built.code, 0);
+    let parts = [
+        "the names and attributes of all that one layer changes take more than 536870912 bytes",
+        "split the step",
+    ];
+    for part in parts {
+        assert!(built.stderr.contains(part), "{}", built.stderr);
+    }
+    let peak = daemon.peak_memory();
+    println!("peak memory: {peak} MiB");
+    assert!(peak < 1024, "{peak} MiB");
+}

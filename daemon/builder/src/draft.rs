@@ -1,6 +1,6 @@
 //! A layer in the making: changes on top of the layers below, looked at as one tree.
 
-use mica_layer::{Change, Changes, ImagePath, Kind, LinkKey, Meta, Mtime, Source, Stack};
+use mica_layer::{Allowance, Change, Changes, ImagePath, Kind, LinkKey, Meta, Mtime, Source, Stack};
 use mica_oci::Digest;
 
 use crate::error::StepError;
@@ -11,19 +11,13 @@ const LINK_LIMIT: usize = 255;
 /// The longest path of an image, in bytes: no system opens a longer one (`PATH_MAX`).
 const PATH_LIMIT: usize = 4095;
 
-/// How much the paths of one layer may take in memory, in bytes, each with [`PATH_COST`] on top.
-const CHANGES_LIMIT: usize = 512 << 20;
-
-/// What a changed path takes in memory beside its name, in bytes, roughly.
-const PATH_COST: usize = 256;
-
 /// The changes of a new layer on top of the layers below it.
 pub(crate) struct Draft<'a> {
     below: &'a Stack,
     changes: Changes,
     now: Mtime,
-    /// What was put here so far costs, in bytes.
-    cost: usize,
+    /// What may still be put here.
+    allowance: Allowance,
 }
 
 /// A path being followed through links, one component at a time.
@@ -127,7 +121,7 @@ impl<'a> Draft<'a> {
             below,
             changes: Changes::new(),
             now,
-            cost: 0,
+            allowance: Allowance::default(),
         }
     }
 
@@ -291,6 +285,7 @@ impl<'a> Draft<'a> {
 
     fn insert(&mut self, path: &ImagePath, file: NewFile, was_directory: bool) -> Result<(), StepError> {
         self.insert_parents(path)?;
+        self.allowance.take(path, &file.meta)?;
         let directory = file.meta.is_directory();
         self.changes.insert(path.clone(), node(file));
         if directory && was_directory {
@@ -311,19 +306,15 @@ impl<'a> Draft<'a> {
     /// below: each of those names vanishes by itself, as BuildKit writes it (dockerfile contract 11.4).
     fn hide_below(&mut self, path: &ImagePath) -> Result<(), StepError> {
         for (name, _) in self.below.read_dir(path)? {
-            self.changes.insert(path.join(&name), Change::Whiteout);
+            let hidden = path.join(&name);
+            self.allowance.take_whiteout(&hidden)?;
+            self.changes.insert(hidden, Change::Whiteout);
         }
         Ok(())
     }
 
     /// A layer lists every changed path after the directories above it, changed or not (dockerfile contract 11.3).
     fn insert_parents(&mut self, path: &ImagePath) -> Result<(), StepError> {
-        self.cost += path.as_bytes().len() + PATH_COST;
-        if self.cost > CHANGES_LIMIT {
-            return Err(StepError::Invalid(format!(
-                "{path}: the names of this layer take more than {CHANGES_LIMIT} bytes"
-            )));
-        }
         let mut missing = Vec::new();
         let mut above = path.parent();
         while let Some(directory) = above.filter(|directory| !directory.is_root()) {
@@ -340,6 +331,7 @@ impl<'a> Draft<'a> {
                 .ok_or_else(|| {
                     StepError::Invalid(format!("cannot create {path}: {directory} is not a directory"))
                 })?;
+            self.allowance.take(&directory, &meta)?;
             self.changes.insert(directory, node(NewFile::bare(meta)));
         }
         Ok(())

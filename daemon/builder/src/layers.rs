@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use mica_layer::{
-    Changes, Packed, Policy, Root, Stack, TimePolicy, TreeWriter, XattrPolicy, diff, normalise, pack,
+    Allowance, Changes, Packed, Policy, Root, Stack, TimePolicy, TreeWriter, XattrPolicy, diff, normalise,
+    pack,
 };
 use mica_oci::{CacheKey, ChainId, DiffId};
 use mica_store::{CacheRecord, Ingest, Lease, Store, WorkDir};
@@ -136,11 +137,12 @@ impl Layers<'_> {
         upper: &Path,
         below: &Stack,
     ) -> Result<CacheRecord, StepError> {
-        let changes = diff(upper, below)?;
+        let go_on = || self.cancel.check().map_err(io::Error::other);
+        let changes = diff(upper, below, Allowance::default(), &go_on)?;
         let mut nowhere = self.cancel.guard(io::sink());
         let packed = pack(&changes, &self.policy(), &mut nowhere, None)?;
         self.settle(order, packed, |packed| {
-            normalise(upper, &changes, self.epoch)?;
+            normalise(upper, &changes, self.epoch, &go_on)?;
             Ok(self.store.add_layer_tree(self.lease, upper, packed)?)
         })
     }

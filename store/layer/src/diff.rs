@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 
+use crate::allowance::{Allowance, GoOn, wanted};
 use crate::changes::{Change, Changes};
 use crate::entry::{CAPABILITY_XATTR, LinkKey, Meta, Node};
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::overlay::Marks;
+use crate::pack::XattrPolicy;
 use crate::path::{ImagePath, shown};
 use crate::root::PATH_LIMIT;
 use crate::source::Source;
@@ -37,15 +39,19 @@ const COMPARED_BYTES: usize = 64 << 10;
 /// that begin with `.wh.`, which no layer can hold, become the deletions they would be read as; sockets are as if they were
 /// not there. Names of one file stay so among the changed paths.
 ///
+/// Of extended attributes the capability alone is among the changes: the others reach no tar.
+///
 /// # Errors
-/// [`Error::Limit`] for a path too long for Linux; [`Error::Path`] for a file whose content overlayfs left in another layer.
-pub fn diff(upper: &Path, below: &Stack) -> Result<Changes, Error> {
+/// [`Error::Changes`] if the changes take more than `allowance`; [`Error::Io`] as soon as `go_on` fails; [`Error::Limit`] for a path too long for Linux; [`Error::Path`] for a file whose content overlayfs left in another layer.
+pub fn diff(upper: &Path, below: &Stack, allowance: Allowance, go_on: GoOn<'_>) -> Result<Changes, Error> {
     let mut diff = Diff {
         upper: Arc::new(DirView::open(upper)?),
         below,
         changes: Changes::new(),
         unchanged: BTreeMap::new(),
         ahead: vec![(ImagePath::root(), false)],
+        allowance,
+        go_on,
     };
     while let Some((path, hiding)) = diff.ahead.pop() {
         diff.directory(&path, hiding)?;
@@ -64,24 +70,32 @@ struct Diff<'a> {
     unchanged: BTreeMap<ImagePath, Meta>,
     /// Directories still to be looked into, and whether they hide all that is below them.
     ahead: Vec<(ImagePath, bool)>,
+    /// What all of that may still take.
+    allowance: Allowance,
+    go_on: GoOn<'a>,
 }
 
 impl Diff<'_> {
     fn directory(&mut self, dir: &ImagePath, mut hiding: bool) -> Result<(), Error> {
         let upper = self.upper.clone();
-        let Some((fd, names)) = upper.root().list(dir)? else {
+        let listed = upper.root().list_while(dir, &mut |name| {
+            wanted(self.go_on)?;
+            self.allowance.borrow(dir, name)
+        })?;
+        let Some((fd, names)) = listed else {
             return Ok(());
         };
         let reserved = |name: &&Vec<u8>| name.starts_with(WHITEOUT_PREFIX);
         hiding |= names.iter().any(|name| name == OPAQUE_MARKER);
         for name in names.iter().filter(|name| !reserved(name)) {
+            wanted(self.go_on)?;
             let path = dir.join(name);
             check_length(&path)?;
             let failed = |error: io::Error| upper.root().failed("read", &path, error);
             let Some(file) = Handle::at(fd.as_fd(), name).map_err(|errno| failed(errno.into()))? else {
                 continue;
             };
-            match file.meta().map_err(failed)? {
+            match file.meta_with(XattrPolicy::CapabilityOnly).map_err(failed)? {
                 Some((meta, marks)) if !is_whiteout(&file, marks) => {
                     self.file(path, &file, meta, marks, hiding)?;
                 }
@@ -99,17 +113,25 @@ impl Diff<'_> {
         if hiding {
             for (name, _) in self.below.read_dir(dir)? {
                 if !names.contains(&name) {
-                    self.changes.insert(dir.join(&name), Change::Whiteout);
+                    self.gone(dir.join(&name))?;
                 }
             }
         }
+        names.iter().for_each(|name| self.allowance.give_back(name));
         Ok(())
     }
 
     fn deletion(&mut self, path: ImagePath) -> Result<(), Error> {
-        if self.below.lookup(&path)?.is_some() {
-            self.changes.insert(path, Change::Whiteout);
+        wanted(self.go_on)?;
+        match self.below.lookup(&path)? {
+            Some(_) => self.gone(path),
+            None => Ok(()),
         }
+    }
+
+    fn gone(&mut self, path: ImagePath) -> Result<(), Error> {
+        self.allowance.take_whiteout(&path)?;
+        self.changes.insert(path, Change::Whiteout);
         Ok(())
     }
 
@@ -135,6 +157,9 @@ impl Diff<'_> {
             Some(below) => self.is_changed(&path, &below.node, &meta)?,
             None => true,
         };
+        if changed || meta.is_directory() {
+            self.allowance.take(&path, &meta)?;
+        }
         if changed {
             let change = self.change(&path, meta, file.link());
             self.changes.insert(path, change);
@@ -182,24 +207,25 @@ impl Diff<'_> {
             self.below.open(path)?.reader(),
             Source::Layer(upper, path.clone()).open()?.reader(),
         );
-        let same = same_bytes(&mut old, &mut new)
+        let same = same_bytes(&mut old, &mut new, self.go_on)
             .map_err(|error| self.upper.root().failed("compare", path, error))?;
         Ok(!same)
     }
 
+    /// Every directory in the upper one is either changed or not: from a path up to the first that is, or was already found to
+    /// be needed, those above that are needed too.
     fn add_parents(&mut self) {
-        let mut needed: Vec<ImagePath> = Vec::new();
+        let mut needed = Vec::new();
         for path in self.changes.keys() {
-            needed.extend(
-                path.ancestors()
-                    .filter(|above| self.unchanged.contains_key(above)),
-            );
-        }
-        for path in needed {
-            if let Some(meta) = self.unchanged.remove(&path) {
-                let change = self.change(&path, meta, None);
-                self.changes.insert(path, change);
+            let mut above = path.parent();
+            while let Some((dir, meta)) = above.and_then(|dir| self.unchanged.remove_entry(&dir)) {
+                above = dir.parent();
+                needed.push((dir, meta));
             }
+        }
+        for (path, meta) in needed {
+            let change = self.change(&path, meta, None);
+            self.changes.insert(path, change);
         }
     }
 }
@@ -236,9 +262,10 @@ pub(crate) fn check_length(path: &ImagePath) -> Result<(), Error> {
 }
 
 /// Whether two readers give the same bytes.
-fn same_bytes(a: &mut impl Read, b: &mut impl Read) -> io::Result<bool> {
+fn same_bytes(a: &mut impl Read, b: &mut impl Read, go_on: GoOn<'_>) -> io::Result<bool> {
     let (mut left, mut right) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
     loop {
+        go_on()?;
         let n = fill(a, &mut left)?;
         if fill(b, &mut right)? != n || left[..n] != right[..n] {
             return Ok(false);

@@ -37,6 +37,18 @@ pub enum Error {
         /// The most that is accepted.
         limit: u64,
     },
+    /// One layer changes more than can be held in memory.
+    #[error(
+        "/{}: the names and attributes of all that one layer changes take more than {limit} bytes: split the step, or \
+         remove or pack in it what the image does not need as single files",
+        shown(path.as_bytes())
+    )]
+    Changes {
+        /// The first path that was too much.
+        path: ImagePath,
+        /// The most that is accepted.
+        limit: u64,
+    },
     /// A path does not lead to what it should.
     #[error("/{}: {reason}", shown(path.as_bytes()))]
     Path {

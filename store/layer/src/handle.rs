@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::disk;
 use crate::entry::{Kind, LinkKey, Meta, Mtime, Xattrs};
 use crate::overlay::{self, Marks};
+use crate::pack::XattrPolicy;
 
 /// A file of a tree, found without following a link and opened for nothing but to look at it (`O_PATH`).
 pub(crate) struct Handle {
@@ -88,6 +89,11 @@ impl Handle {
 
     /// All that an image keeps of it, and the marks of overlayfs; `None` for a socket.
     pub(crate) fn meta(&self) -> io::Result<Option<(Meta, Marks)>> {
+        self.meta_with(XattrPolicy::All)
+    }
+
+    /// As [`meta`](Self::meta), with these of its extended attributes.
+    pub(crate) fn meta_with(&self, policy: XattrPolicy) -> io::Result<Option<(Meta, Marks)>> {
         let (major, minor) = self.numbers;
         let kind = match self.file_type() {
             FileType::RegularFile => Kind::File { size: self.size },
@@ -100,7 +106,7 @@ impl Handle {
             FileType::Fifo => Kind::Fifo,
             _ => return Ok(None),
         };
-        let (xattrs, marks) = overlay::split(self.xattrs()?);
+        let (xattrs, marks) = overlay::split(self.xattrs(policy)?);
         let meta = Meta {
             kind,
             mode: self.mode & 0o7777,
@@ -112,10 +118,11 @@ impl Handle {
         Ok(Some((meta, marks)))
     }
 
-    /// All its extended attributes.
-    pub(crate) fn xattrs(&self) -> io::Result<Xattrs> {
+    /// These of its extended attributes, and overlayfs' own.
+    fn xattrs(&self, policy: XattrPolicy) -> io::Result<Xattrs> {
         let mut xattrs = Xattrs::new();
-        for name in self.xattr_names()? {
+        let names = self.xattr_names()?.into_iter();
+        for name in names.filter(|name| policy.keeps(name) || overlay::is_mark(name)) {
             let file = self.by_descriptor();
             let len = rustix::fs::getxattr_query(file.as_str(), name.as_slice())?;
             let mut value = Vec::with_capacity(len);

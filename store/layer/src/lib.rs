@@ -1,6 +1,7 @@
 //! Layers: tar to tree and back, where hostile input lives.
 
 mod ahead;
+pub mod allowance;
 pub mod apply;
 mod behind;
 mod blocks;
@@ -41,6 +42,7 @@ pub mod tree_writer;
 pub mod view;
 mod whole_member;
 
+pub use allowance::{Allowance, CHANGES_BYTES, GoOn};
 pub use apply::{Applied, apply};
 pub use changes::{Change, Changes};
 pub use compress::{Compressed, compress};

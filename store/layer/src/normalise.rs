@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
+use crate::allowance::{GoOn, wanted};
 use crate::changes::{Change, Changes};
 use crate::directory::{remove, set_times};
 use crate::disk;
@@ -20,11 +21,15 @@ use crate::root::Root;
 /// what is not among them goes, whiteouts take the place of opaque marks, overlayfs' own attributes vanish, the root becomes
 /// 0755 0:0 with time 0, and times later than `clamp` (seconds since 1970) become `clamp`. Extended attributes and
 /// nanoseconds, which the packed layer may lack, stay for the steps to come.
-pub fn normalise(upper: &Path, changes: &Changes, clamp: Option<i64>) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::Io`] if the disk fails, and as soon as `go_on` does: `upper` is then of no use any more.
+pub fn normalise(upper: &Path, changes: &Changes, clamp: Option<i64>, go_on: GoOn<'_>) -> Result<(), Error> {
     let tree = Tree {
         root: Root::open(upper)?,
         changes,
         clamp,
+        go_on,
     };
     let mut ahead = vec![ImagePath::root()];
     while let Some(dir) = ahead.pop() {
@@ -39,6 +44,7 @@ struct Tree<'a> {
     root: Root,
     changes: &'a Changes,
     clamp: Option<i64>,
+    go_on: GoOn<'a>,
 }
 
 impl Tree<'_> {
@@ -48,6 +54,7 @@ impl Tree<'_> {
             return Ok(());
         };
         for name in names {
+            wanted(self.go_on)?;
             let path = dir.join(&name);
             let failed = |errno: Errno| self.root.failed("clean", &path, errno);
             match self.changes.get(&path) {
@@ -99,6 +106,7 @@ impl Tree<'_> {
             .iter()
             .filter(|(_, change)| matches!(change, Change::Whiteout))
         {
+            wanted(self.go_on)?;
             let (dir, name) = self.parent(path)?;
             match disk::node_at(dir.as_fd(), name, FileType::CharacterDevice, Mode::empty(), 0) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -111,6 +119,7 @@ impl Tree<'_> {
     /// What was added and removed changed the times of the directories it was in.
     fn set_directory_times(&self) -> Result<(), Error> {
         for (path, change) in self.changes.iter().rev() {
+            wanted(self.go_on)?;
             if let Change::Node { meta, .. } = change
                 && meta.is_directory()
             {

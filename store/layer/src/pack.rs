@@ -33,6 +33,16 @@ pub enum XattrPolicy {
     All,
 }
 
+impl XattrPolicy {
+    /// Whether the extended attribute `name` is one of them.
+    pub(crate) fn keeps(self, name: &[u8]) -> bool {
+        match self {
+            Self::CapabilityOnly => name == CAPABILITY_XATTR,
+            Self::All => true,
+        }
+    }
+}
+
 /// How exactly the tar tells modification times; a tree keeps them exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimePolicy {
@@ -295,9 +305,7 @@ impl<'scope, 'o: 'scope> Packer<'scope, '_, 'o, '_, '_> {
         if self.policy.times == TimePolicy::Seconds {
             told.mtime.nanoseconds = 0;
         }
-        if self.policy.xattrs == XattrPolicy::CapabilityOnly {
-            told.xattrs.retain(|name, _| name == CAPABILITY_XATTR);
-        }
+        told.xattrs.retain(|name, _| self.policy.xattrs.keeps(name));
         told
     }
 

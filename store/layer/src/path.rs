@@ -5,30 +5,31 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A path inside an image: bytes, relative to its root, with no leading or doubled slash, no `.` and no `..`.
-/// Empty is the root itself. Orders as a walk meets paths: a directory, all below it, then its next sibling.
+/// Empty is the root itself. Clones share the bytes. Orders as a walk meets paths: a directory, all below it, then its next sibling.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct ImagePath(Vec<u8>);
+pub struct ImagePath(Arc<[u8]>);
 
 impl ImagePath {
     /// The root of the image.
-    pub const fn root() -> Self {
-        Self(Vec::new())
+    pub fn root() -> Self {
+        Self::default()
     }
 
     /// Reads a path as it would be understood from the root: `/`, `.` and doubled slashes vanish and `..` goes up,
     /// but never above the root.
     pub fn clamped(text: &[u8]) -> Self {
-        let mut path = Self::root();
+        let mut path = Vec::with_capacity(text.len());
         for component in text.split(|b| *b == b'/') {
             match component {
                 b"" | b"." => {}
-                b".." => path = path.parent().unwrap_or_default(),
-                name => path.push(name),
+                b".." => path.truncate(path.iter().rposition(|b| *b == b'/').unwrap_or(0)),
+                name => push(&mut path, name),
             }
         }
-        path
+        Self(path.into())
     }
 
     /// As [`clamped`](Self::clamped), but `None` for a path with `..` in it or a NUL byte.
@@ -71,31 +72,25 @@ impl ImagePath {
             return None;
         }
         let end = self.0.iter().rposition(|b| *b == b'/').unwrap_or(0);
-        Some(Self(self.0[..end].to_vec()))
+        Some(Self(self.0[..end].into()))
     }
 
     /// This path with one more component, which must be a plain name.
     #[must_use]
     pub fn join(&self, name: &[u8]) -> Self {
-        let mut path = self.clone();
-        path.push(name);
-        path
+        let mut path = Vec::with_capacity(self.0.len() + 1 + name.len());
+        path.extend_from_slice(&self.0);
+        push(&mut path, name);
+        Self(path.into())
     }
 
     /// This path with all of `below` under it.
     #[must_use]
     pub fn join_path(&self, below: &Self) -> Self {
-        let mut path = self.clone();
-        below.components().for_each(|name| path.push(name));
-        path
-    }
-
-    fn push(&mut self, name: &[u8]) {
-        debug_assert!(!name.is_empty() && !name.contains(&b'/') && name != b"." && name != b"..");
-        if !self.0.is_empty() {
-            self.0.push(b'/');
+        if self.is_root() || below.is_root() {
+            return if self.is_root() { below } else { self }.clone();
         }
-        self.0.extend_from_slice(name);
+        Self([&self.0[..], b"/", &below.0].concat().into())
     }
 
     /// The components from the root down.
@@ -109,7 +104,7 @@ impl ImagePath {
             .iter()
             .enumerate()
             .filter(|(_, b)| **b == b'/')
-            .map(|(at, _)| Self(self.0[..at].to_vec()))
+            .map(|(at, _)| Self(self.0[..at].into()))
     }
 
     /// What remains of this path below `above`; `None` if it is not below or equal.
@@ -117,9 +112,9 @@ impl ImagePath {
         if above.is_root() {
             return Some(self.clone());
         }
-        match self.0.strip_prefix(above.0.as_slice())? {
+        match self.0.strip_prefix(&*above.0)? {
             [] => Some(Self::root()),
-            [b'/', rest @ ..] => Some(Self(rest.to_vec())),
+            [b'/', rest @ ..] => Some(Self(rest.into())),
             _ => None,
         }
     }
@@ -129,9 +124,17 @@ impl ImagePath {
         above.is_root()
             || self
                 .0
-                .strip_prefix(above.0.as_slice())
+                .strip_prefix(&*above.0)
                 .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     }
+}
+
+fn push(path: &mut Vec<u8>, name: &[u8]) {
+    debug_assert!(!name.is_empty() && !name.contains(&b'/') && name != b"." && name != b"..");
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
 }
 
 impl Ord for ImagePath {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::directory::names;
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::path::{ImagePath, shown};
@@ -75,13 +74,30 @@ impl Root {
 
     /// The directory `path` and the names in it, in no order; `None` if there is no such directory.
     pub(crate) fn list(&self, path: &ImagePath) -> Result<Option<Listing>, Error> {
+        self.list_while(path, &mut |_| Ok(()))
+    }
+
+    /// As [`list`](Self::list), but fails as soon as `accept` does, which is shown each name before it is kept.
+    pub(crate) fn list_while(
+        &self,
+        path: &ImagePath,
+        accept: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<Option<Listing>, Error> {
         let Some(dir) = self.directory(path)? else {
             return Ok(None);
         };
         let failed = |error: io::Error| self.failed("list", path, error);
         let copy = dir.try_clone().map_err(failed)?;
-        let listed = names(copy).map_err(|errno| failed(errno.into()))?;
-        Ok(Some((dir, listed.into_iter().map(|(name, _)| name).collect())))
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(copy).map_err(|errno| failed(errno.into()))? {
+            let entry = entry.map_err(|errno| failed(errno.into()))?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                accept(name)?;
+                names.push(name.to_vec());
+            }
+        }
+        Ok(Some((dir, names)))
     }
 
     fn walk(&self, path: &ImagePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {

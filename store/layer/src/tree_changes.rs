@@ -4,10 +4,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::allowance::{Allowance, GoOn, wanted};
 use crate::changes::{Change, Changes};
 use crate::diff::{check_length, drop_lone_links, is_whiteout};
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::pack::XattrPolicy;
 use crate::path::ImagePath;
 use crate::source::Source;
 use crate::tar::WHITEOUT_PREFIX;
@@ -18,26 +20,42 @@ const LAYER: u32 = 0;
 
 /// Reads the tree of a layer as changes: packed, they give the tar whose tree it is. The root is left out; sockets, which no
 /// layer holds, too. Bytes are read later, the tree must stay until then.
+/// Of extended attributes only those of `xattrs` are read: to be packed under the same policy.
 ///
 /// # Errors
-/// [`Error::Path`] for a name that begins with `.wh.`, which a tar cannot hold, and for a file whose content overlayfs left
+/// [`Error::Changes`] if it takes more than `allowance`; [`Error::Io`] as soon as `go_on` fails; [`Error::Path`] for a name that begins with `.wh.`, which a tar cannot hold, and for a file whose content overlayfs left
 /// in another layer; [`Error::Limit`] for a path too long for Linux.
-pub fn changes_of_tree(tree: &Path) -> Result<Changes, Error> {
+pub fn changes_of_tree(
+    tree: &Path,
+    xattrs: XattrPolicy,
+    mut allowance: Allowance,
+    go_on: GoOn<'_>,
+) -> Result<Changes, Error> {
     let view = Arc::new(DirView::open(tree)?);
     let mut changes = Changes::new();
     let mut ahead = vec![ImagePath::root()];
     while let Some(dir) = ahead.pop() {
-        let Some((fd, names)) = view.root().list(&dir)? else {
+        let Some((fd, names)) = view.root().list_while(&dir, &mut |name| {
+            wanted(go_on)?;
+            allowance.borrow(&dir, name)
+        })?
+        else {
             continue;
         };
         for name in names {
+            wanted(go_on)?;
+            allowance.give_back(&name);
             let path = dir.join(&name);
             check_length(&path)?;
             let failed = |error: std::io::Error| view.root().failed("read", &path, error);
             let Some(file) = Handle::at(fd.as_fd(), &name).map_err(|errno| failed(errno.into()))? else {
                 continue;
             };
-            if let Some(change) = change(&view, &path, &file)? {
+            if let Some(change) = change(&view, &path, &file, xattrs)? {
+                match &change {
+                    Change::Node { meta, .. } => allowance.take(&path, meta)?,
+                    Change::Whiteout => allowance.take_whiteout(&path)?,
+                }
                 if file.is_directory() {
                     ahead.push(path.clone());
                 }
@@ -49,13 +67,18 @@ pub fn changes_of_tree(tree: &Path) -> Result<Changes, Error> {
     Ok(changes)
 }
 
-fn change(view: &Arc<DirView>, path: &ImagePath, file: &Handle) -> Result<Option<Change>, Error> {
+fn change(
+    view: &Arc<DirView>,
+    path: &ImagePath,
+    file: &Handle,
+    xattrs: XattrPolicy,
+) -> Result<Option<Change>, Error> {
     let bad = |reason: &str| Error::Path {
         path: path.clone(),
         reason: reason.to_owned(),
     };
     let Some((meta, marks)) = file
-        .meta()
+        .meta_with(xattrs)
         .map_err(|error| view.root().failed("read", path, error))?
     else {
         return Ok(None);

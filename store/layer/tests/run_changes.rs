@@ -17,8 +17,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hand_made::{Chance, RawTar, dir_view, listing, unpack};
 use mica_layer::{
-    Change, Changes, ImagePath, Packed, Policy, Root, Stack, TreeWriter, changes_of_tree, diff, normalise,
-    pack,
+    Allowance, Change, Changes, ImagePath, Packed, Policy, Root, Stack, TreeWriter, XattrPolicy,
+    changes_of_tree, diff, normalise, pack,
 };
 use mounted::Overlay;
 
@@ -78,7 +78,7 @@ impl Run {
     /// Ends the run; gives its changes and its upper directory as it was.
     fn changes(&mut self) -> (Changes, PathBuf) {
         let upper = self.end();
-        (diff(&upper, &self.below()).unwrap(), upper)
+        (diff_of(&upper, &self.below()), upper)
     }
 
     /// Checks that all forms of the layer say the same, and that it shows what the run showed at its end.
@@ -87,10 +87,10 @@ impl Run {
         let (changes, upper) = self.changes();
         let tree = self.scratch.path().join("written");
         let (tar, packed) = packed(&changes, Some(&tree));
-        normalise(&upper, &changes, None).unwrap();
+        normalise(&upper, &changes, None, &|| Ok(())).unwrap();
         assert_eq!(plain(&self.above(&upper)), shown, "{what}: the upper directory");
         let (again, packed_again) = {
-            let changes = changes_of_tree(&upper).unwrap();
+            let changes = tree_changes(&upper);
             crate::packed(&changes, None)
         };
         assert!(tar == again, "{what}: another tar from the normalised tree");
@@ -105,13 +105,27 @@ impl Run {
         let normal = listing(&self.above(&upper));
         assert_eq!(listing(&self.above(&unpacked)), normal, "{what}: unpacked");
         assert_eq!(listing(&self.above(&tree)), normal, "{what}: written in passing");
-        let second: Vec<_> = diff(&upper, &self.below()).unwrap().into_keys().collect();
+        let second: Vec<_> = diff_of(&upper, &self.below()).into_keys().collect();
         assert_eq!(
             second,
             changes.into_keys().collect::<Vec<_>>(),
             "{what}: changes of the normalised tree"
         );
     }
+}
+
+fn diff_of(upper: &Path, below: &Stack) -> Changes {
+    diff(upper, below, Allowance::default(), &|| Ok(())).unwrap()
+}
+
+fn tree_changes(tree: &Path) -> Changes {
+    changes_of_tree(
+        tree,
+        XattrPolicy::CapabilityOnly,
+        Allowance::default(),
+        &|| Ok(()),
+    )
+    .unwrap()
 }
 
 fn packed(changes: &Changes, tree: Option<&Path>) -> (Vec<u8>, Packed) {
@@ -234,7 +248,7 @@ fn only_what_changed_is_recorded() {
     fs::set_permissions(run.root(), PermissionsExt::from_mode(0o700)).unwrap();
     let (changes, upper) = run.changes();
     assert_eq!(words(&changes), [""; 0]);
-    normalise(&upper, &changes, None).unwrap();
+    normalise(&upper, &changes, None, &|| Ok(())).unwrap();
     assert_eq!(fs::read_dir(&upper).unwrap().count(), 0);
     assert_eq!(fs::metadata(&upper).unwrap().mode() & 0o7777, 0o755);
 }
@@ -301,9 +315,9 @@ fn names_a_layer_cannot_hold_become_deletions() {
             "-/names/two"
         ]
     );
-    normalise(&upper, &changes, None).unwrap();
+    normalise(&upper, &changes, None, &|| Ok(())).unwrap();
     let (tar, _) = packed(&changes, None);
-    assert!(tar == packed(&changes_of_tree(&upper).unwrap(), None).0);
+    assert!(tar == packed(&tree_changes(&upper), None).0);
     let names: Vec<_> = plain(&run.above(&upper)).into_keys().collect();
     assert_eq!(
         names,
@@ -330,7 +344,7 @@ fn links_stay_among_changed_paths_only() {
     assert_eq!(linked("names/one"), None);
     assert!(linked("etc/x").is_some() && linked("etc/x") == linked("etc/y"));
     assert!(!changes.contains_key(&ImagePath::clamped(b"etc/a")));
-    normalise(&upper, &changes, None).unwrap();
+    normalise(&upper, &changes, None, &|| Ok(())).unwrap();
     let list = listing(&run.above(&upper));
     assert!(list["/etc/y"].ends_with("\"x\" = /etc/x"), "{}", list["/etc/y"]);
     assert!(list["/names/two"].ends_with("\"1\""), "{}", list["/names/two"]);
@@ -350,7 +364,7 @@ fn times_are_clamped_and_attributes_are_kept() {
     rustix::fs::setxattr(run.at("etc/new"), "user.x", b"kept", flags).unwrap();
     let mut run = run;
     let (changes, upper) = run.changes();
-    normalise(&upper, &changes, Some(1000)).unwrap();
+    normalise(&upper, &changes, Some(1000), &|| Ok(())).unwrap();
     let time = |path: &str| {
         let meta = fs::symlink_metadata(upper.join(path)).unwrap();
         (meta.mtime(), meta.mtime_nsec())

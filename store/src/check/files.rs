@@ -5,7 +5,8 @@ use std::path::Path;
 
 use fs_err as fs;
 use mica_layer::{
-    Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, decompress, pack,
+    Allowance, Error as LayerError, Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply,
+    changes_of_tree, decompress, pack,
 };
 use mica_oci::{DiffId, Digest, Hasher, Hashing};
 
@@ -122,6 +123,8 @@ impl Check<'_, '_> {
             match packed(tree, &EXACT, self.watch.go_on) {
                 Ok(actual) if actual == expected => return Ok(None),
                 Ok(_) => {}
+                // of one that is too large to be packed nothing can be told
+                Err(LayerError::Changes { .. }) => return Ok(None),
                 Err(error) => return self.unless_cancelled(&error),
             }
         }
@@ -134,6 +137,8 @@ impl Check<'_, '_> {
             match packed(tree, &policy, self.watch.go_on) {
                 Ok(actual) if actual == *diff_id.digest() => return Ok(None),
                 Ok(_) => {}
+                // of one that is too large to be packed nothing can be told
+                Err(LayerError::Changes { .. }) => return Ok(None),
                 Err(error) => return self.unless_cancelled(&error),
             }
         }
@@ -147,7 +152,7 @@ impl Check<'_, '_> {
         Ok(Some(unreadable(error)))
     }
 
-    /// The digest of a tree that is unpacked anew from a blob; nothing if the blob is damaged.
+    /// The digest of a tree that is unpacked anew from a blob; nothing if the blob is damaged, or the tree too large to be packed.
     fn unpacked_digest(&mut self, diff_id: &DiffId, blob: &Blob) -> Result<Option<Digest>, Error> {
         let lease = self.store.lease();
         let work = self.store.work(&lease)?;
@@ -162,9 +167,10 @@ impl Check<'_, '_> {
         })();
         self.go_on()?;
         match made {
-            Ok(Some(())) => packed(&dir, &EXACT, self.watch.go_on)
-                .map(Some)
-                .map_err(Error::layer("pack", *diff_id)),
+            Ok(Some(())) => match packed(&dir, &EXACT, self.watch.go_on) {
+                Err(LayerError::Changes { .. }) => Ok(None),
+                digest => digest.map(Some).map_err(Error::layer("pack", *diff_id)),
+            },
             Ok(None) | Err(_) => Ok(None),
         }
     }
@@ -198,7 +204,7 @@ impl io::Write for Sink<'_> {
 }
 
 fn packed(tree: &Path, policy: &Policy, go_on: GoOn<'_>) -> Result<Digest, mica_layer::Error> {
-    let changes = changes_of_tree(tree)?;
+    let changes = changes_of_tree(tree, policy.xattrs, Allowance::default(), go_on)?;
     let packed = pack(&changes, policy, &mut Sink(go_on), None)?;
     Ok(*packed.diff_id.digest())
 }

@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use mica_layer::{
-    Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, decompress, pack,
+    Allowance, GoOn, Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, decompress,
+    pack,
 };
 use mica_oci::{DiffId, Digest, Hashing};
 
@@ -26,9 +27,6 @@ pub(crate) const PACKINGS: [(XattrPolicy, TimePolicy); 4] = [
     (XattrPolicy::All, TimePolicy::Seconds),
     (XattrPolicy::All, TimePolicy::Nanoseconds),
 ];
-
-/// Fails when the work is not wanted any more.
-pub(crate) type GoOn<'a> = &'a dyn Fn() -> io::Result<()>;
 
 /// Copies all of `from` and gives the number of bytes.
 pub(crate) fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
@@ -234,13 +232,14 @@ impl Store {
     fn pack_tree(&self, lease: &Lease, layer: &Layer) -> Result<(), Error> {
         let diff_id = &layer.diff_id;
         let fail = || Error::layer("pack", *diff_id);
-        let changes = changes_of_tree(&self.inner.paths.tree(diff_id)).map_err(fail())?;
+        let tree = self.inner.paths.tree(diff_id);
         for (xattrs, times) in PACKINGS {
             let policy = Policy {
                 xattrs,
                 times,
                 clamp: None,
             };
+            let changes = changes_of_tree(&tree, xattrs, Allowance::default(), &|| Ok(())).map_err(fail())?;
             let mut ingest = self.ingest(lease)?;
             let packed = pack(&changes, &policy, &mut ingest, None).map_err(fail())?;
             if packed.diff_id == *diff_id {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mica_layer::{Packed, Policy, changes_of_tree, pack};
+use mica_layer::{Allowance, Packed, Policy, changes_of_tree, pack};
 use mica_oci::{ContentDigest, DiffId};
 
 use crate::layers::forms::PACKINGS;
@@ -16,9 +16,8 @@ pub(super) struct Tree {
 }
 
 /// Packs a tree in all ways there are until one gives the layer; in the usual way only if the layer `is_elsewhere` too: then it can be
-/// unpacked again, which is no more work than packing a foreign one in vain. What cannot be packed gives none.
+/// unpacked again, which is no more work than packing a foreign one in vain. What cannot be packed, or is too large to be, gives none.
 pub(super) fn packed(tree: &Path, diff_id: &DiffId, is_elsewhere: bool) -> Option<Tree> {
-    let changes = changes_of_tree(tree).ok()?;
     let ways = if is_elsewhere { 1 } else { PACKINGS.len() };
     PACKINGS.iter().take(ways).find_map(|(xattrs, times)| {
         let policy = Policy {
@@ -26,6 +25,7 @@ pub(super) fn packed(tree: &Path, diff_id: &DiffId, is_elsewhere: bool) -> Optio
             times: *times,
             clamp: None,
         };
+        let changes = changes_of_tree(tree, *xattrs, Allowance::default(), &|| Ok(())).ok()?;
         let packed: Packed = pack(&changes, &policy, &mut std::io::sink(), None).ok()?;
         let tree = Tree {
             size: packed.size,

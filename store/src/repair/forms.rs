@@ -3,7 +3,10 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use mica_layer::{Changes, Policy, Root, TreeWriter, apply, changes_of_tree, decompress, pack};
+use mica_layer::{
+    Allowance, Changes, Error as LayerError, Policy, Root, TreeWriter, apply, changes_of_tree, decompress,
+    pack,
+};
 use mica_oci::{Compression, DiffId, Digest, Hashing};
 use rusqlite::Connection;
 
@@ -192,12 +195,18 @@ impl Mender<'_> {
         }
     }
 
-    /// How a layer's tree is packed to give its tar; nothing if it does not.
+    /// How a layer's tree is packed to give its tar; nothing if it does not. One that is too large to be packed may well be sound,
+    /// which is an error.
     fn packing(&self, diff_id: &DiffId) -> Result<Option<(Changes, Policy)>, Error> {
-        let Ok(changes) = changes_of_tree(&self.store.inner.paths.tree(diff_id)) else {
-            return Ok(None);
-        };
+        let tree = self.store.inner.paths.tree(diff_id);
         for policy in PACKINGS.map(policy) {
+            let changes = changes_of_tree(&tree, policy.xattrs, Allowance::default(), self.go_on);
+            (self.go_on)().map_err(Error::io("mend the store"))?;
+            let changes = match changes {
+                Ok(changes) => changes,
+                Err(error @ LayerError::Changes { .. }) => return Err(Error::layer("pack", *diff_id)(error)),
+                Err(_) => return Ok(None),
+            };
             let packed = pack(&changes, &policy, &mut While(io::sink(), self.go_on), None);
             (self.go_on)().map_err(Error::io("mend the store"))?;
             if packed.is_ok_and(|packed| packed.diff_id == *diff_id) {

@@ -4,7 +4,9 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use mica_layer::{Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, pack};
+use mica_layer::{
+    Allowance, Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, pack,
+};
 use mica_oci::{BuildId, CacheKey, Compression, ContentDigest, DiffId, Digest, ImageId, Reference};
 use mica_store::archive::{load, save};
 use mica_store::{CacheMount, CacheRecord, Error, Growth, Sharing, Store};
@@ -160,7 +162,8 @@ impl Life {
             times: TimePolicy::Seconds,
             clamp: None,
         };
-        let changes = changes_of_tree(&dir).map_err(wrong)?;
+        let changes =
+            changes_of_tree(&dir, policy.xattrs, Allowance::default(), &|| Ok(())).map_err(wrong)?;
         let packed = pack(&changes, &policy, &mut std::io::sink(), None).map_err(wrong)?;
         self.store.add_layer_tree(&lease, &dir, &packed)?;
         let base = self.base.into_iter().collect::<Vec<_>>();

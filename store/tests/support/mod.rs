@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
-use mica_layer::{Packed, Policy, changes_of_tree, pack};
+use mica_layer::{Allowance, Changes, Packed, Policy, changes_of_tree, pack};
 use mica_oci::config::{ImageConfig, RootFs};
 use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST};
 use mica_oci::{
@@ -55,13 +55,19 @@ pub(crate) fn layer(store: &Store, lease: &Lease, bytes: &[u8]) -> DiffId {
     store.add_layer_tar(lease, ingest, &packed).unwrap().diff_id
 }
 
+/// What is in a folder, to be packed in the usual way.
+pub(crate) fn tree_changes(folder: &Path) -> Changes {
+    let policy = Policy::default();
+    changes_of_tree(folder, policy.xattrs, Allowance::default(), &|| Ok(())).unwrap()
+}
+
 /// A layer that was made here, as a tree of one file with this text.
 pub(crate) fn tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
     let work = store.work(lease).unwrap();
     let dir = work.path().join("fs");
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(dir.join("file"), text).unwrap();
-    let changes = changes_of_tree(&dir).unwrap();
+    let changes = tree_changes(&dir);
     let packed = pack(&changes, &Policy::default(), &mut std::io::sink(), None).unwrap();
     store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
 }

@@ -13,7 +13,7 @@ use mica_store::{CacheMount, CacheRecord, Error, Growth, Lease, Seed, Sharing, S
 
 use crate::support::{
     Entry, cache_record, config, descriptor, fast_folder, gzip, index, layer, manifest, name, pull, received,
-    tar,
+    tar, tree_changes,
 };
 use crate::{KEY, LOOSE, Level, REGISTRY, TODAY, closest, data, listed, unpacked, without_restart};
 
@@ -51,7 +51,7 @@ pub(crate) fn fingerprint() -> Identity {
 fn made_tar(store: &Store, lease: &Lease) -> DiffId {
     let work = store.work(lease).unwrap();
     std::fs::write(work.path().join("copied"), "copied").unwrap();
-    let changes = mica_layer::changes_of_tree(work.path()).unwrap();
+    let changes = tree_changes(work.path());
     let mut ingest = store.ingest(lease).unwrap();
     let packed = pack(&changes, &Policy::default(), &mut ingest, None).unwrap();
     store.add_layer_tar(lease, ingest, &packed).unwrap().diff_id
@@ -81,7 +81,7 @@ fn made_tree(store: &Store, lease: &Lease, text: &str) -> DiffId {
         0,
     )
     .unwrap();
-    let changes = mica_layer::changes_of_tree(&dir).unwrap();
+    let changes = tree_changes(&dir);
     let packed = pack(&changes, &Policy::default(), &mut std::io::sink(), None).unwrap();
     store.add_layer_tree(lease, &dir, &packed).unwrap().diff_id
 }

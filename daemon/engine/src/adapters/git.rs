@@ -1,9 +1,10 @@
 //! Fetches commits of git repositories, each once as long as it is kept.
 
+use std::io;
 use std::path::Path;
 
 use mica_builder::ports::{Commit, Errand, GitAddress, shown_address};
-use mica_layer::{Change, Changes, Kind, Mtime, changes_of_tree};
+use mica_layer::{Allowance, Change, Changes, Kind, Mtime, XattrPolicy, changes_of_tree};
 use mica_oci::DiffId;
 
 use crate::adapters::git_program::Git;
@@ -127,7 +128,9 @@ pub(super) fn checkout(git: &GitAddress, commit: &Commit, kept: Kept<'_>) -> Res
         address: address.clone(),
         source,
     };
-    let mut changes = changes_of_tree(&folder).map_err(keep_failed)?;
+    let go_on = || kept.cancel.check().map_err(io::Error::other);
+    let mut changes =
+        changes_of_tree(&folder, XattrPolicy::All, Allowance::default(), &go_on).map_err(keep_failed)?;
     if !git.keep_git_dir {
         // in submodules it is a file
         changes.retain(|path, _| path.components().all(|name| name != GIT_DIR.as_bytes()));
