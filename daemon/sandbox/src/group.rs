@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::hierarchy::{Hierarchies, Place};
-use crate::limits::{Limits, Setting, processes};
+use crate::limits::{Limits, MEMORY, Setting, processes};
 
 /// The group that those of runs are made in, unless they ask for another.
 const PARENT: &str = "mica";
@@ -53,33 +53,38 @@ impl Group {
         if limits.is_empty() && most.is_none() {
             return Ok(group);
         }
-        let failed = |about: &str, path: &Path, source| Error::Limit {
-            about: about.to_owned(),
-            path: path.to_owned(),
-            source,
-        };
         let hierarchies = Hierarchies::read()
             .map_err(|error| failed("anything", Path::new("/proc/self/mountinfo"), error))?;
+        group.enroll(&hierarchies, limits, most)?;
+        Ok(group)
+    }
+
+    /// Makes its folders.
+    fn enroll(&mut self, hierarchies: &Hierarchies, limits: &Limits, most: Option<u64>) -> Result<(), Error> {
         let parent = parent(limits.parent.as_deref())?;
         let own = parent.join(own_name());
         for setting in limits.settings() {
-            group
-                .apply(&hierarchies, &own, &setting, true)
+            self.apply(hierarchies, &own, &setting, true)
                 .map_err(|(path, error)| failed(setting.about, &path, error))?;
+        }
+        // Version 2 counts what was killed for want of memory only in groups that have the controller, limited or not. Nobody asked
+        // for it, so a host that does not give it is left as it is.
+        if let Some(place) = hierarchies.place(MEMORY) {
+            let _ = self.join(&place, &own, Some(MEMORY), false);
         }
         // One in the others too: else they would show the groups of the host.
         for place in hierarchies.places() {
             let asked = limits.parent.is_some();
-            match group.join(&place, &own, None, asked) {
+            match self.join(&place, &own, None, asked) {
                 Err((path, error)) if asked => return Err(failed("to a parent group", &path, error)),
                 _ => {}
             }
         }
         if let Some(most) = most {
             // Nobody asked for this one, so a host that does not let it be set is left as it is.
-            let _ = group.apply(&hierarchies, &own, &processes(most), false);
+            let _ = self.apply(hierarchies, &own, &processes(most), false);
         }
-        Ok(group)
+        Ok(())
     }
 
     /// What the helper has to know.
@@ -173,6 +178,14 @@ impl Folders {
                 }
             }
         }
+    }
+}
+
+fn failed(about: &str, path: &Path, source: io::Error) -> Error {
+    Error::Limit {
+        about: about.to_owned(),
+        path: path.to_owned(),
+        source,
     }
 }
 
@@ -294,6 +307,37 @@ mod tests {
             assert!(group.folders.all.is_empty(), "{group:?}");
         };
         thread::spawn(check).join().unwrap();
+    }
+
+    /// Folders as of version 2: the kernel's files are plain ones.
+    #[test]
+    fn killed_for_want_of_memory_without_a_limit() {
+        let top = tempfile::tempdir().unwrap();
+        let given = |folder: &str| top.path().join(folder).join("cgroup.subtree_control");
+        let hierarchies = Hierarchies::unified(top.path(), &["cpu", "memory", "pids"]);
+        let limits = Limits::default();
+        // one whose controllers cannot be given on
+        let mut bare = Group::default();
+        bare.enroll(&hierarchies, &limits, Some(100)).unwrap();
+        assert_eq!(bare.folders.all.len(), 1, "{bare:?}");
+        assert!(bare.folders.all[0].path.starts_with(top.path().join("mica")));
+        assert!(!bare.folders.ran_out_of_memory());
+
+        std::fs::write(given(""), "cpu pids").unwrap();
+        std::fs::write(given("mica"), "memory pids").unwrap();
+        let mut group = Group::default();
+        group.enroll(&hierarchies, &limits, None).unwrap();
+        assert_eq!(std::fs::read_to_string(given("")).unwrap(), "+memory");
+        let folder = group.folders.all[0].path.clone();
+        assert_eq!(group.folders.all.len(), 1, "{group:?}");
+        let events = folder.join("memory.events");
+        std::fs::write(&events, "low 0\noom 1\noom_kill 0\n").unwrap();
+        let place = hierarchies.place("memory").unwrap();
+        let own = folder.strip_prefix(top.path()).unwrap();
+        group.join(&place, own, Some("memory"), false).unwrap();
+        assert!(!group.folders.ran_out_of_memory());
+        std::fs::write(&events, "low 0\noom 0\noom_kill 2\n").unwrap();
+        assert!(group.folders.ran_out_of_memory());
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl Hierarchies {
         found
     }
 
+    /// The unified one alone.
+    #[cfg(test)]
+    pub(crate) fn unified(top: &Path, controllers: &[&str]) -> Self {
+        let controllers = controllers.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            legacy: Vec::new(),
+            unified: Some((top.to_owned(), controllers)),
+        }
+    }
+
     /// Where the controller is; a controller is in one hierarchy at a time.
     pub(crate) fn place(&self, controller: &str) -> Option<Place> {
         let has = |controllers: &Vec<String>| controllers.iter().any(|known| known == controller);

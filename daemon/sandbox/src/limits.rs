@@ -36,6 +36,9 @@ pub(crate) struct Setting {
     pub optional: bool,
 }
 
+/// The controller of memory.
+pub(crate) const MEMORY: &str = "memory";
+
 /// The period of the kernel, in microseconds.
 const PERIOD: u64 = 100_000;
 
@@ -71,7 +74,7 @@ impl Limits {
     fn memory_settings(&self, settings: &mut Vec<Setting>) {
         let Some(memory) = self.memory else { return };
         settings.push(Setting {
-            controller: "memory",
+            controller: MEMORY,
             about: "memory",
             legacy: ("memory.limit_in_bytes", memory.to_string()),
             unified: ("memory.max", memory.to_string()),
@@ -80,7 +83,7 @@ impl Limits {
         if let Some(both) = self.memory_and_swap {
             let both = both.max(memory);
             settings.push(Setting {
-                controller: "memory",
+                controller: MEMORY,
                 about: "swap",
                 legacy: ("memory.memsw.limit_in_bytes", both.to_string()),
                 unified: ("memory.swap.max", (both - memory).to_string()),
