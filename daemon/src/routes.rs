@@ -16,6 +16,7 @@ mod inspect;
 mod logs;
 mod metrics;
 mod prune;
+mod push_check;
 mod registry;
 mod search;
 mod system;
@@ -151,7 +152,7 @@ async fn open(route: Route, call: Call) -> Result<Reply, Failure> {
         Route::DiskUsage => usage::usage(call).await,
         Route::Description => Ok(description::description()),
         Route::Metrics => metrics::metrics(call).await,
-        Route::PushCheck(name) => registry::push_check(call, name).await,
+        Route::PushCheck(name) => push_check::push_check(call, name).await,
         Route::Grpc => upgrade::grpc(call),
         Route::Session => upgrade::session(call),
         Route::BuildCancel => build::cancel(&call),

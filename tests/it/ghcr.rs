@@ -228,6 +228,12 @@ fn a_doctor_says_beforehand_whether_a_push_will_be_taken() {
     let image = "ghcr.io/octo-org/image-name";
     let asked = || daemon.mica(["doctor", image]);
     let line = |ran: &Ran| {
+        let reached = ran.stdout.lines().find(|line| line.contains("  registry  "));
+        let reached = reached.unwrap_or_else(|| panic!("{ran:?}"));
+        assert!(
+            reached.starts_with("ok") && reached.contains("ghcr.io answers"),
+            "{reached}"
+        );
         let found = ran.stdout.lines().find(|line| line.contains("  push  "));
         found.unwrap_or_else(|| panic!("{ran:?}")).to_owned()
     };

@@ -43,14 +43,7 @@ pub(crate) async fn access(host: &Host) -> (Vec<Finding>, Option<PathBuf>) {
             let root = info["DockerRootDir"].as_str().map(PathBuf::from);
             (troubles(version, &info), root)
         }
-        Ok(Err(Error::Daemon { status: 403, message })) => (
-            Finding::fail(
-                "rights",
-                message,
-                "then systemctl reload micad, or a HUP signal to micad",
-            ),
-            None,
-        ),
+        Ok(Err(Error::Daemon { status: 403, message })) => (denied(message), None),
         Ok(Err(error)) => (
             Finding::fail(
                 "daemon",
@@ -66,6 +59,15 @@ pub(crate) async fn access(host: &Host) -> (Vec<Finding>, Option<PathBuf>) {
     };
     findings.push(finding);
     (findings, root)
+}
+
+/// The daemon wants a right that this user has not; it says which, and where to give it.
+pub(super) fn denied(message: String) -> Finding {
+    Finding::fail(
+        "rights",
+        message,
+        "then systemctl reload micad, or a HUP signal to micad",
+    )
 }
 
 async fn ask(client: &Client) -> Result<Value, Error> {

@@ -25,7 +25,9 @@ pub use build::{
 };
 pub use cache::CacheRecord;
 pub use check::{CheckFinding, CheckImage, CheckLine, CheckProgress, CheckRepair, CheckSummary};
-pub use distribution::{Descriptor, DistributionInspect, DistributionPlatform, PushCheck};
+pub use distribution::{
+    CheckAnswer, Descriptor, DistributionInspect, DistributionPlatform, PushCheck, RegistryTrouble,
+};
 pub use error::ErrorBody;
 pub use event::{Actor, EventMessage};
 pub use image::{

@@ -58,8 +58,8 @@ pub use mica_dockerfile::answer::{Answer, Examined, Question, answer};
 pub use mica_dockerfile::ignore::IgnorePatterns;
 pub use mica_layer::{ImagePath, Kind as FileType, Meta as FileMeta, Mtime};
 pub use mica_registry::{
-    Credential, Credentials, Fetched, Folders, Hit, Keyring, MayPush, Proxies, Settings as RegistrySettings,
-    registry_of_server,
+    CheckAnswer, Credential, Credentials, Fetched, Folders, Hit, Keyring, Proxies, PushCheck,
+    Settings as RegistrySettings, Trouble, registry_of_server,
 };
 pub use mica_store::archive::{BlobSink, LoadEvent, Loaded};
 pub use mica_store::{

@@ -97,6 +97,11 @@ impl Hosts {
         }
     }
 
+    /// Whether requests to an address go through a proxy.
+    pub(crate) fn has_proxy(&self, url: &Url) -> bool {
+        self.clients.has_proxy(url)
+    }
+
     /// Remembers that a host answered, whatever it said, when spoken to by this scheme.
     pub fn remember(&self, endpoint: &Endpoint, scheme: Scheme) {
         if endpoint.security == Security::Insecure {

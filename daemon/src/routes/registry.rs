@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use mica_api::{
-    AuthConfig, AuthReply, BuiltImage, DistributionInspect, DistributionPlatform, Message, PushCheck,
-};
+use mica_api::{AuthConfig, AuthReply, BuiltImage, DistributionInspect, DistributionPlatform, Message};
 use mica_engine::{CancelOnDrop, Error, IndexRequest, PullRequest, PushRequest, Sink, TransferEvents, sink};
 use mica_oci::{Attested, Compression, Digest, ImageId, Platform, PlatformImage, Reference, Repository, Tag};
 use mica_task::{Cancel, TransferEvent};
@@ -99,26 +97,6 @@ pub(crate) fn text_platform(query: &Query) -> Result<Option<Platform>, Failure> 
         .filled("platform")
         .map(|text| text.parse().map_err(|error| Failure::invalid(format!("{error}"))))
         .transpose()
-}
-
-/// `POST /mica/push-check/{name}`: whether the registry would take a push.
-pub(crate) async fn push_check(call: Call, name: String) -> Result<Reply, Failure> {
-    let reference: Reference = name
-        .parse()
-        .map_err(|error| Failure::invalid(format!("{error}")))?;
-    let credential = credential::of(&call.headers);
-    let is_anonymous = credential.is_anonymous();
-    let may = call
-        .daemon
-        .engine
-        .check_push(&reference.repository, &credential)
-        .await?;
-    let answer = PushCheck {
-        host: may.host,
-        answered: may.answered,
-        is_anonymous,
-    };
-    json(StatusCode::OK, &answer)
 }
 
 /// `POST /images/{name}/push`

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use mica_oci::config::ImageConfig;
 use mica_oci::{Descriptor, Platform, Raw, Received, Reference, Repository};
-use mica_registry::{Credential, Fetched, Intent, Listener, MayPush, Which};
+use mica_registry::{Credential, Fetched, Intent, Listener, PushCheck, Which};
 
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::transfer::manifest::{describe, read};
 use crate::transfer::pull::or_latest;
-use crate::transfer::words::{pull_error, push_error};
+use crate::transfer::words::pull_error;
 
 /// What a registry has under a name.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,18 +94,10 @@ impl Engine {
             .map_err(|error| pull_error(reference, error))
     }
 
-    /// Whether the owner of a credential may push to a repository: an upload is opened and given up.
-    pub async fn check_push(
-        &self,
-        repository: &Repository,
-        credential: &Credential,
-    ) -> Result<MayPush, Error> {
-        let remote = self
-            .registries()
-            .remote(repository, Intent::Push, credential, &Listener::deaf());
-        let remote = remote.map_err(|error| Error::Registry(Box::new(error)))?;
-        let may = remote.check_push().await;
-        may.map_err(|error| push_error(repository, error))
+    /// Whether a registry can be reached, and whether the owner of a credential may push to a repository there: an upload is
+    /// opened and given up.
+    pub async fn check_push(&self, repository: &Repository, credential: &Credential) -> PushCheck {
+        self.registries().check_push(repository, credential).await
     }
 
     /// Shows a credential to a registry; gives a token to be kept in place of the password, if the registry has one.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, Proxy, redirect};
+use reqwest::{Client, Proxy, Url, redirect};
 
 use crate::hosts::error::HostError;
 use crate::hosts::proxy::Proxies;
@@ -59,6 +59,11 @@ impl Clients {
             system: SystemRoots::default(),
             made: Mutex::default(),
         }
+    }
+
+    /// Whether requests to an address go through a proxy.
+    pub(crate) fn has_proxy(&self, url: &Url) -> bool {
+        self.proxies.of(url).is_some()
     }
 
     /// The client for what is needed.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod blobs;
+mod checks;
 mod ghcr;
 mod hurry;
 mod manifests;
