@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     idle_timeout: u64,
 
     /// Let builds and transfers go on for so many seconds after micad was told to leave [default: 10]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = options::number("shutdown-timeout"))]
     shutdown_timeout: Option<u64>,
 
     /// Log so much [default: info]

@@ -196,6 +196,18 @@ impl Kind {
     }
 }
 
+/// Reads a flag that takes the place of a number in the settings file: it may say what the file may say there.
+pub(crate) fn number(key: &'static str) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key);
+        let kind = setting.map_or(Kind::Text, |setting| setting.kind);
+        let number = text.parse().ok();
+        number
+            .filter(|number| kind.admits(&Value::from(*number)))
+            .ok_or_else(|| format!("`{key}` is {}", kind.described()))
+    }
+}
+
 /// What is wrong with a value of the settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {

@@ -116,6 +116,117 @@ fn budgets_are_dockerd_s_and_the_command_line_wins_here_too() {
     assert!(error.contains("\"much\" is no amount of space"), "{error}");
 }
 
+/// The settings that a flag says, or why they are none.
+fn by_flag(flag: &str, value: &str) -> Result<Settings, String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(file.path(), "{}").unwrap();
+    let path = file.path().to_str().unwrap();
+    let words = ["micad", "--config-file", path, &format!("{flag}={value}")];
+    let arguments = Arguments::try_parse_from(words).map_err(|error| error.to_string())?;
+    Settings::combine(arguments, &places(true)).map_err(|error| error.describe())
+}
+
+/// The same of the settings file.
+fn by_file(key: &str, value: &serde_json::Value) -> Result<Settings, String> {
+    let outer = key
+        .rsplit('.')
+        .fold(value.clone(), |inner, key| serde_json::json!({ key: inner }));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(file.path(), outer.to_string()).unwrap();
+    let path = file.path().to_str().unwrap();
+    Settings::combine(parse(&["--config-file", path]), &places(true)).map_err(|error| error.describe())
+}
+
+#[test]
+fn a_flag_may_say_what_the_file_may_say_and_nothing_else() {
+    use serde_json::{Value, json};
+    let text = |value: &str| json!(value);
+    let texts = |value: &str| json!([value]);
+    let number = |value: &str| value.parse::<u64>().map_or(json!(value), Value::from);
+    type Reads<'a> = &'a dyn Fn(&str) -> Value;
+    let mut tried = std::collections::BTreeSet::new();
+    for (key, reads, good, bad) in [
+        (
+            "hosts",
+            &texts as Reads<'_>,
+            &["unix:///a", "/a", "fd://"][..],
+            &["tcp://0.0.0.0:1", "a", ""][..],
+        ),
+        ("data-root", &text, &["/a", "a"], &[""]),
+        (
+            "builder.gc.defaultMaxUsedSpace",
+            &text,
+            &["0", "20GB", "100%", "18446744073709551615"],
+            &["", "much", "-1", "101%", "18446744073709551616", "16777216TB"],
+        ),
+        ("builder.gc.defaultMinFreeSpace", &text, &["1%"], &["1%%", "1e9"]),
+        (
+            "builder.gc.defaultReservedSpace",
+            &text,
+            &["1.5GB"],
+            &["1.x", "GB"],
+        ),
+        (
+            "log-level",
+            &text,
+            &crate::log::LEVELS,
+            &["loud", "INFO", "", "0"],
+        ),
+        ("log-format", &text, &["text", "json"], &["xml", "JSON", ""]),
+        (
+            "shutdown-timeout",
+            &number,
+            &["0", "10", "86400"],
+            &[
+                "86401",
+                "18446744073709551615",
+                "18446744073709551616",
+                "-1",
+                "1.5",
+                "",
+            ],
+        ),
+    ] {
+        let setting = options::SETTINGS
+            .iter()
+            .find(|setting| setting.key == key)
+            .unwrap();
+        let words = setting.about.split([' ', '.']);
+        let flag = words.clone().find(|word| word.starts_with("--")).unwrap();
+        for value in good {
+            let (flagged, filed) = (by_flag(flag, value), by_file(key, &reads(value)));
+            let (flagged, filed) = (flagged.unwrap(), filed.unwrap());
+            // each has a file of its own, which is named where rights are missing
+            let flagged = Settings {
+                file: filed.file.clone(),
+                rights: filed.rights.clone(),
+                ..flagged
+            };
+            assert_eq!(flagged, filed, "{key} {value}");
+        }
+        for value in bad {
+            let (flagged, filed) = (by_flag(flag, value), by_file(key, &reads(value)));
+            assert!(
+                flagged.is_err() && filed.is_err(),
+                "{key} {value}: {flagged:?} {filed:?}"
+            );
+        }
+        tried.insert(key);
+    }
+    let said = by_flag("--shutdown-timeout", "18446744073709551615").unwrap_err();
+    assert!(said.contains("a whole number from 0 to 86400"), "{said}");
+    // `--no-gc` has no value
+    tried.insert("builder.gc.enabled");
+    let with_flag = options::SETTINGS
+        .iter()
+        .filter(|setting| setting.about.contains("--"));
+    let flagged: std::collections::BTreeSet<&str> = with_flag
+        .map(|setting| setting.key)
+        .filter(|key| *key != "builder.entitlements.security-insecure")
+        .collect();
+    assert_eq!(flagged, tried);
+}
+
 #[test]
 fn a_key_without_effect_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
