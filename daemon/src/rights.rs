@@ -140,11 +140,11 @@ impl Rights {
                             right.word()
                         ));
                     }
-                    let Some(number) = accounts::find(kind, name) else {
+                    let place = format!("rights.{}.{}s", right.word(), kind.word());
+                    let found = accounts::find(kind, name).map_err(|error| format!("{place}: {error}"))?;
+                    let Some(number) = found else {
                         return Err(format!(
-                            "rights.{}.{}s names {name:?}, and this machine has no {} of that name: a number is taken as it is",
-                            right.word(),
-                            kind.word(),
+                            "{place} names {name:?}, and this machine has no {} of that name: a number is taken as it is",
                             kind.word()
                         ));
                     };

@@ -104,11 +104,13 @@ async fn live(
         }
     };
     let mut idling = std::pin::pin!(idling);
+    let mut reloading = Reloading::default();
     let why = loop {
         tokio::select! {
             () = signals.next() => break "it was told to",
             () = idling.as_mut() => break "it has nothing to do",
-            _ = reloads.recv() => reload_aside(&daemon, &arguments, &doors).await,
+            _ = reloads.recv() => reloading.ask_for(|| reload_aside(&daemon, &arguments, &doors)),
+            () = reloading.ended() => reloading.go_on(|| reload_aside(&daemon, &arguments, &doors)),
             ended = &mut serving => {
                 return ended.map_err(std::io::Error::other).flatten().map_err(system("serve"));
             }
@@ -123,14 +125,49 @@ async fn live(
 }
 
 /// Reads the settings anew where it holds nobody up: whom they name may have to be asked for.
-async fn reload_aside(daemon: &Arc<Daemon>, arguments: &Arguments, doors: &Arc<Doors>) {
+fn reload_aside(daemon: &Arc<Daemon>, arguments: &Arguments, doors: &Arc<Doors>) -> JoinHandle<()> {
     let (daemon, arguments, doors) = (daemon.clone(), arguments.clone(), doors.clone());
-    let work = blocking(move || {
-        reload(&daemon, &arguments, &doors);
-        Ok(())
-    });
-    // it said what there is to say
-    let _ = work.await;
+    tokio::spawn(async move {
+        let work = blocking(move || {
+            reload(&daemon, &arguments, &doors);
+            Ok(())
+        });
+        // it said what there is to say
+        let _ = work.await;
+    })
+}
+
+/// The settings being read anew, one time after the other.
+#[derive(Default)]
+struct Reloading {
+    now: Option<JoinHandle<()>>,
+    /// Whether it was asked for again since `now` began: that one may have read the file before it was as it is.
+    again: bool,
+}
+
+impl Reloading {
+    fn ask_for(&mut self, begin: impl FnOnce() -> JoinHandle<()>) {
+        match self.now {
+            Some(_) => self.again = true,
+            None => self.now = Some(begin()),
+        }
+    }
+
+    /// Waits until what goes on is over; for ever if nothing does.
+    async fn ended(&mut self) {
+        match &mut self.now {
+            // one that broke is over too
+            Some(now) => drop(now.await),
+            None => std::future::pending().await,
+        }
+        self.now = None;
+    }
+
+    fn go_on(&mut self, begin: impl FnOnce() -> JoinHandle<()>) {
+        if std::mem::take(&mut self.again) {
+            self.now = Some(begin());
+        }
+    }
 }
 
 /// Takes no more requests, waits for what goes on as long as the settings say, then ends it.

@@ -9,6 +9,7 @@ mod archive;
 mod build;
 mod connection;
 mod crowd;
+mod directory;
 mod docker;
 mod http;
 mod images;
