@@ -7,11 +7,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
-
-use crate::archive::{small_image, tar};
+use crate::archive::tar;
 use crate::build::{begin_waiting, may_run, waiting_ids, with_waiting_image};
 use crate::micad::{Micad, command, program, wait_until};
+use crate::secrets::be_busy;
 
 /// The log of a daemon, as far as it was written.
 #[derive(Clone, Default)]
@@ -50,13 +49,13 @@ impl Log {
 }
 
 /// A daemon with a settings file, and its log.
-fn start(settings: &Path, arguments: &[&str]) -> (Micad, Log) {
+pub(crate) fn start(settings: &Path, arguments: &[&str]) -> (Micad, Log) {
     let mut micad = Micad::start_with(&[&["--config-file", settings.to_str().unwrap()], arguments].concat());
     let log = Log::of(&mut micad.child);
     (micad, log)
 }
 
-fn settings(text: &str) -> tempfile::NamedTempFile {
+pub(crate) fn settings(text: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
     file
@@ -172,100 +171,6 @@ fn what_needs_a_restart_says_so() {
     micad.signal("HUP");
     let line = log.wait_for("the settings were read anew");
     assert!(!line.contains("started again"), "{line}");
-}
-
-/// What must not be told, wherever it stands in a request.
-const SECRET: &str = "hunter2-secret";
-
-/// Makes a daemon do all sorts of things, with secrets in all of them.
-fn be_busy(micad: &Micad) {
-    micad.load(&small_image(&["a:1"]));
-    let context = tar(&[("Dockerfile", b"FROM a:1\nARG TOKEN\nENV A=$TOKEN\nCOPY nope /\n")]);
-    let args = format!("%7B%22TOKEN%22:%22{SECRET}%22%7D");
-    let failed = micad.post(&format!("/build?t=b:1&buildargs={args}"), &context);
-    assert!(failed.text().contains("nope"), "{}", failed.text());
-    let context = tar(&[("Dockerfile", b"FROM a:1\nLABEL a=b\n")]);
-    micad.post("/build?t=c:1", &context);
-    let credential = format!("{{\"username\":\"u\",\"password\":\"{SECRET}\"}}");
-    let header: String = credential.bytes().map(|byte| format!("{byte:02x}")).collect();
-    for path in [
-        "/images/127.0.0.1:1/x/push",
-        "/images/create?fromImage=127.0.0.1:1/x",
-    ] {
-        let mut connection = micad.connect();
-        let headers =
-            format!("X-Registry-Auth: {header}\r\nAuthorization: Bearer {SECRET}\r\nContent-Length: 0\r\n");
-        connection.send_head("POST", path, &headers);
-        connection.answer(false);
-    }
-    micad.post(&format!("/build?remote=http://u:{SECRET}@127.0.0.1:1/x"), b"");
-    micad.post("/auth", credential.as_bytes());
-    micad.post("/build/prune", b"");
-    assert_eq!(micad.get(&format!("/images/nope/json?x={SECRET}")).status, 404);
-}
-
-#[test]
-fn work_and_requests_are_told_without_their_secrets() {
-    let file = settings("{}");
-    for format in ["text", "json"] {
-        let (mut micad, log) = start(file.path(), &["--log-format", format, "--log-level", "debug"]);
-        be_busy(&micad);
-        micad.signal("TERM");
-        assert!(micad.left().success());
-        log.wait_for("micad leaves");
-        let text = log.text();
-        assert!(!text.contains(SECRET), "{text}");
-        let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
-        assert!(!text.contains(&hex), "{text}");
-        match format {
-            "text" => {
-                for part in [
-                    "info  micad: build done work=build request=",
-                    "info  micad: build failed work=build",
-                    "names=c:1 outcome=done seconds=",
-                    "info  micad: push failed work=push",
-                    "info  micad: pull failed work=pull",
-                    "info  micad: load done work=load",
-                    "names=a:1",
-                    "info  micad: prune done work=prune",
-                    "debug micad: request request=",
-                    "method=GET path=/images/nope/json status=404 uid=",
-                ] {
-                    assert!(text.contains(part), "{part}: {text}");
-                }
-            }
-            _ => {
-                let lines = text.lines().filter(|line| line.starts_with('{'));
-                let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
-                assert_eq!(lines.len(), text.lines().count(), "{text}");
-                let built = lines.iter().find(|line| line["message"] == "build done").unwrap();
-                assert_eq!(built["names"], "c:1");
-                assert_eq!(built["level"], "info");
-                let number = built["request"].as_u64().unwrap();
-                let request = lines
-                    .iter()
-                    .find(|line| line["message"] == "request" && line["request"] == number)
-                    .unwrap();
-                assert_eq!(request["path"], "/build");
-                assert_eq!(request["status"], 200);
-            }
-        }
-    }
-}
-
-#[test]
-fn by_default_requests_are_not_told() {
-    let file = settings("{}");
-    let (mut micad, log) = start(file.path(), &[]);
-    be_busy(&micad);
-    micad.signal("TERM");
-    assert!(micad.left().success());
-    log.wait_for("micad leaves");
-    let text = log.text();
-    assert!(
-        text.contains("build done") && !text.contains("request request="),
-        "{text}"
-    );
 }
 
 #[test]
