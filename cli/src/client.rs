@@ -47,6 +47,8 @@ pub(crate) enum Body {
     Json(Option<Secret>),
     /// Pieces made by a thread; an error breaks the request off.
     Pieces(Receiver<io::Result<Bytes>>),
+    /// The same where it is known how many bytes are still to come.
+    Sized(Receiver<io::Result<Bytes>>, u64),
 }
 
 impl hyper::body::Body for Body {
@@ -66,6 +68,13 @@ impl hyper::body::Body for Body {
             Self::Pieces(pieces) => pieces
                 .poll_recv(cx)
                 .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            Self::Sized(pieces, left) => pieces.poll_recv(cx).map(|piece| {
+                let piece = piece?;
+                if let Ok(bytes) = &piece {
+                    *left = left.saturating_sub(bytes.len() as u64);
+                }
+                Some(piece.map(Frame::data))
+            }),
         }
     }
 
@@ -78,6 +87,7 @@ impl hyper::body::Body for Body {
             Self::Empty | Self::Json(None) => hyper::body::SizeHint::with_exact(0),
             Self::Json(Some(json)) => hyper::body::SizeHint::with_exact(json.reveal().len() as u64),
             Self::Pieces(_) => hyper::body::SizeHint::default(),
+            Self::Sized(_, left) => hyper::body::SizeHint::with_exact(*left),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Args;
 use hyper::Method;
 
-use crate::archive::pieces;
+use crate::archive;
 use crate::client::{Body, Client, Query};
 use crate::display::Display;
 use crate::error::Error;
@@ -33,19 +33,28 @@ pub(super) struct Options {
     reference: Option<String>,
 }
 
+/// Where the archive is.
+enum Source {
+    File(File),
+    /// Standard input.
+    Input(File),
+    /// Where the daemon fetches it.
+    Address,
+}
+
 pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
     let is_url = ["http://", "https://"]
         .iter()
         .any(|start| options.source.starts_with(start));
-    let file = match options.source.as_str() {
-        _ if is_url => None,
+    let source = match options.source.as_str() {
+        _ if is_url => Source::Address,
         "-" if ui::input_is_terminal() => {
             return Err(Error::Refused {
                 message: "requested import from stdin, but stdin is empty".to_owned(),
             });
         }
-        "-" => Some(ui::input()?),
-        path => Some(File::open(path).map_err(|source| Error::File {
+        "-" => Source::Input(ui::input()?),
+        path => Source::File(File::open(path).map_err(|source| Error::File {
             action: "cannot open",
             path: Path::new(path).to_owned(),
             source,
@@ -67,9 +76,10 @@ pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> 
     }
     let path = format!("/images/create{}", query.as_str());
     let id = or_interrupted(async {
-        let body = match file {
-            Some(file) => Body::Pieces(pieces(file)?),
-            None => Body::Empty,
+        let body = match source {
+            Source::File(file) => archive::body(file)?,
+            Source::Input(input) => Body::Pieces(archive::pieces(input)?),
+            Source::Address => Body::Empty,
         };
         let answer = client.send(Method::POST, &path, body).await?;
         follow(Progress::of(answer)).await

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use hyper::Method;
 
-use crate::archive::pieces;
+use crate::archive;
 use crate::client::{Body, Client, Query};
 use crate::display::Display;
 use crate::error::Error;
@@ -29,17 +29,17 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> {
     let file = match &options.input {
-        Some(path) => File::open(path).map_err(|source| Error::File {
+        Some(path) => Some(File::open(path).map_err(|source| Error::File {
             action: "cannot open",
             path: path.clone(),
             source,
-        })?,
+        })?),
         None if ui::input_is_terminal() => {
             return Err(Error::Host {
                 message: "requested load from stdin, but stdin is empty".to_owned(),
             });
         }
-        None => ui::input()?,
+        None => None,
     };
     let mut query = Query::default();
     query.push(
@@ -55,7 +55,10 @@ pub(super) async fn run(options: Options, client: &Client) -> Result<(), Error> 
     }
     let path = format!("/images/load{}", query.as_str());
     or_interrupted(async {
-        let body = Body::Pieces(pieces(file)?);
+        let body = match file {
+            Some(file) => archive::body(file)?,
+            None => Body::Pieces(archive::pieces(ui::input()?)?),
+        };
         let mut progress = Progress::of(client.send(Method::POST, &path, body).await?);
         let mut display = Display::new(false);
         while let Some(message) = progress.next_on(&mut display).await? {

@@ -243,6 +243,16 @@ fn archives_are_loaded_from_files_and_from_input() {
     let mut command = fake.command(&["load"]);
     command.stdin(std::fs::File::open(&file).unwrap());
     assert_eq!(outcome(command).stdout, "Loaded image: a:1\n");
+    let lengths: Vec<_> = fake
+        .asked()
+        .iter()
+        .map(|asked| asked.header("content-length").to_owned())
+        .collect();
+    assert_eq!(
+        lengths,
+        ["1000000", ""],
+        "what comes from elsewhere may not end there"
+    );
     for asked in fake.asked() {
         assert_eq!(asked.line, "POST /v1.51/images/load?quiet=1");
         assert_eq!(asked.body.as_deref(), Some(bytes.as_slice()));

@@ -233,11 +233,10 @@ fn imports_say_the_id() {
             "POST /v1.51/images/create?fromSrc=http://x/y.tar&repo=z",
         ]
     );
-    let bodies: Vec<_> = fake
-        .asked()
-        .into_iter()
-        .map(|asked| asked.body.unwrap())
-        .collect();
+    let asked = fake.asked();
+    let lengths = [0, 1].map(|at| asked[at].header("content-length"));
+    assert_eq!(lengths, ["11", ""]);
+    let bodies: Vec<_> = asked.into_iter().map(|asked| asked.body.unwrap()).collect();
     assert_eq!(bodies, [&b"from a file"[..], b"from standard input", b""]);
     let run = home.run(&fake, &["import", "/nowhere.tar"]);
     assert_eq!(run.code, Some(1));
