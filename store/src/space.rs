@@ -1,7 +1,6 @@
 //! How much of the disk everything takes, to the block. Each file and tree is looked at once and its size kept in a row, so that
 //! nobody has to walk the disk to know.
 
-use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,11 +16,12 @@ use crate::locks::{lock, share};
 use crate::rows;
 use crate::store::Store;
 
+mod tree;
+
+pub(crate) use tree::of_tree;
+
 /// Bytes of one block as `stat(2)` counts them.
 const BLOCK: u64 = 512;
-
-/// The most hard links that are remembered so that a file counts once; files beyond count once for each name.
-const LINKS: usize = 1 << 20;
 
 /// How many sizes are written at once.
 const BATCH: usize = 256;
@@ -59,25 +59,6 @@ pub(crate) fn of(meta: &Metadata) -> u64 {
 /// Bytes that what is at `path` takes without what is in it; what is not there takes none.
 pub(crate) fn at(path: &Path) -> u64 {
     fs::symlink_metadata(path).map_or(0, |meta| of(&meta))
-}
-
-/// Bytes that a directory takes with all below. What cannot be looked at does not count. Nobody may write there meanwhile.
-pub(crate) fn of_tree(place: &Path) -> u64 {
-    let mut bytes = at(place);
-    let mut links = HashSet::new();
-    let mut ahead = vec![place.to_owned()];
-    while let Some(folder) = ahead.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            if meta.is_dir() {
-                ahead.push(entry.path());
-            } else if meta.nlink() > 1 && links.len() < LINKS && !links.insert((meta.dev(), meta.ino())) {
-                continue;
-            }
-            bytes += of(&meta);
-        }
-    }
-    bytes
 }
 
 /// Bytes that a directory takes with the files in it, which has no directories.

@@ -6,7 +6,8 @@ mod support;
 
 use std::io::Write;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use mica_layer::Packed;
 use mica_layer::disk::recorded;
 use mica_oci::{BuildId, CacheKey, Compression, ContentDigest, DiffId, Digest};
 use mica_store::{CacheMount, CacheRecord, Error, Lease, Sharing, Store};
-use rustix::fs::inotify;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, inotify};
 use rustix::io::Errno;
 use support::renames::RenameFails;
 use support::{
@@ -26,6 +27,11 @@ const MIB: u64 = 1 << 20;
 
 /// How long what was removed may take to give its room back.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes that a folder takes without what is in it.
+fn own(folder: &Path) -> u64 {
+    std::fs::metadata(folder).unwrap().blocks() * 512
+}
 
 /// Whether two sizes differ by no more than a hundredth.
 fn close(told: u64, seen: u64) -> bool {
@@ -98,6 +104,48 @@ fn fill(store: &Store) {
     let mut log = store.create_log(&BuildId::fresh()).unwrap();
     log.write_all(&noise(8, 50_000)).unwrap();
     assert!(blob.size > 0);
+}
+
+#[test]
+fn what_lies_deeper_than_any_path_counts() {
+    let (folder, store) = store();
+    let wanted = CacheMount {
+        key: CacheKey(Digest::of(b"deep")),
+        name: "deep".into(),
+        mode: None,
+        owner: None,
+    };
+    let mount = store
+        .cache_mount::<Error>(&wanted, Sharing::Shared, None, &mut || panic!("busy"))
+        .unwrap();
+    let open = |dir: BorrowedFd<'_>, name: &Path| {
+        rustix::fs::openat(dir, name, OFlags::DIRECTORY, Mode::empty()).unwrap()
+    };
+    let mut here = open(CWD, &mount.path());
+    for depth in 0..100 {
+        let name = "d".repeat(250);
+        rustix::fs::mkdirat(&here, &name, Mode::RWXU).unwrap();
+        // on the way there and on the way back
+        for beside in ["a", "z"] {
+            let file = rustix::fs::openat(&here, beside, OFlags::CREATE | OFlags::WRONLY, Mode::RWXU);
+            std::fs::File::from(file.unwrap())
+                .write_all(&noise(depth, 5000))
+                .unwrap();
+        }
+        here = open(here.as_fd(), Path::new(&name));
+    }
+    let file = rustix::fs::openat(&here, "end", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).unwrap();
+    let mut file = std::fs::File::from(file);
+    file.write_all(&noise(1, 5 * MIB as usize)).unwrap();
+    rustix::fs::linkat(&here, "end", &here, "the same", AtFlags::empty()).unwrap();
+    drop(mount);
+    let size = store.mount_entries().unwrap()[0].size;
+    assert!(size > 5 * MIB && size < 10 * MIB, "{size}");
+    assert_eq!(
+        size,
+        du(&folder.path().join("mica/mounts")) - own(&folder.path().join("mica/mounts"))
+    );
+    assert_eq!(store.disk_usage().unwrap().mounts, size);
 }
 
 #[test]
