@@ -191,7 +191,12 @@ fn a_failure_reaches_the_readers_and_leaves_nothing() {
     let error = store
         .compress_layer(&lease, &diff_id, Compression::Gzip, 2, &growth)
         .unwrap_err();
-    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    let text = error.to_string();
+    assert!(matches!(error, Error::Corrupt { .. }), "{text}");
+    assert!(
+        text.contains(&diff_id.to_string()) && text.contains("`mica system check --full --repair` mends it"),
+        "{text}"
+    );
     assert!(growth.reader().read_to_end(&mut Vec::new()).is_err());
     assert_eq!(
         store.layer_blob(&lease, &diff_id, Compression::Gzip).unwrap(),
@@ -199,6 +204,13 @@ fn a_failure_reaches_the_readers_and_leaves_nothing() {
     );
     assert_eq!(blob_files(folder.path()).len(), 1);
     assert!(scratch_files(folder.path()).is_empty());
+    // and who makes the layer again replaces it, though it is as long
+    assert_eq!(layer(&store, &lease, &large()), diff_id);
+    assert_eq!(Digest::of(&std::fs::read(&path).unwrap()), *diff_id.digest());
+    let blob = store
+        .compress_layer(&lease, &diff_id, Compression::Gzip, 2, &Growth::new())
+        .unwrap();
+    assert!(inflate(&std::fs::read(blob.path()).unwrap()) == large());
 }
 
 #[test]

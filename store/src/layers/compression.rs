@@ -118,10 +118,8 @@ impl Store {
             .map_err(Error::layer("compress", *diff_id))?;
         out.flush().map_err(Error::io("write a blob"))?;
         if compressed.diff != *diff_id.digest() {
-            return Err(Error::corrupt(
-                diff_id,
-                format!("its tar has the digest {}", compressed.diff),
-            ));
+            let error = Error::corrupt(diff_id, format!("its tar has the digest {}", compressed.diff));
+            return Err(self.suspect(&self.known(lease, diff_id)?, error));
         }
         let blob = ingest.commit(None)?;
         disk::failpoint("layer.compressed");
