@@ -78,6 +78,8 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
 /// What of a line changes a disk.
 fn change(line: &str) -> Option<String> {
     let code = line.split("//").next().unwrap_or_default();
+    // it has the names of std::fs
+    let code = &code.replace("fs_err::", "fs::");
     if let Some(word) = CHANGES.iter().find(|word| code.contains(**word)) {
         // our own is called like rustix' and leads to the place
         let ours = code.contains("disk::write_at(");
@@ -148,6 +150,10 @@ fn a_change_is_known_when_it_is_seen() {
         "use rustix::fs::{AtFlags, renameat};",
         "std::fs::remove_dir_all(place)?;",
         "file.sync_all()?;",
+        "fs_err::rename(from, to)?;",
+        "    fs_err::write(&path, bytes)?;",
+        "fs_err::create_dir_all(folder)?;",
+        "fs_err::remove_file(&path)?;",
     ] {
         assert!(change(line).is_some(), "{line}");
     }
@@ -157,6 +163,8 @@ fn a_change_is_known_when_it_is_seen() {
         "use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};",
         "fn names(dir: OwnedFd) -> rustix::io::Result<Vec<u8>> {",
         "disk::rename(from, to)?;",
+        "let bytes = fs_err::read(&path)?;",
+        "fs_err::symlink_metadata(&path)?;",
     ] {
         assert!(change(line).is_none(), "{line}");
     }
