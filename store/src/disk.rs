@@ -116,14 +116,22 @@ pub(crate) fn unlink(path: &Path) -> io::Result<()> {
 
 /// Removes a file or a whole directory for good; what is not there is well removed.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    remove_while(path, &|| true).map(drop)
+}
+
+/// As [`remove`], for as long as `go_on` says yes, which is asked before each file in a directory. Says whether all is gone.
+pub(crate) fn remove_while(path: &Path, go_on: &dyn Fn() -> bool) -> io::Result<bool> {
     failpoint("remove.before");
     let result = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => mica_layer::remove_tree(path),
-        Ok(_) => disk::remove_file(path),
+        Ok(meta) if meta.is_dir() => mica_layer::remove_tree_while(path, go_on),
+        Ok(_) => disk::remove_file(path).map(|()| true),
         Err(error) => Err(error),
     };
     failpoint("remove.after");
-    absent_is_fine(result)
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        result => result,
+    }
 }
 
 /// Takes "not found" for success.

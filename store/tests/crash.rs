@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use mica_layer::Packed;
 use mica_oci::media::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
@@ -26,6 +27,8 @@ use support::{
 
 const ROOT: &str = "MICA_CRASH_ROOT";
 const LOG: &str = "MICA_CRASH_LOG";
+/// How long the trash may take to be emptied.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the child has been told is done, or is about to be undone.
 struct Log(std::fs::File);
@@ -47,7 +50,9 @@ fn child() {
         .append(true)
         .open(log)
         .unwrap();
-    live(&Store::open(Path::new(&root)).unwrap(), &mut Log(log));
+    let store = Store::open(Path::new(&root)).unwrap();
+    live(&store, &mut Log(log));
+    assert!(store.wait_for_room(PATIENCE));
 }
 
 fn live(store: &Store, log: &mut Log) {
@@ -416,6 +421,9 @@ fn check(root: &Path, promised: &str) -> Result<(), String> {
     }
     drop(lease);
     store.collect().unwrap();
+    if !store.wait_for_room(PATIENCE) {
+        return Err("the trash is not emptied".into());
+    }
     drop(store);
     let strays: Vec<String> = blob_files(root)
         .difference(&blobs)

@@ -9,6 +9,7 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use mica_oci::{Compression, DiffId, Digest};
 use mica_store::{FAILPOINTS, GivenUp, Growth, Level, Mending, Store};
@@ -21,7 +22,9 @@ const ROOT: &str = "MICA_REPAIR_ROOT";
 #[test]
 fn child() {
     if let Ok(root) = std::env::var(ROOT) {
-        repair(&Store::open(Path::new(&root)).unwrap());
+        let store = Store::open(Path::new(&root)).unwrap();
+        repair(&store);
+        assert!(store.wait_for_room(Duration::from_secs(60)));
     }
 }
 

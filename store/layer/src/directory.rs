@@ -29,7 +29,7 @@ pub(crate) fn names(dir: OwnedFd) -> rustix::io::Result<Vec<(Vec<u8>, FileType)>
 /// Removes `name` from `dir`, a directory with all below it; tells whether it was one.
 pub(crate) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     match disk::unlink_at(dir, name) {
-        Err(Errno::ISDIR) => remove_directory(dir, name).map(|()| true),
+        Err(Errno::ISDIR) => remove_directory(dir, name, &|| true).map(|()| true),
         other => other.map(|()| false),
     }
 }

@@ -57,7 +57,7 @@ pub use index::{IndexOptions, TarIndex, spool};
 pub use normalise::normalise;
 pub use pack::{Packed, Policy, TimePolicy, XattrPolicy, pack};
 pub use path::ImagePath;
-pub use removal::remove_tree;
+pub use removal::{remove_tree, remove_tree_while};
 pub use root::Root;
 pub use sink::TreeSink;
 pub use source::Source;

@@ -1,5 +1,6 @@
 //! Removes a directory with all below it, however deep it is: without recursion, long paths or many descriptors.
 
+use std::cell::Cell;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -14,6 +15,9 @@ use crate::disk;
 /// How many directories stand open at most, one in the other. What lies deeper is moved up to the top first.
 const OPEN_LIMIT: usize = 32;
 
+/// Said where it is not to go on.
+const STOPPED: Errno = Errno::CANCELED;
+
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Removes the directory `path` with all below it, also where its owner may not read or write (as in images made for other
@@ -22,26 +26,49 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags
 /// # Errors
 /// What the system said first, with the path. What was not removed until then stays.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    remove_directory(CWD, path.as_os_str().as_bytes()).map_err(|errno| {
-        let error = io::Error::from(errno);
-        io::Error::new(
-            error.kind(),
-            format!("failed to remove directory `{}`: {error}", path.display()),
-        )
-    })
+    remove_tree_while(path, &|| true).map(drop)
 }
 
-/// As [`remove_tree`], the directory `name` of `dir`.
-pub(crate) fn remove_directory(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+/// As [`remove_tree`], for as long as `go_on` says yes, which is asked before each name. Says whether all is gone; what is left
+/// may lie elsewhere in the directory than it did.
+///
+/// # Errors
+/// As those of [`remove_tree`].
+pub fn remove_tree_while(path: &Path, go_on: &dyn Fn() -> bool) -> io::Result<bool> {
+    let stopped = Cell::new(false);
+    let ask = || {
+        stopped.set(!go_on());
+        !stopped.get()
+    };
+    match remove_directory(CWD, path.as_os_str().as_bytes(), &ask) {
+        Ok(()) => Ok(true),
+        Err(_) if stopped.get() => Ok(false),
+        Err(errno) => {
+            let error = io::Error::from(errno);
+            Err(io::Error::new(
+                error.kind(),
+                format!("failed to remove directory `{}`: {error}", path.display()),
+            ))
+        }
+    }
+}
+
+/// As [`remove_tree_while`], the directory `name` of `dir`; fails with [`STOPPED`] if it is not to go on.
+pub(crate) fn remove_directory(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    go_on: &dyn Fn() -> bool,
+) -> rustix::io::Result<()> {
     let mut top = Level::open(dir, name)?;
     let mut moved = Moved::default();
     loop {
         while let Some(number) = moved.take() {
-            remove_below(&top, number.to_string().into_bytes(), &mut moved)?;
+            remove_below(&top, number.to_string().into_bytes(), &mut moved, go_on)?;
         }
+        ask(go_on)?;
         if let Some((name, kind)) = top.next()? {
             if top.unlink(&name, kind)? == Left::Directory {
-                remove_below(&top, name, &mut moved)?;
+                remove_below(&top, name, &mut moved, go_on)?;
                 top.progress = true;
             }
         } else if unlink_directory(dir, name, &mut top)? {
@@ -50,11 +77,21 @@ pub(crate) fn remove_directory(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::
     }
 }
 
+fn ask(go_on: &dyn Fn() -> bool) -> rustix::io::Result<()> {
+    if go_on() { Ok(()) } else { Err(STOPPED) }
+}
+
 /// Removes the directory `name` of `top`; what lies too deep in it is moved to `top`.
-fn remove_below(top: &Level, name: Vec<u8>, moved: &mut Moved) -> rustix::io::Result<()> {
+fn remove_below(
+    top: &Level,
+    name: Vec<u8>,
+    moved: &mut Moved,
+    go_on: &dyn Fn() -> bool,
+) -> rustix::io::Result<()> {
     let mut open: Vec<Level> = Vec::new();
     let mut enter = Some(name);
     loop {
+        ask(go_on)?;
         let above = open.last().unwrap_or(top).dir.fd()?;
         if let Some(name) = enter.take() {
             match Level::open(above, &name) {

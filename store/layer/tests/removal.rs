@@ -2,12 +2,13 @@
 // only functions marked as tests may unwrap by themselves
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fs_err as fs;
-use mica_layer::{ImagePath, Kind, Meta, Mtime, Root, TreeSink, TreeWriter, remove_tree};
+use mica_layer::{ImagePath, Kind, Meta, Mtime, Root, TreeSink, TreeWriter, remove_tree, remove_tree_while};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 
@@ -32,6 +33,35 @@ fn few_descriptors() {
         maximum: rustix::process::getrlimit(Resource::Nofile).maximum,
     };
     rustix::process::setrlimit(Resource::Nofile, few).unwrap();
+}
+
+#[test]
+fn removing_stops_when_it_is_to_and_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let top = folder.path().join("top");
+    fs::create_dir(&top).unwrap();
+    chain(&top, "d", 200);
+    for number in 0..100 {
+        fs::write(top.join(format!("file {number}")), "x").unwrap();
+        fs::create_dir(top.join(format!("folder {number}"))).unwrap();
+    }
+    let asked = Cell::new(0);
+    let mut stops = 0;
+    // each time it comes a bit further, also where it had moved what lies deep
+    while !remove_tree_while(&top, &|| {
+        asked.set(asked.get() + 1);
+        asked.get() % 50 != 0
+    })
+    .unwrap()
+    {
+        assert!(top.exists());
+        stops += 1;
+    }
+    assert!(!top.exists());
+    assert!(stops > 5, "{stops}");
+    fs::create_dir(&top).unwrap();
+    assert!(!remove_tree_while(&top, &|| false).unwrap());
+    assert!(top.exists());
 }
 
 #[test]

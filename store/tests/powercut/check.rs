@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use mica_oci::{DiffId, Digest, Index, Manifest, Raw};
 use mica_store::{CheckEvent, Error, Lease, Level, Store, Thing, Watch};
 
 use crate::promise::Promised;
 use crate::support::{blob_files, names, scratch_files};
+
+/// How long the trash may take to be emptied.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opens the store twice and looks at all of it; what is wrong is told in words.
 pub(crate) fn check(root: &Path, promised: &Promised) -> Result<(), String> {
@@ -18,6 +22,9 @@ pub(crate) fn check(root: &Path, promised: &Promised) -> Result<(), String> {
         .collect()
         .map_err(|error| format!("collecting: {}", whole(&error)))?;
     whole_store(root, &store, promised).map_err(|error| format!("once collected, {error}"))?;
+    if !store.wait_for_room(PATIENCE) {
+        return Err("the trash is not emptied".into());
+    }
     quiet(&store)?;
     drop(store);
     let left: Vec<String> = scratch_files(root)

@@ -3,6 +3,7 @@
 use std::io::{Cursor, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mica_layer::{
     Allowance, Policy, Root, TimePolicy, TreeWriter, XattrPolicy, apply, changes_of_tree, pack,
@@ -62,8 +63,14 @@ impl Life {
         })
     }
 
+    /// Waits until all that was removed is gone, or it would be left to the next who opens the store.
+    pub(crate) fn settle(&self) {
+        assert!(self.store.wait_for_room(Duration::from_secs(60)));
+    }
+
     /// Closes the store and opens it again.
     pub(crate) fn open_again(self, root: &Path) -> Result<Self, Error> {
+        self.settle();
         drop(self.store);
         Ok(Self {
             store: Store::open(root)?,

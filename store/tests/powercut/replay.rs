@@ -78,6 +78,7 @@ fn record(rounds: usize) -> Recorded {
             life = life.open_again(&root).unwrap();
         }
     }
+    life.settle();
     drop(life);
     let (ops, promises) = journal.end();
     (ops, promises, root)
