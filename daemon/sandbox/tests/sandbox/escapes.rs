@@ -99,7 +99,7 @@ const TRIED: &[(&str, &str, &str)] = &[
     ("chroot", "ok", ""),
     ("tiocsti", "ENOTTY", ""),
     ("immutable", "EPERM", ""),
-    ("ptrace:parent", "ESRCH", ""),
+    ("ptrace:host", "ESRCH", ""),
     ("kill:host", "ESRCH", ""),
     ("pidfd_getfd", "EPERM", ""),
     ("write:/proc/sys/kernel/core_pattern", "EROFS", ""),
@@ -180,13 +180,18 @@ fn room_with_probe(arguments: &[&str]) -> Room {
     room
 }
 
+/// The program gets to know a process of the host, this one: whether it is to be reached.
+fn room_that_tries_all() -> Room {
+    room_with_probe(&[&std::process::id().to_string()])
+}
+
 /// Names and results, one a line.
 fn lines(text: &str) -> Vec<(&str, &str)> {
     text.lines().map(|line| line.rsplit_once(' ').unwrap()).collect()
 }
 
 fn known_ways_are_closed() {
-    let stdout = room_with_probe(&[]).stdout();
+    let stdout = room_that_tries_all().stdout();
     let seen = lines(&stdout);
     for (name, expected, dockers) in TRIED {
         let found: Vec<&str> = seen
@@ -212,7 +217,7 @@ fn known_ways_are_closed() {
 
 /// Who is not root gets through nowhere that root does not.
 fn others_have_no_more() {
-    let mut room = room_with_probe(&[]);
+    let mut room = room_that_tries_all();
     room.spec.user = "ann".to_owned();
     let stdout = room.stdout();
     let allowed = [
@@ -292,7 +297,7 @@ fn abstract_sockets() {
     let name = format!("mica-probe-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let _listening = UnixListener::bind_addr(&address).unwrap();
-    let mut room = room_with_probe(&[&name]);
+    let mut room = room_with_probe(&["abstract", &name]);
     assert_eq!(room.stdout(), "abstract ECONNREFUSED\n");
     room.fresh(1);
     room.spec.network = Network::Host;
@@ -363,7 +368,8 @@ fn removed_stubs_are_the_images() {
     assert!(outside.join("dir").is_dir());
 }
 
-/// CVE-2024-23651 and its like: a target that a link leads out of the image is made in the image.
+/// A target that a link of the image leads out of it is made in the image. That another step puts the link there meanwhile
+/// (CVE-2024-23651) is not tried.
 fn targets_behind_links() {
     let mut room = Room::new();
     let name = format!("mica-target-{}", std::process::id());

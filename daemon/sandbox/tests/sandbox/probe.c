@@ -136,10 +136,10 @@ static void rights(void) {
     TRY("immutable", ioctl(open("/tmp", O_RDONLY | O_CLOEXEC), _IOW('f', 2, long), &(long){0x10}));
 }
 
-/* The processes of the host have no numbers here; pid 1 is the process of the RUN. */
-static void processes(void) {
-    TRY("ptrace:parent", ptrace(PTRACE_SEIZE, getppid() == 0 ? 0 : 0x3ffffe, 0, 0));
-    TRY("kill:host", kill(0x3ffffe, 0));
+/* The processes of the host, of which this is one, have no numbers here; pid 1 is the process of the RUN. */
+static void processes(pid_t host) {
+    TRY("ptrace:host", ptrace(PTRACE_SEIZE, host, 0, 0));
+    TRY("kill:host", kill(host, 0));
     TRY("pidfd_getfd", syscall(NR_PIDFD_GETFD, -1, 0, 0));
     printf("parent %d\n", getppid());
 }
@@ -195,14 +195,15 @@ int main(int count, char **arguments) {
         printf("user %d\n", (int)geteuid());
         return 0;
     }
-    if (count > 1) {
-        abstract(arguments[1]);
+    if (count > 2 && strcmp(arguments[1], "abstract") == 0) {
+        abstract(arguments[2]);
         return 0;
     }
+    if (count < 2) return 2;
     namespaces();
     kernel();
     rights();
-    processes();
+    processes(atoi(arguments[1]));
     files();
     double_chroot();
     return 0;
