@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::path::ImagePath;
 
 /// How much the changes of one layer may take in memory, in bytes: those of a COPY, what a RUN leaves, and what the tree of
-/// a layer is read as. Paths, targets of links and attributes count, each path with [`PATH_COST`] on top.
+/// a layer is read as. Paths, targets of links and attributes count, each path with 256 more.
 pub const CHANGES_BYTES: u64 = 512 << 20;
 
 /// What a changed path takes in memory beside its name, in bytes, roughly.
