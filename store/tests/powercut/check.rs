@@ -144,7 +144,11 @@ pub(crate) fn whole_store(root: &Path, store: &Store, promised: &Promised) -> Re
         let named = Digest::from_hex(&file).map_err(|_| format!("blobs/sha256/{file} is no digest"))?;
         digest(&root.join("blobs/sha256").join(file), &named)?;
     }
-    index(root)
+    match index(root) {
+        // it may name what is gone as long as it is told that it could not be written
+        Err(error) if store.troubles().is_empty() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn digest(path: &Path, expected: &Digest) -> Result<Vec<u8>, String> {
