@@ -23,9 +23,11 @@ impl Locked {
         let shown = Arc::<Mutex<Vec<_>>>::default();
         let seen = shown.clone();
         std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if let Some(request) = answer(stream) {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                if let Some(request) = read(&mut stream) {
+                    // before the answer: who has that looks here
                     seen.lock().unwrap().push(request);
+                    refuse(&mut stream);
                 }
             }
         });
@@ -47,7 +49,7 @@ impl Locked {
 }
 
 /// The line and the authorization of a request; nothing of a connection that is to be one of TLS.
-fn answer(mut stream: TcpStream) -> Option<(String, String)> {
+fn read(stream: &mut TcpStream) -> Option<(String, String)> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && head.len() < HEAD {
@@ -63,12 +65,15 @@ fn answer(mut stream: TcpStream) -> Option<(String, String)> {
     let authorization = fields
         .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
         .map(|(_, value)| value.to_owned());
-    let request = (line, authorization.collect());
+    Some((line, authorization.collect()))
+}
+
+/// Answers that nobody is let in; a client that went away does not hear it.
+fn refuse(stream: &mut TcpStream) {
     let answer = format!(
         "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"locked\"\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{BODY}",
         BODY.len()
     );
-    stream.write_all(answer.as_bytes()).ok()?;
-    Some(request)
+    let _ = stream.write_all(answer.as_bytes());
 }
