@@ -93,7 +93,7 @@ fn every_image_is_refused_or_harmless() {
 
 /// Debian's dockerd, where there is one: what it does is told in the tables.
 fn dockerd() -> Option<Dockerd> {
-    let started = Dockerd::start();
+    let started = Dockerd::start(None);
     started
         .inspect_err(|why| eprintln!("what docker does is not looked at: {why}"))
         .ok()

@@ -17,11 +17,11 @@ pub(crate) struct Dockerd {
 }
 
 impl Dockerd {
-    /// Starts one.
+    /// Starts one; where a proxy is named, servers elsewhere are asked through it.
     ///
     /// # Errors
     /// Why there is none: it is not installed, not of the version the expectations are of, or cannot run here.
-    pub(crate) fn start() -> Result<Self, String> {
+    pub(crate) fn start(proxy: Option<&str>) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("dockerd needs root".to_owned());
         }
@@ -61,6 +61,7 @@ impl Dockerd {
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
             command.env_remove(name).env_remove(name.to_ascii_lowercase());
         }
+        command.envs(proxy.map(|proxy| ("HTTPS_PROXY", proxy)));
         let child = command
             .stdin(Stdio::null())
             .stdout(log.into_file())
