@@ -26,7 +26,7 @@ fn build(daemon: &Daemon, arguments: &[&str]) -> Command {
 }
 
 /// How many processes `sleep` so long.
-fn sleeping(mark: &str) -> usize {
+pub(crate) fn sleeping(mark: &str) -> usize {
     let processes = fs_err::read_dir("/proc").unwrap().filter_map(Result::ok);
     let ending = format!("sleep\0{mark}\0");
     let sleeps = |command: Vec<u8>| String::from_utf8_lossy(&command).ends_with(&ending);
