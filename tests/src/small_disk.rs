@@ -91,11 +91,7 @@ impl SmallDisk {
     }
 
     fn take_up(&self, left: u64) {
-        let filler = File::options()
-            .append(true)
-            .create(true)
-            .open(self.path().join(FILLER))
-            .expect("a file can be made");
+        let filler = self.filler();
         let mut length = filler.metadata().expect("it has a length").len();
         let mut step = self.free();
         while step >= BLOCK {
@@ -124,6 +120,25 @@ impl SmallDisk {
             assert!(began.elapsed() < PATIENCE, "bytes are left that nobody can take");
             self.take_up(0);
         }
+    }
+
+    /// Takes up so many bytes more, at once: what is given back meanwhile stays free.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn take(&self, bytes: u64) {
+        let filler = self.filler();
+        let length = filler.metadata().expect("it has a length").len();
+        rustix::fs::fallocate(&filler, FallocateFlags::empty(), length, bytes)
+            .expect("there is room for that");
+    }
+
+    fn filler(&self) -> File {
+        File::options()
+            .append(true)
+            .create(true)
+            .open(self.path().join(FILLER))
+            .expect("a file can be made")
     }
 
     /// Gives back what was taken up.
@@ -163,6 +178,9 @@ mod tests {
         disk.fill_but(1 << 20);
         let left = disk.free();
         assert!(left.abs_diff(1 << 20) < 64 << 10, "{left}");
+        disk.take(512 << 10);
+        let less = disk.free();
+        assert!((left - less).abs_diff(512 << 10) < 64 << 10, "{less}");
         disk.fill();
         let mut file = File::create(disk.path().join("more")).unwrap();
         let full = file.write_all(&[1; 5000]).unwrap_err();

@@ -135,12 +135,12 @@ impl Disk {
     }
 }
 
-/// What is left behind that nothing needs, and when it goes.
+/// What is left behind in the store that nothing needs, and when it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftovers {
     /// It stays: a download may go on with it.
     Stay,
-    /// It goes with what failed steps left, but what is left of a download only if it was not written to for so long.
+    /// It goes, but what is left of a download only if it was not written to for so long.
     Go(Duration),
 }
 
@@ -156,8 +156,8 @@ impl Engine {
         Ok(keeping.enabled && keeping.budget(disk.size).free > Some(disk.available))
     }
 
-    /// Removes records of the build cache until it is within its budget, the least recently used first; before that what
-    /// nothing needs. Never an image, nor what a build uses. `tell` hears how many bytes are gone so far; what is gone is gone
+    /// Removes records of the build cache until it is within its budget, the least recently used first; before that, if less of
+    /// the disk is free than is to be, what failed steps left, and the leftovers if they are to go. Never an image, nor what a build uses. `tell` hears how many bytes are gone so far; what is gone is gone
     /// if it is given up in the middle.
     pub fn keep_within(
         &self,
@@ -170,12 +170,14 @@ impl Engine {
         if !keeping.enabled {
             return Ok(gone);
         }
-        if let Leftovers::Go(age) = leftovers {
+        if leftovers != Leftovers::Stay || self.is_short(keeping)? {
             gone.bytes += self.workshop().forget_failed_steps();
+        }
+        if let Leftovers::Go(age) = leftovers {
             gone.bytes += self.store().collect_older(age)?;
-            if gone.bytes > 0 {
-                tell(gone.bytes);
-            }
+        }
+        if gone.bytes > 0 {
+            tell(gone.bytes);
         }
         let result = self.keep(keeping, &mut gone, tell);
         if gone.bytes > 0 || !gone.keys.is_empty() {
