@@ -72,6 +72,11 @@ impl Growth {
         }
     }
 
+    /// Whether its making failed. Whoever makes it tells why a moment later.
+    pub fn has_failed(&self) -> bool {
+        lock(&self.0.state).stage == Stage::Failed
+    }
+
     /// For whoever makes it.
     pub(crate) fn grower(&self) -> Grower<'_> {
         Grower(self)

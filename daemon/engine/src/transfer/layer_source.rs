@@ -104,6 +104,14 @@ impl GrowingSource {
         }
     }
 
+    /// Why it could not be compressed, if that is so; waits for it. An upload that reads it may fail before that is told.
+    pub(crate) async fn failure(&self) -> Option<Arc<Error>> {
+        match self.growth.has_failed() {
+            true => self.finished().await.err(),
+            false => None,
+        }
+    }
+
     fn made(&self) -> Option<Content> {
         match &*self.outcome.borrow() {
             Some(Ok(blob)) => Some(content(blob)),
@@ -141,5 +149,37 @@ fn content(blob: &Blob) -> Content {
     Content {
         digest: blob.digest,
         size: blob.size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn why_it_failed_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let growth = Growth::new();
+        let (sender, outcome) = watch::channel(None);
+        let source = GrowingSource {
+            growth: growth.clone(),
+            outcome,
+        };
+        assert!(source.failure().await.is_none());
+        // no layer is there
+        let diff_id = DiffId(Digest::of(b"none"));
+        let made = store.compress_layer(&store.lease(), &diff_id, Compression::Gzip, 1, &growth);
+        let mut pieces = source.open();
+        assert!(pieces.recv().await.unwrap().is_err());
+        let failure = source.failure();
+        tokio::pin!(failure);
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut failure).await;
+        assert!(early.is_err(), "{early:?}");
+        sender.send_replace(Some(made.map_err(|error| Arc::new(error.into()))));
+        let text = failure.await.unwrap().describe();
+        assert!(text.contains(&diff_id.to_string()), "{text}");
     }
 }

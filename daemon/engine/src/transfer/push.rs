@@ -284,10 +284,7 @@ impl Push<'_> {
         let size = source.content().map(|content| content.size);
         match self.send(diff_id, &source, size).await {
             // the compression failed, and with it the upload: the first is the reason
-            Err(error) => match tokio::time::timeout(Duration::ZERO, source.finished()).await {
-                Ok(Err(cause)) => Err(Error::Shared(cause)),
-                _ => Err(error),
-            },
+            Err(error) => Err(source.failure().await.map_or(error, Error::Shared)),
             content => content,
         }
     }
