@@ -105,7 +105,7 @@ fn paths_no_system_opens_are_refused_at_once() {
         let ran = daemon.mica(["build", context.arg()]);
         assert_eq!(ran.code, 1);
         assert!(ran.stderr.contains("is longer than 4095 bytes"), "{}", ran.stderr);
-        assert!(started.elapsed() < Duration::from_secs(10));
+        assert!(started.elapsed() < Duration::from_secs(60));
     }
     let deep = "d/".repeat(300);
     let context = Context::new(&format!("FROM scratch\nWORKDIR /{deep}\nCOPY Dockerfile .\n"));

@@ -118,7 +118,10 @@ fn a_daemon_that_fails_is_told_with_the_end_of_its_log() {
         "{stderr}"
     );
     assert!(stderr.ends_with("/s.sock.log:\nthis is why\n"), "{stderr}");
-    assert!(begin.elapsed() < Duration::from_secs(8), "an end is seen at once");
+    assert!(
+        begin.elapsed() < Duration::from_secs(25),
+        "an end is seen at once"
+    );
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn a_daemon_that_is_told_to_leave_leaves_in_order() {
 
 #[test]
 fn a_second_signal_does_not_wait() {
-    let mut micad = Micad::start_with(&["--log-level", "debug"]);
+    let mut micad = Micad::start_with(&["--log-level", "debug", "--shutdown-timeout", "300"]);
     let log = Log::of(&mut micad.child);
     let mut connection = micad.connect();
     // an answer that cannot end: its body never comes
@@ -125,7 +125,7 @@ fn a_second_signal_does_not_wait() {
     micad.signal("TERM");
     assert!(micad.left().success());
     assert!(
-        start.elapsed() < Duration::from_secs(8),
+        start.elapsed() < Duration::from_secs(60),
         "it waited {:?}",
         start.elapsed()
     );

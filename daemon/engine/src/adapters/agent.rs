@@ -180,6 +180,9 @@ mod tests {
 
     use super::*;
 
+    /// More than an end takes on any machine.
+    const LONG: Duration = Duration::from_secs(60);
+
     const ACCESS: Access = Access {
         mode: 0o640,
         uid: 0,
@@ -250,7 +253,7 @@ mod tests {
         assert_eq!(more.read(&mut [0]).unwrap(), 0);
         let start = Instant::now();
         drop(forwarding);
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < LONG);
         for stream in &mut streams {
             assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
         }
@@ -280,6 +283,6 @@ mod tests {
         }
         let start = Instant::now();
         drop(forwarding);
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < LONG);
     }
 }
