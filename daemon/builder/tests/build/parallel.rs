@@ -1,5 +1,6 @@
 //! Stages and builds that are on their way at the same time.
 
+use std::sync::Barrier;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -79,7 +80,13 @@ fn a_step_that_fails_stops_the_others_and_is_the_one_that_is_told() {
 
 #[test]
 fn a_step_of_two_builds_runs_once() {
-    let world = World::with_base(Files::new());
+    let mut world = World::with_base(Files::new());
+    let both = Barrier::new(2);
+    world.watch(move |event| {
+        if matches!(event, Event::Planned { .. }) {
+            both.wait();
+        }
+    });
     let dockerfile = "FROM base\nRUN [\"write a a\\nmeet 2\"]\nRUN [\"write b b\\nmeet 3\"]\n";
     let files = Files::new().file("Dockerfile", dockerfile);
     let meet = |options: &Options| {
@@ -90,7 +97,7 @@ fn a_step_of_two_builds_runs_once() {
             while world.meeting.load(Ordering::SeqCst) == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            // long enough for the other build to come to the step
+            // both have begun: this is long enough for the other to come to the step
             std::thread::sleep(Duration::from_millis(300));
             assert_eq!(world.meeting.fetch_add(1, Ordering::SeqCst), 1);
             let [one, other] = builds.map(|build| build.join().unwrap());
