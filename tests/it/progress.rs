@@ -1,5 +1,7 @@
 //! How a build is shown while it goes on: on a terminal, as lines, as objects.
 
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,36 @@ fn wait_for(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
     }
 }
 
+/// What a `RUN` waits for: it goes on when this is dropped.
+struct Prompter(TcpListener);
+
+impl Prompter {
+    fn new() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// What waits in a shell, and writes what it is told meanwhile.
+    fn command(&self) -> String {
+        format!("nc 127.0.0.1 {}", self.0.local_addr().unwrap().port())
+    }
+
+    /// The one that waits; it writes what this is told.
+    fn listener(&self) -> TcpStream {
+        self.0.set_nonblocking(true).unwrap();
+        let since = Instant::now();
+        loop {
+            match self.0.accept() {
+                Ok((stream, _)) => return stream,
+                Err(error) => assert!(
+                    error.kind() == std::io::ErrorKind::WouldBlock && since.elapsed() < GONE,
+                    "{error}"
+                ),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 /// The rows of a screen, their times taken off.
 fn rows(screen: &str) -> Vec<String> {
     let row = |row: &str| match row.rsplit_once(' ') {
@@ -61,11 +93,14 @@ fn rows(screen: &str) -> Vec<String> {
 #[test]
 fn a_build_on_a_terminal_ends_with_all_its_steps() {
     let daemon = Daemon::start();
-    let context = Context::with_shell(
-        "FROM base AS one\nRUN echo first; sleep 2; echo second > /f\nFROM base\nENV a=b\nCOPY --from=one /f /g\nWORKDIR /w\n",
-    );
+    let prompter = Prompter::new();
+    let context = Context::with_shell(&format!(
+        "FROM base AS one\nRUN echo first; {}; echo second > /f\nFROM base\nENV a=b\nCOPY --from=one /f /g\nWORKDIR /w\n",
+        prompter.command()
+    ));
     let mut terminal = Terminal::run(build(&daemon, &["-t", "x:1", context.arg()]), 80, 24);
     terminal.wait_shown(" => => # first");
+    drop(prompter.listener());
     assert_eq!(terminal.end(), (Some(0), String::new()));
     let shown = terminal.screen.text();
     let all = rows(&shown);
@@ -75,15 +110,23 @@ fn a_build_on_a_terminal_ends_with_all_its_steps() {
         "{shown}"
     );
     assert_eq!(rest[0], " => [internal] load build definition from Dockerfile");
+    let run = format!(
+        " => [one 1/1] RUN echo first; {}; echo second > /f",
+        prompter.command()
+    );
     for row in [
         " => [base 1/2] COPY busybox /bin/busybox",
-        " => [one 1/1] RUN echo first; sleep 2; echo second > /f",
+        run.as_str(),
         " => [stage-2 1/2] COPY --from=one /f /g",
         " => [stage-2 2/2] WORKDIR /w",
         " => exporting to image",
         " => => naming to docker.io/library/x:1",
     ] {
-        assert_eq!(rest.iter().filter(|own| *own == row).count(), 1, "{row}: {shown}");
+        assert_eq!(
+            rest.iter().filter(|own| own.as_str() == row).count(),
+            1,
+            "{row}: {shown}"
+        );
     }
     assert!(
         !shown.contains(" => => #"),
@@ -175,16 +218,26 @@ fn an_interrupted_build_leaves_the_terminal_clean_and_no_process() {
 #[test]
 fn a_window_may_change_its_size_in_the_middle() {
     let daemon = Daemon::start();
-    let context = Context::with_shell(
-        "FROM base\nRUN for i in $(seq 40); do echo \"a line of output that is longer than a narrow window is wide $i\"; sleep 0.05; done\n",
-    );
+    let prompter = Prompter::new();
+    let context = Context::with_shell(&format!("FROM base\nRUN {}\n", prompter.command()));
     let mut terminal = Terminal::run(build(&daemon, &[context.arg()]), 100, 30);
-    terminal.wait_shown("is wide 3");
+    let mut run = prompter.listener();
+    let mut say = |n: u8| {
+        let line = format!("{n} a line of output that is longer than a narrow window is wide {n}\n");
+        run.write_all(line.as_bytes()).unwrap();
+    };
+    say(1);
+    terminal.wait_shown("is wide 1");
     terminal.resize(40, 30);
-    terminal.wait_shown("# a line of output that is lon");
+    say(2);
+    terminal.wait_shown("# 2 a line of output that is lon");
     terminal.resize(120, 9);
-    terminal.wait_shown("is wide ");
+    say(3);
+    terminal.wait_shown("is wide 3");
     terminal.resize(60, 24);
+    say(4);
+    terminal.wait_shown("# 4 a line of output");
+    drop(run);
     assert_eq!(terminal.end().0, Some(0));
     let shown = terminal.screen.text();
     let (_, last) = shown.rsplit_once("[+] Building").unwrap();
@@ -197,11 +250,14 @@ fn a_window_may_change_its_size_in_the_middle() {
 #[test]
 fn what_a_step_writes_moves_nothing() {
     let daemon = Daemon::start();
-    let context = Context::with_shell(
-        "FROM base\nRUN printf '\\033[2J\\033[H\\033[31mred\\033[0m\\n\\033]0;title\\007two\\r\\tthree\\n10%%\\r20%%'; sleep 2\n",
-    );
+    let prompter = Prompter::new();
+    let context = Context::with_shell(&format!(
+        "FROM base\nRUN printf '\\033[2J\\033[H\\033[31mred\\033[0m\\n\\033]0;title\\007two\\r\\tthree\\n10%%\\r20%%'; {}\n",
+        prompter.command()
+    ));
     let mut terminal = Terminal::run(build(&daemon, &[context.arg()]), 60, 24);
     terminal.wait_shown(" => => # red\n => => # two     three\n => => # 20%");
+    drop(prompter.listener());
     assert_eq!(terminal.end().0, Some(0));
     assert!(!terminal.seen.contains("\x1b[2J") && !terminal.seen.contains("title\x07"));
 }
@@ -245,7 +301,7 @@ fn elsewhere_it_is_lines_and_standard_output_stays_clean() {
 fn objects_tell_of_every_step_that_it_ended() {
     let daemon = Daemon::start();
     let context = Context::with_shell(
-        "FROM base AS one\nRUN echo one; sleep 5\nFROM base\nRUN exit 3\nCOPY --from=one / /\n",
+        "FROM base AS one\nRUN echo one; sleep 60\nFROM base\nRUN exit 3\nCOPY --from=one / /\n",
     );
     let ran = build(&daemon, &["--progress=rawjson", context.arg()])
         .output()

@@ -22,7 +22,7 @@ use crate::emulator::Emulator;
 const BETWEEN: Duration = Duration::from_millis(25);
 
 /// How long anything may take to appear.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A terminal and the program on it.
 pub(crate) struct Terminal {
