@@ -149,7 +149,7 @@ fn builds() {
     });
     // a program that tidies up after itself, a moment after it has said why
     let run =
-        Context::new("FROM shell\nRUN dd if=/dev/zero of=/big bs=1M || { sleep 1; rm /big; exit 3; }\n");
+        Context::new("FROM shell\nRUN dd if=/dev/zero of=/big bs=1M || { sleep 4; rm /big; exit 3; }\n");
     world.fails(&["is full", "non-zero code: 3"], || {
         world.daemon.mica(["build", run.arg()])
     });

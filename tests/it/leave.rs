@@ -69,7 +69,7 @@ fn builds_of_all_clients_may_end_and_the_daemon_ends_well() {
 
 #[test]
 fn builds_that_need_too_long_are_cancelled() {
-    let context = Context::with_shell(SLOW);
+    let context = Context::with_shell("FROM base\nRUN echo beg''un; sleep 300\n");
     let mut daemon = Daemon::with(Options::default().settings(r#"{"shutdown-timeout": 0}"#));
     let mut mica = daemon.command(["build", "-t", "by-mica", context.arg()]);
     let mut docker = docker(&daemon, "by-docker", &context);

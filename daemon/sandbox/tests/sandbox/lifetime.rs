@@ -188,7 +188,7 @@ fn death_of_the_helper_kills_setuid_programs() {
 
 /// Somebody outside who has got hold of the process' output does not hold the run up.
 fn output_given_away() {
-    let room = Room::script("echo first; sleep 0.5; echo last; : mark-given");
+    let room = Room::script("echo first; sleep 3; echo last; : mark-given");
     let (mut held, mut seen) = (None, String::new());
     let mut output = |_, bytes: &[u8]| {
         seen.push_str(std::str::from_utf8(bytes).unwrap());

@@ -117,7 +117,7 @@ fn unfit_programs() {
 }
 
 fn streams_are_separate_and_early() {
-    let room = Room::script("echo out; echo err >&2; sleep 1; echo late");
+    let room = Room::script("echo out; echo err >&2; sleep 3; echo late");
     let start = Instant::now();
     let mut seen = Vec::new();
     let outcome = run(
