@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
+use hyper::Method;
+use mica_tests::registry::{Act, Fault, Kind};
 use mica_tests::servers::{ConnectProxy, DockerRegistry, NAMED, TokenService};
-use mica_tests::{Context, Daemon, FaultyPushes, Options, run};
+use mica_tests::{Context, Daemon, FakeRegistry, FaultyPushes, Options, run};
 
 /// An image of two layers, one of which a process made.
 fn build(daemon: &Daemon, name: &str) -> String {
@@ -479,4 +481,46 @@ fn a_layer_that_is_here_is_told_so_and_nothing_else() {
         1,
         "{told}"
     );
+}
+
+#[test]
+fn a_manifest_whose_blobs_are_not_found_for_a_moment_is_put_again() {
+    let refused = |status: u16, code: &str| {
+        let act = Act::Answer {
+            code: status,
+            headers: Vec::new(),
+            body: format!(r#"{{"errors":[{{"code":"{code}","message":"as registries say it"}}]}}"#),
+        };
+        Fault::new(Kind::Manifest, act).only(Method::PUT)
+    };
+    let daemon = Daemon::start();
+    let registry = FakeRegistry::start();
+    let name = format!("{}/app:1", registry.host());
+    build(&daemon, &name);
+    let passing = [
+        refused(404, "MANIFEST_BLOB_UNKNOWN"),
+        refused(400, "DIGEST_INVALID"),
+    ];
+    registry.script(passing);
+    daemon.mica(["push", &name]).ok();
+    assert_eq!(registry.faults_left(), 0);
+    registry.whole("app", "1").unwrap();
+    // one that stays is told
+    registry.script((0..20).map(|_| refused(400, "DIGEST_INVALID")));
+    let pushed = daemon.mica(["push", &name]);
+    assert_eq!(pushed.code, 1, "{}{}", pushed.stdout, pushed.stderr);
+    assert!(
+        pushed.stderr.contains("as registries say it"),
+        "{}",
+        pushed.stderr
+    );
+    let left = registry.faults_left();
+    assert!((10..20).contains(&left), "{left}");
+    // what is refused for another reason is put once
+    let registry = FakeRegistry::start();
+    let name = format!("{}/app:1", registry.host());
+    build(&daemon, &name);
+    registry.script([refused(400, "MANIFEST_INVALID"), refused(400, "MANIFEST_INVALID")]);
+    assert_eq!(daemon.mica(["push", &name]).code, 1);
+    assert_eq!(registry.faults_left(), 1);
 }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::transfer::layer_source::StoredSource;
 use crate::transfer::parcel::Parcel;
 
-/// How often a manifest is put while the registry says that it lacks a blob of it.
+/// How often a manifest is put again while the registry says that it does not find a blob of it.
 const MANIFEST_TRIES: u32 = 5;
 
 impl Push<'_> {
@@ -100,10 +100,11 @@ impl Push<'_> {
         }
     }
 
-    /// The registry says that it lacks a blob it had a moment ago: what is missing is sent again.
+    /// The registry does not find a blob it had a moment ago: what is missing is sent again.
     async fn mend(&self, sent: &Sent, error: &mica_registry::Error) -> Result<(), Error> {
-        let text =
-            format!("the registry lacks a blob of the manifest: looking for it and trying again ({error})");
+        let text = format!(
+            "the registry does not find a blob of the manifest: looking for it and trying again ({error})"
+        );
         self.sink.tell(TransferEvent::Note(text)).await;
         tokio::time::sleep(HEAD_START).await;
         for ((diff_id, parcel), descriptor) in sent.parcels.iter().zip(&sent.manifest.layers) {
@@ -117,10 +118,11 @@ impl Push<'_> {
     }
 }
 
-/// Whether a manifest was refused because a blob of it is not there.
+/// Whether a manifest was refused because a blob of it is not there, or could not be looked up: Debian's docker-registry
+/// answers DIGEST_INVALID where it reads what leads to a blob while another upload of the same is just writing that.
 pub(in crate::transfer) fn lacks_a_blob(error: &mica_registry::Error) -> bool {
     error.refusal().is_some_and(|refusal| {
-        ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"]
+        ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "DIGEST_INVALID"]
             .iter()
             .any(|code| refusal.has_code(code))
             || refusal.message.to_ascii_lowercase().contains("blob unknown")
